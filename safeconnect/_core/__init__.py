@@ -1,0 +1,1 @@
+"""Brain: decisions without sockets, clocks or chance."""

@@ -1,0 +1,163 @@
+"""What the kernel says about source ports: the ephemeral range, the reserved ports, the per-socket range.
+
+Everything here is read once and remembered, for a connect must not pay for it. It is read again on request, where a
+connect found no source port (the range may have been changed), and in a forked child (which may move to another
+network namespace: on Linux these settings belong to the namespace).
+"""
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from ..ports import PortRange, PortSet
+
+# IANA's dynamic ports (RFC 6335, section 6): the default of macOS and Windows, and the guess where nothing answers.
+IANA_DYNAMIC_PORTS = PortRange(49152, 65535)
+
+# linux/in.h, Linux 6.3: the socket's own range of source ports, (last << 16 | first) in host order, both included.
+IP_LOCAL_PORT_RANGE = 51
+# linux/in.h, Linux 4.2: bind((address, 0)) fixes the address only; the port is chosen at connect, knowing the target.
+IP_BIND_ADDRESS_NO_PORT = 24
+
+_SUBPROCESS_SECONDS = 5.0
+
+_remembered: dict[str, PortSet] = {}
+_listeners: list[Callable[[], object]] = []
+# The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
+missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
+
+
+def ephemeral_ports(*, refresh: bool = False) -> PortRange:
+    """The range from which the kernel takes source ports for ``connect()``.
+
+    Linux: ``net.ipv4.ip_local_port_range`` of this process's network namespace (32768-60999 unless changed; it serves
+    IPv6 too). macOS and FreeBSD: ``net.inet.ip.portrange.first`` and ``.last``. Windows: ``netsh``'s dynamic ports.
+    Where nothing answers: 49152-65535 (RFC 6335).
+
+    :param refresh: ask the kernel again; otherwise what it said first is remembered.
+
+    >>> ephemeral_ports().first > 0
+    True
+    """
+    return _remember("ephemeral", _read_ephemeral, refresh).ranges[0]
+
+
+def reserved_ports(*, refresh: bool = False) -> PortSet:
+    """The ports that the kernel never chooses by itself; a program may still bind to them.
+
+    Linux: ``net.ipv4.ip_local_reserved_ports``. Windows: ``netsh``'s excluded port ranges. Elsewhere there is no such
+    setting and the set is empty.
+
+    :param refresh: ask the kernel again; otherwise what it said first is remembered.
+
+    >>> 0 in reserved_ports()
+    False
+    """
+    return _remember("reserved", _read_reserved, refresh)
+
+
+def source_ports(*, refresh: bool = False) -> PortSet:
+    """The ports that ``connect()`` may be given: the ephemeral ones less the reserved ones."""
+    if not refresh:
+        ports = _remembered.get("source")
+        if ports is not None:
+            return ports
+    ports = _remembered["source"] = PortSet(ephemeral_ports(refresh=refresh)) - reserved_ports(refresh=refresh)
+    return ports
+
+
+def forget() -> None:
+    """Forget what was read and which options were missing; the next question asks the kernel."""
+    _remembered.clear()
+    if sys.platform == "linux":
+        missing.clear()
+    _tell()
+
+
+def on_change(listener: Callable[[], object]) -> None:
+    """Call the listener whenever the source ports are read anew: what was drawn from the old ones is void."""
+    _listeners.append(listener)
+
+
+def _tell() -> None:
+    for listener in _listeners:
+        listener()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)
+
+
+def set_option(sock: socket.socket, name: int, value: int) -> bool:
+    """Set an IPPROTO_IP option that this kernel may lack; False where it could not be set."""
+    if name in missing:
+        return False
+    try:
+        sock.setsockopt(0, name, value)
+    except OSError as error:
+        # Only these two say that no socket of this kernel has it; a sandbox or a mock may refuse for one alone.
+        if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            missing.add(name)
+        return False
+    return True
+
+
+def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
+    ports = None if refresh else _remembered.get(name)
+    if ports is None:
+        ports = _remembered[name] = read()
+        _remembered.pop("source", None)
+        _tell()
+    return ports
+
+
+def _read_ephemeral() -> PortSet:
+    if sys.platform == "linux":
+        edges = _numbers(_read_file("/proc/sys/net/ipv4/ip_local_port_range"))
+    elif sys.platform == "win32":
+        # "Start Port : 49152 / Number of Ports : 16384", in the language of the system: only the numbers can be read.
+        numbers = _numbers(_run("netsh", "int", "ipv4", "show", "dynamicport", "tcp"))
+        edges = [numbers[-2], numbers[-2] + numbers[-1] - 1] if len(numbers) >= 2 else []
+    elif sys.platform == "darwin" or sys.platform.startswith(("freebsd", "dragonfly")):
+        edges = _numbers(_run("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last"))
+    else:
+        edges = []
+    if len(edges) == 2 and 0 < edges[0] <= edges[1] <= 65535:
+        return PortSet(PortRange(edges[0], edges[1]))
+    return PortSet(IANA_DYNAMIC_PORTS)
+
+
+def _read_reserved() -> PortSet:
+    if sys.platform == "linux":
+        return PortSet.parse(_read_file("/proc/sys/net/ipv4/ip_local_reserved_ports"))
+    if sys.platform == "win32":
+        table = _run("netsh", "int", "ipv4", "show", "excludedportrange", "protocol=tcp")
+        rows = (_numbers(line) for line in table.splitlines())
+        return PortSet(PortRange(row[0], row[1]) for row in rows if len(row) == 2)
+    return PortSet()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split() if word.isdecimal()]
+
+
+def _read_file(path: str) -> str:
+    """The text of a file, empty where there is no such file (an old kernel, or no /proc in a sandbox)."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _run(*command: str) -> str:
+    """What a command prints, empty where it is missing, fails or hangs."""
+    import subprocess  # only off Linux, and too large to load for a connect
+
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SUBPROCESS_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout

@@ -1,0 +1,151 @@
+"""Hands on one socket: open, dress, bind, check, reset. Nothing here waits.
+
+`socket.socket` is looked up at each call, for other tools put their own class there (gevent, pytest-socket, mocks).
+"""
+
+import errno
+import socket
+import struct
+import sys
+
+from . import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..options import Option
+    from .resolve import SockAddr
+
+    SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
+
+# struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
+_LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
+_NO_PEER = (errno.ENOTCONN, errno.EINVAL)
+
+
+def dress(sock: socket.socket, options: "Iterable[Option]") -> None:
+    """Set the options, in their order.
+
+    :raises OSError: the kernel's own, with a note that names the option.
+    """
+    for option in options:
+        try:
+            sock.setsockopt(*option)
+        except (OSError, TypeError, OverflowError) as error:
+            error.add_note(f"the socket option {option_name(option)} could not be set")
+            raise
+
+
+def bind_source(sock: socket.socket, source_address: "SourceAddress") -> None:
+    """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
+    if not source_address[1]:
+        kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind(source_address)
+
+
+def met_itself(sock: socket.socket, target_port: int) -> bool:
+    """`is_self_connected` for a socket that has just connected to ``target_port``, most often for one system call."""
+    # Every connect pays for this call, so the port alone is compared first: it differs in all other cases.
+    return sock.getsockname()[1] == target_port and is_self_connected(sock)
+
+
+def is_self_connected(sock: socket.socket) -> bool:
+    """Whether the socket is connected to itself: its own address is its peer's.
+
+    Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
+    for link-local addresses, flow labels never. A socket that is not connected, or no longer, is not self-connected.
+
+    :param sock: any connected socket; asyncio's and trio's will do.
+    :raises OSError: the socket is closed (EBADF).
+
+    >>> with socket.socket() as sock:
+    ...     sock.bind(("127.0.0.1", 0))
+    ...     sock.connect(sock.getsockname())
+    ...     is_self_connected(sock)
+    True
+    """
+    try:
+        return same_endpoint(sock.getsockname(), sock.getpeername())
+    except OSError as error:
+        if error.errno in _NO_PEER:
+            return False
+        raise
+
+
+def same_endpoint(local: object, peer: object) -> bool:
+    """Whether two socket names mean the same end of a connection (they are tuples in the IP families only)."""
+    if not (isinstance(local, tuple) and isinstance(peer, tuple) and local[1:2] == peer[1:2]):
+        return False
+    return _host(local) == _host(peer)
+
+
+def _host(name: "SockAddr") -> tuple[str, int]:
+    """The address, unmapped, and its scope id where the address means nothing without one."""
+    address = str(name[0]).partition("%")[0].lower()
+    if address.startswith("::ffff:") and "." in address:
+        address = address[len("::ffff:") :]
+    # RFC 4291: link-local is fe80::/10.
+    scoped = len(name) == 4 and address[:3] in ("fe8", "fe9", "fea", "feb")
+    return address, int(name[3]) if scoped else 0
+
+
+def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseException) -> bool:
+    """Whether connect() failed because the socket would have met itself: macOS says EINVAL then, for IPv4."""
+    if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
+        return False
+    return bool(sock.getsockname()[1] == target_port)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
+
+    This is the one safe end for a socket connected to itself: closed in the ordinary way it would keep its port in
+    TIME_WAIT, and a server could not bind to that port for a minute.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    finally:
+        sock.close()
+
+
+def discard(sock: socket.socket) -> None:
+    """Close a socket whose connect failed or was broken off, with a reset where it has met itself meanwhile."""
+    try:
+        if is_self_connected(sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    finally:
+        sock.close()
+
+
+def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | None") -> bool:
+    """Whether this host has an address to connect from at all.
+
+    EADDRNOTAVAIL has two causes: no source port is left, or no address to use (IPv6 is off, say). UDP tells them apart:
+    its connect() chooses route and source address in the same way, sends nothing, and has ports of its own.
+    """
+    probe = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if source_address:
+            probe.bind((source_address[0], 0, *source_address[2:]))
+        probe.connect(sockaddr)
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+def option_name(option: "Option") -> str:
+    """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
+    level = _constant(option[0], ("IPPROTO_", "SOL_"))
+    prefixes = {"SOL_SOCKET": ("SO_",), "IPPROTO_TCP": ("TCP_",), "IPPROTO_IPV6": ("IPV6_",), "IPPROTO_IP": ("IP_",)}
+    name = _constant(option[1], prefixes.get(level, ()))
+    return f"({', '.join([level, name, *map(repr, option[2:])])})"
+
+
+def _constant(value: object, prefixes: tuple[str, ...]) -> str:
+    names = (name for name in dir(socket) if name.startswith(prefixes or "?") and getattr(socket, name) == value)
+    return next(names, repr(value))

@@ -1,0 +1,24 @@
+"""The errors of this library; each is also the standard one that callers already catch."""
+
+
+class SelfConnectError(ConnectionRefusedError):
+    """The connection could only be made to its own socket, so nobody listens there; errno is ECONNREFUSED.
+
+    Raised by `create_connection` when every try met itself, or at once where the source address given is the target.
+    The sockets have been reset, so a server can bind to the port right away. Pass ``allow_self_connect=True`` to be
+    given such a socket.
+
+    >>> issubclass(SelfConnectError, ConnectionRefusedError)
+    True
+    """
+
+
+class PortsExhaustedError(OSError):
+    """Every source port toward one destination is taken; errno is EADDRNOTAVAIL.
+
+    The message says how many ports were tried toward what, and what helps. The kernel proved it: the whole range of
+    source ports was offered to ``connect()``, less the target's own port.
+
+    >>> issubclass(PortsExhaustedError, OSError)
+    True
+    """

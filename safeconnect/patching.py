@@ -1,0 +1,92 @@
+"""Put `create_connection` in the place of `socket.create_connection`, for the whole process.
+
+Clients that look the function up when they connect then connect safely without a change: http.client, urllib.request,
+smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard library.
+"""
+
+import socket
+import threading
+
+from .blocking import create_connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+_lock = threading.Lock()
+_original: "Callable[..., Any] | None" = None  # what was there before, while ours is in place
+_installed = False
+_blocks = 0
+
+
+def install() -> None:
+    """Put safeconnect's `create_connection` in the place of the standard library's, until `uninstall`.
+
+    Once installed, installing again changes nothing.
+
+    >>> install()
+    >>> socket.create_connection is create_connection
+    True
+    >>> uninstall()
+    """
+    global _installed
+    with _lock:
+        _installed = True
+        _settle()
+
+
+def uninstall() -> None:
+    """Undo `install`: put back exactly the function that was there.
+
+    Does nothing where nothing is installed. While a `patched` block runs the function stays until its end. Where
+    another tool has put a function of its own in place since then, that one is left alone.
+    """
+    global _installed
+    with _lock:
+        _installed = False
+        _settle()
+
+
+class patched:  # noqa: N801 - used like a function, in a with statement
+    """The context manager form of `install`: in force while any such block runs, in any thread.
+
+    It changes the whole process, not only the block's own thread. Blocks may be nested and may overlap; an instance
+    may be used again.
+
+    >>> with patched():
+    ...     socket.create_connection is create_connection
+    True
+    """
+
+    def __enter__(self) -> None:
+        _count(1)
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        traceback: "TracebackType | None",
+    ) -> None:
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _blocks
+    with _lock:
+        _blocks += change
+        _settle()
+
+
+def _settle() -> None:
+    """Make the place hold what the two wishes ask for. Called with the lock held."""
+    global _original
+    if _installed or _blocks:
+        if _original is None and socket.create_connection is not create_connection:
+            _original = socket.create_connection
+            socket.create_connection = create_connection
+    elif _original is not None:
+        if socket.create_connection is create_connection:
+            socket.create_connection = _original
+        _original = None
