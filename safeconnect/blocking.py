@@ -102,7 +102,8 @@ def _connect(
 ) -> socket.socket:
     """One candidate; ``meetings`` says how often it has met itself already."""
     family, kind, proto, _, sockaddr = candidate
-    chooses_port = not (source_address and source_address[1]) and family in _IP_FAMILIES
+    kernel_chooses = not (source_address and source_address[1]) and family in _IP_FAMILIES
+    aims = kernel_chooses and not (options and sockets.set_port_range(options))
     sock = socket.socket(family, kind, proto)
     try:
         if timeout is not _DEFAULT_TIMEOUT:
@@ -111,17 +112,22 @@ def _connect(
             sockets.dress(sock, options)
         if source_address:
             sockets.bind_source(sock, source_address)
-        aimed = chooses_port and aim.aim(sock, sockaddr[1])
+        window = aim.aim(sock, sockaddr[1]) if aims else None
         found_port = True
         try:
             sock.connect(sockaddr)
         except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL or not chooses_port:
+            if error.errno != errno.EADDRNOTAVAIL or not aims:
                 raise
             found_port = False
         if not found_port:
-            _connect_from_elsewhere(sock, sockaddr, source_address, aimed)
-        if allow_self_connect or not sockets.met_itself(sock, sockaddr[1]):
+            _connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
+            window = None
+        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+        port = sock.getsockname()[1]
+        if window and port not in window:
+            aim.missed()
+        if port != sockaddr[1] or allow_self_connect or not sockets.is_self_connected(sock):
             return sock
     except BaseException as error:
         met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
@@ -131,9 +137,8 @@ def _connect(
     else:
         sockets.reset(sock)
     meetings += 1
-    if meetings == (_MEETINGS if chooses_port else 1):
+    if meetings == (_MEETINGS if kernel_chooses else 1):
         raise SelfConnectError(errno.ECONNREFUSED, _nobody_else(sockaddr, meetings))
-    kernel.source_ports(refresh=True)  # the aim missed, so the range is not what was remembered
     return _connect(candidate, timeout, source_address, options, allow_self_connect, meetings)
 
 

@@ -42,6 +42,12 @@ def uninstall() -> None:
 
     Does nothing where nothing is installed. While a `patched` block runs the function stays until its end. Where
     another tool has put a function of its own in place since then, that one is left alone.
+
+    >>> standard = socket.create_connection
+    >>> install()
+    >>> uninstall()
+    >>> socket.create_connection is standard
+    True
     """
     global _installed
     with _lock:

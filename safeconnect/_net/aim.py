@@ -18,10 +18,10 @@ WINDOW_SIZE = 32
 # With 98 % of the range taken, half of the windows of 32 hold a free port; 16 draws all miss once in 30,000 connects.
 REDRAWS = 15
 
-# Windows drawn ahead, as (first, last, option value): drawing one in the middle of a connect takes 4 of its 20
+# Windows drawn ahead, each with the option's value for it: drawing one in the middle of a connect takes 4 of its 20
 # microseconds, for by then the processor's caches hold the kernel's code; dealt in a batch it takes 1.
 _DEAL = 32
-_deck: list[tuple[int, int, int]] = []
+_deck: list[tuple[range, int]] = []
 kernel.on_change(_deck.clear)
 
 
@@ -30,30 +30,39 @@ def draw(n: int) -> int:
     return int.from_bytes(os.urandom(8), "little") * n >> 64
 
 
-def aim(sock: socket.socket, target_port: int) -> bool:
-    """Give the socket a fresh random window of source ports without ``target_port``; False where that cannot be."""
+def aim(sock: socket.socket, target_port: int) -> range | None:
+    """Give the socket a fresh random window of source ports without ``target_port``.
+
+    :returns: the window; None where the kernel lacks the option, or no port but the target's is there to be used. A
+        socket that then has a port outside its window shows that the kernel's range has changed (`missed`).
+    """
     if kernel.IP_LOCAL_PORT_RANGE in kernel.missing:
-        return False
+        return None
     try:
-        first, last, value = _deck.pop()
+        window, value = _deck.pop()
     except IndexError:
         _deck.extend(_deal())
-        return bool(_deck) and aim(sock, target_port)
-    if first <= target_port <= last:
+        return aim(sock, target_port) if _deck else None
+    if target_port in window:
         bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, target_port)
         if bounds is None:
-            return False
-        value = _packed(*bounds)
-    return kernel.set_option(sock, kernel.IP_LOCAL_PORT_RANGE, value)
+            return None
+        window, value = range(bounds[0], bounds[1] + 1), _packed(*bounds)
+    return window if kernel.set_option(sock, kernel.IP_LOCAL_PORT_RANGE, value) else None
 
 
-def _deal() -> Iterator[tuple[int, int, int]]:
+def missed() -> None:
+    """Read the source ports afresh: the kernel ignores a window whose bounds lie outside its own range."""
+    kernel.source_ports(refresh=True)
+
+
+def _deal() -> Iterator[tuple[range, int]]:
     ports = kernel.source_ports()
     entropy = memoryview(os.urandom(8 * _DEAL)).cast("Q")
     for number in entropy:
         bounds = ports.window_bounds(lambda n, number=number: number * n >> 64, WINDOW_SIZE)
         if bounds is not None:
-            yield *bounds, _packed(*bounds)
+            yield range(bounds[0], bounds[1] + 1), _packed(*bounds)
 
 
 def widen(sock: socket.socket, target_port: int) -> Iterator[None]:

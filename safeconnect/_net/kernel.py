@@ -90,6 +90,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget)
 
 
+def has_port_range() -> bool:
+    """Whether this kernel knows IP_LOCAL_PORT_RANGE; a socket is asked unless one has been already."""
+    if IP_LOCAL_PORT_RANGE in missing:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return set_option(probe, IP_LOCAL_PORT_RANGE, 0)  # 0 takes the restriction back: it changes nothing
+
+
 def set_option(sock: socket.socket, name: int, value: int) -> bool:
     """Set an IPPROTO_IP option that this kernel may lack; False where it could not be set."""
     if name in missing:

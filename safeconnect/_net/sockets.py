@@ -39,17 +39,16 @@ def dress(sock: socket.socket, options: "Iterable[Option]") -> None:
             raise
 
 
+def set_port_range(options: "Iterable[Option]") -> bool:
+    """Whether the options set a range of source ports of the user's own, which must be left as it is."""
+    return any(option[:2] == (socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE) for option in options)
+
+
 def bind_source(sock: socket.socket, source_address: "SourceAddress") -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
     sock.bind(source_address)
-
-
-def met_itself(sock: socket.socket, target_port: int) -> bool:
-    """`is_self_connected` for a socket that has just connected to ``target_port``, most often for one system call."""
-    # Every connect pays for this call, so the port alone is compared first: it differs in all other cases.
-    return sock.getsockname()[1] == target_port and is_self_connected(sock)
 
 
 def is_self_connected(sock: socket.socket) -> bool:
@@ -75,11 +74,14 @@ def is_self_connected(sock: socket.socket) -> bool:
         raise
 
 
-def same_endpoint(local: object, peer: object) -> bool:
-    """Whether two socket names mean the same end of a connection (they are tuples in the IP families only)."""
-    if not (isinstance(local, tuple) and isinstance(peer, tuple) and local[1:2] == peer[1:2]):
-        return False
-    return _host(local) == _host(peer)
+def same_endpoint(local: "SockAddr", peer: "SockAddr") -> bool:
+    """Whether two socket names mean the same end of a connection."""
+    return same_host(local, peer) and local[1] == peer[1]
+
+
+def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
+    """Whether two socket names mean the same address; they are tuples in the IP families only."""
+    return isinstance(local, tuple) and isinstance(peer, tuple) and _host(local) == _host(peer)
 
 
 def _host(name: "SockAddr") -> tuple[str, int]:
@@ -138,14 +140,14 @@ def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | 
     return True
 
 
+# Which constants of the socket module name the options of a level.
+_OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
+
+
 def option_name(option: "Option") -> str:
     """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
-    level = _constant(option[0], ("IPPROTO_", "SOL_"))
-    prefixes = {"SOL_SOCKET": ("SO_",), "IPPROTO_TCP": ("TCP_",), "IPPROTO_IPV6": ("IPV6_",), "IPPROTO_IP": ("IP_",)}
-    name = _constant(option[1], prefixes.get(level, ()))
-    return f"({', '.join([level, name, *map(repr, option[2:])])})"
-
-
-def _constant(value: object, prefixes: tuple[str, ...]) -> str:
-    names = (name for name in dir(socket) if name.startswith(prefixes or "?") and getattr(socket, name) == value)
-    return next(names, repr(value))
+    levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
+    level = next(levels, repr(option[0]))
+    prefix = _OPTION_PREFIXES.get(level, "?")
+    names = (name for name in dir(socket) if name.startswith(prefix) and getattr(socket, name) == option[1])
+    return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"

@@ -1,0 +1,181 @@
+"""What the benchmarks share: interleaved timing, figures, tables, result files and a loopback server.
+
+The contenders of one comparison take turns in one process, one of each per round, so that whatever slows the machine
+down slows all of them. Each round gives one ratio to the base, and the median of these ratios is what counts: it is
+steadier than a ratio of two medians, let alone of figures from two runs.
+"""
+
+import argparse
+import gc
+import json
+import platform
+import random
+import resource
+import socket
+import statistics
+import struct
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import Self, TypeVar
+
+Result = TypeVar("Result")
+
+BASE = "stdlib"
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("safeconnect", "urllib3", "httpcore")
+# Closed with this, a connection is reset and nothing stays behind in TIME_WAIT, which would take up a source port.
+LINGER_0 = struct.pack("ii", 1, 0)
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], Result]],
+    after: Callable[[Result], object],
+    rounds: int,
+    warm_up: int,
+) -> dict[str, list[float]]:
+    """Seconds that each call took, round by round; ``after`` disposes of the results outside of the timed part.
+
+    Each round has an order of its own. In a fixed one every contender would always find the processor's caches as the
+    same neighbour left them, and that was worth 3 %: the same function, listed twice, came out as two speeds.
+    """
+    order = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    contenders = [(call, times[name]) for name, call in calls.items()]
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(-warm_up, rounds):
+            order.shuffle(contenders)
+            for call, taken in contenders:
+                began = perf_counter()
+                result = call()
+                seconds = perf_counter() - began
+                after(result)
+                if number >= 0:
+                    taken.append(seconds)
+    finally:
+        gc.enable()
+    return times
+
+
+def figures(times: Mapping[str, Sequence[float]], base: str = BASE) -> dict[str, dict[str, float]]:
+    """Median, 90th percentile and mean in microseconds, and the median of the ratios to the base, round by round.
+
+    The mean leaves out the slowest hundredth, which is the machine's doing. It tells what the median hides: work that
+    is done at some calls only, such as safeconnect's draw of its next 32 windows.
+    """
+    means = {name: statistics.fmean(sorted(taken)[: -(len(taken) // 100) or None]) for name, taken in times.items()}
+    return {
+        name: {
+            "median_us": round(statistics.median(taken) * 1e6, 2),
+            "p90_us": round(statistics.quantiles(taken, n=10)[-1] * 1e6, 2),
+            "mean_us": round(means[name] * 1e6, 2),
+            "ratio": round(statistics.median(mine / its for mine, its in zip(taken, times[base], strict=True)), 3),
+            "mean_ratio": round(means[name] / means[base], 3),
+        }
+        for name, taken in times.items()
+    }
+
+
+def target(text: str, *, met: bool) -> dict[str, object]:
+    """A line for the list of targets, as `report` prints and writes it."""
+    return {"target": text, "met": met}
+
+
+def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: with rich where it is installed, else in plain columns."""
+    cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    try:
+        from rich.console import Console  # the one dependency of the tables, and only for their looks
+        from rich.table import Table
+    except ImportError:
+        _show_plain(title, [list(headers), *cells])
+        return
+    table = Table(title=title, title_justify="left")
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="right" if number else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _show_plain(title: str, rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(f"\n{title}")
+    for first, *others in rows:
+        print(first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)))
+
+
+def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each kind (default {rounds})")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures (default in results/)")
+    return parser
+
+
+def report(name: str, options: argparse.Namespace, results: object, targets: Sequence[Mapping[str, object]]) -> None:
+    """Print which targets were met and write everything down as JSON."""
+    for line in targets:
+        print(f"{'met   ' if line['met'] else 'MISSED'}  {line['target']}")
+    path = options.json or RESULTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}.json"
+    written = {
+        "benchmark": name,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": options.rounds,
+        "packages": {package: version for package in PACKAGES if (version := _version(package))},
+        "targets": list(targets),
+        "results": results,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {path}\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # not installed, or found by PYTHONPATH
+        return getattr(sys.modules.get(package), "__version__", None)
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors as it may have, and say how many these are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Server:
+    """A listener that takes each connection right after it was timed, in the same thread, and resets it.
+
+    A server thread or process would compete with the timed calls for the processor; a connection to a listener is
+    complete before it is accepted, so none is needed.
+    """
+
+    def __init__(self, host: str, port: int = 0) -> None:
+        self.family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self.socket = socket.socket(self.family)
+        self.socket.bind(sockaddr)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)  # accepted sockets inherit it
+        self.socket.listen(16)
+        self.port: int = self.socket.getsockname()[1]
+
+    def drop(self, sock: socket.socket) -> None:
+        """Accept the connection that ``sock`` has made, and reset it from both ends."""
+        accepted, _ = self.socket.accept()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        sock.close()
+        accepted.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()

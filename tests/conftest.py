@@ -1,0 +1,30 @@
+"""Every test leaves the process as it found it: no descriptor, no thread, nothing patched."""
+
+import gc
+import socket
+import sys
+import threading
+
+import pytest
+
+from . import support
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind():
+    threads = set(threading.enumerate())
+    before = support.descriptors() if sys.platform == "linux" else {}
+    create_connection = socket.create_connection
+    yield
+    assert socket.create_connection is create_connection
+    assert set(threading.enumerate()) <= threads
+    if sys.platform == "linux":
+        gc.collect()
+        left = {number: what for number, what in support.descriptors().items() if number not in before}
+        assert not left, f"descriptors left open: {left}"
+
+
+@pytest.fixture
+def server():
+    with support.listening() as listener:
+        yield listener

@@ -1,0 +1,74 @@
+"""Run Python code in a user and network namespace of its own, where it may change what it likes, without root."""
+
+import ctypes
+import fcntl
+import functools
+import os
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFADDR = 0x8916
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+
+def run(code, *, ports=None, address=None, timeout=60):
+    """Run ``code`` in a namespace; returns what it printed. ``ports``: "40000 40000"; ``address``: one more of lo's."""
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    script = f"from tests import namespace\nnamespace.enter({ports!r}, {address!r})\n" + textwrap.dedent(code)
+    done = _python(script, timeout)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@functools.cache
+def unavailable():
+    """Why no namespace can be had here, or None."""
+    if sys.platform != "linux":
+        return "network namespaces exist on Linux only"
+    done = _python("from tests import namespace\nnamespace.enter(None, None)", 30)
+    return None if done.returncode == 0 else f"user namespaces are not to be had here: {done.stderr.strip()[-200:]}"
+
+
+def _python(script, timeout):
+    path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def enter(ports, address):
+    """Move this process, which must have one thread, into new namespaces, with lo up; called in the child."""
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
+        if address:
+            name = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(address))
+            fcntl.ioctl(control, _SIOCSIFADDR, name)
+    if ports:
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(ports)

@@ -1,0 +1,90 @@
+"""What several tests need: closed ports, listeners, a look into the kernel's tables."""
+
+import contextlib
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from safeconnect import ephemeral_ports
+from safeconnect._net import kernel
+
+IP_LOCAL_PORT_RANGE = 51
+LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+TIME_WAIT = 0x06
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
+needs_port_range = pytest.mark.skipif(
+    not kernel.has_port_range(), reason="the kernel has no IP_LOCAL_PORT_RANGE (Linux 6.3)"
+)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6 loopback address")
+both_families = pytest.mark.parametrize(
+    "family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)], ids=["IPv4", "IPv6"]
+)
+
+
+def one_port(port):
+    """The socket option that leaves ``port`` as the only source port: a connect to it then meets itself."""
+    value = port << 16 | port
+    return (socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, value - (1 << 32) if value >= 1 << 31 else value)
+
+
+def closed_port(parity=None):
+    """A port inside the range of source ports that nobody uses, by default of the parity that connect() prefers."""
+    ports = ephemeral_ports()
+    parity = ports.first % 2 if parity is None else parity
+    while True:
+        port = random.choice(ports_of(ports, parity))
+        with contextlib.suppress(OSError), socket.socket() as v4:
+            v4.bind(("0.0.0.0", port))
+            return port
+
+
+def ports_of(ports, parity):
+    return range(ports.first + (ports.first - parity) % 2, ports.last + 1, 2)
+
+
+@contextlib.contextmanager
+def listening(family=socket.AF_INET, host=None, port=0, backlog=128):
+    with socket.create_server((host or LOOPBACK[family], port), family=family, backlog=backlog) as server:
+        yield server
+
+
+def serve_plainly(port, host="127.0.0.1", family=socket.AF_INET):
+    """Bind and listen as servers do, with SO_REUSEADDR; OSError where something is in the way."""
+    socket.create_server((host, port), family=family).close()
+
+
+def descriptors():
+    """The open descriptors of this process and what they are."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that the listing itself uses
+            found[int(name)] = str(Path("/proc/self/fd", name).readlink())
+    return found
+
+
+def tcp_sockets(port):
+    """The states of all TCP sockets of this network namespace that have ``port`` at either end."""
+    states = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        path = Path(table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            local, remote, state = line.split()[1:4]
+            if port in (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)):
+                states.append(int(state, 16))
+    return states

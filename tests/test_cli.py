@@ -1,0 +1,164 @@
+"""The command line and the demo, as a person runs them."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import safeconnect
+from safeconnect import cli, demo
+from safeconnect._net import kernel
+
+from . import namespace
+from .namespace import ROOT
+from .support import linux_only, needs_port_range
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "safeconnect", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"http_proxy": "http://127.0.0.1:9"},
+    )
+
+
+@linux_only
+@needs_port_range
+def test_demo_shows_it_all():
+    done = run("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    met = re.search(r"\('127.0.0.1', (\d+)\) -> \('127.0.0.1', (\d+)\): it is connected to itself", done.stdout)
+    assert met
+    assert met[1] == met[2]
+    assert f"bind(127.0.0.1:{met[1]}) with SO_REUSEADDR: Address already in use" in done.stdout
+    tries = re.search(r"([\d,]+) tries in [\d.]+ s: ([\d,]+) refused, 0 connected to itself", done.stdout)
+    assert tries
+    assert tries[1] == tries[2]
+    assert "with SO_REUSEADDR: done, at once" in done.stdout
+    assert "HTTP 200: 'hello from a server that can be reached'" in done.stdout
+    assert "\r" not in done.stdout, "no live count off a terminal"
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"safeconnect {safeconnect.__version__}\n"
+    assert "demo" in run("--help").stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--nonsense"]])
+def test_wrong_usage(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: safeconnect")
+
+
+def test_an_interrupt_ends_it(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupt)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+class TestDemoThatSeesNothing:
+    """Each way in which the demo can fail to see what it shows: exit status 1 and a reason."""
+
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch):
+        monkeypatch.setattr(demo, "MOST_TRIES", 50)
+        monkeypatch.setattr(demo, "LEAST_TRIES", 50)
+
+    @pytest.fixture
+    def met(self, monkeypatch, server):
+        """The standard library has met itself on the first try, as far as the demo can see."""
+
+        def meet(port):
+            sock = socket.socket()
+            sock.bind(("127.0.0.1", 0))
+            sock.connect(sock.getsockname())
+            return 1, sock
+
+        monkeypatch.setattr(demo, "_connect_until_itself", meet)
+
+    def reason(self, capsys):
+        assert demo.run() == 1
+        return capsys.readouterr().out.splitlines()[-1]
+
+    def test_no_self_connect(self, capsys, monkeypatch):
+        def refused(*_):
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(socket, "create_connection", refused)
+        assert self.reason(capsys) == "Not seen: the standard library did not connect to itself in 50 tries"
+
+    def test_a_server_in_between(self, capsys, monkeypatch, server):
+        connect = socket.create_connection
+        monkeypatch.setattr(socket, "create_connection", lambda _: connect(server.getsockname()))
+        assert re.match(r"Not seen: a server has taken port \d+", self.reason(capsys))
+
+    def test_a_port_that_is_free_at_once(self, capsys, met, monkeypatch):
+        monkeypatch.setattr(demo, "_bind_error", lambda _: None)
+        assert re.match(r"Not seen: port \d+ was free at once", self.reason(capsys))
+
+    def test_no_free_port(self, capsys, monkeypatch):
+        monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")
+        assert self.reason(capsys).startswith("Not seen: no free port was found in ")
+
+    def test_a_connection_by_safeconnect(self, capsys, met, monkeypatch, server):
+        reasons = iter([None, "in use", None])
+        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        connect = demo.create_connection
+        monkeypatch.setattr(demo, "create_connection", lambda _: connect(server.getsockname()))
+        assert self.reason(capsys) == "Not seen: try 1 of safeconnect got a connection to a closed port"
+
+    def test_a_port_blocked_by_safeconnect(self, capsys, met, monkeypatch):
+        reasons = iter([None, "in use", None, "in use"])
+        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        assert re.match(r"Not seen: after safeconnect's tries the server could not bind", self.reason(capsys))
+
+    def test_no_http(self, capsys, met, monkeypatch):
+        reasons = iter([None, "in use", None, None])
+        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        monkeypatch.setattr(demo._Hello, "do_GET", lambda self: self.send_error(404))
+        assert self.reason(capsys).startswith("Not seen: the HTTP request failed: HTTP Error 404")
+
+    def test_another_answer(self, capsys, met, monkeypatch):
+        reasons = iter([None, "in use", None, None])
+        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+
+        def answer(self):
+            self.send_response(204)
+            self.end_headers()
+
+        monkeypatch.setattr(demo._Hello, "do_GET", answer)
+        assert self.reason(capsys) == "Not seen: the HTTP server answered 204 b''"
+
+    def test_a_kernel_without_the_option_is_told(self, capsys, met, monkeypatch):
+        reasons = iter([None, "in use", None, None])
+        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
+        assert demo.run() == 0
+        assert "This kernel has no IP_LOCAL_PORT_RANGE" in capsys.readouterr().out
+
+
+@linux_only
+def test_live_count_on_a_terminal():
+    code = """
+        import os, pty, sys
+        def read(descriptor):
+            return os.read(descriptor, 65536)
+        sys.stdout.flush()
+        status = pty.spawn([sys.executable, "-m", "safeconnect", "demo"], read)
+        sys.exit(os.waitstatus_to_exitcode(status))
+    """
+    printed = namespace.run(code, ports="40000 40998")
+    assert re.search(r"   [\d,]+ tries \.\.\.", printed)
+    assert "All of this was seen" in printed

@@ -1,0 +1,190 @@
+"""What the kernel says, on this platform for real and on the others by what their tools print."""
+
+import errno
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
+from safeconnect._net import aim, kernel
+
+from . import namespace
+from .support import linux_only
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    kernel.forget()
+    yield
+    kernel.forget()
+
+
+@pytest.fixture
+def prints(monkeypatch):
+    """Make this a platform whose tool prints the given text, or fails where there is none."""
+
+    def pretend(platform, text):
+        asked = []
+
+        def run(command, **settings):
+            asked.append(command)
+            assert settings["timeout"] > 0
+            if text is None:
+                raise FileNotFoundError(command[0])
+            return subprocess.CompletedProcess(command, 0, stdout=text)
+
+        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr(subprocess, "run", run)
+        return asked
+
+    return pretend
+
+
+@linux_only
+class TestLinux:
+    def test_reads_the_files_of_the_kernel(self):
+        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+        assert ephemeral_ports() == PortRange(int(first), int(last))
+        reserved = Path("/proc/sys/net/ipv4/ip_local_reserved_ports").read_text()
+        assert reserved_ports() == PortSet.parse(reserved)
+        assert kernel.source_ports() == PortSet(ephemeral_ports()) - reserved_ports()
+
+    def test_remembers_until_asked_afresh_and_in_a_child(self):
+        code = """
+            import os
+            from pathlib import Path
+            from safeconnect import ephemeral_ports, reserved_ports
+            setting, reserved = (Path("/proc/sys/net/ipv4") / n for n in ("ip_local_port_range", "ip_local_reserved_ports"))
+            print(ephemeral_ports(), reserved_ports(), flush=True)
+            setting.write_text("50000 50010")
+            reserved.write_text("50001,50005-50007")
+            print(ephemeral_ports(), reserved_ports(), flush=True)
+            child = os.fork()
+            if not child:
+                print(ephemeral_ports(), reserved_ports(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(ephemeral_ports(), reserved_ports())
+            print(ephemeral_ports(refresh=True), reserved_ports(refresh=True))
+        """
+        now, then = "40000-40010", "50000-50010 50001,50005-50007"
+        printed = [line.strip() for line in namespace.run(code, ports="40000 40010").splitlines()]
+        assert printed == [now, now, then, now, then]
+
+    def test_reads_once(self, monkeypatch):
+        reads = []
+        monkeypatch.setattr(kernel, "_read_file", lambda path: reads.append(path) or "40000\t40010\n")
+        assert [ephemeral_ports() for _ in range(3)] == [PortRange(40000, 40010)] * 3
+        assert len(reads) == 1
+        ephemeral_ports(refresh=True)
+        assert len(reads) == 2
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "0 5", "60000 50000", "1 70000", "5"])
+    def test_guesses_where_the_file_is_missing_or_odd(self, monkeypatch, text):
+        monkeypatch.setattr(kernel, "_read_file", lambda _: text)
+        assert ephemeral_ports() == PortRange(49152, 65535)
+
+    def test_a_missing_file_is_empty(self):
+        assert kernel._read_file("/proc/sys/net/ipv4/no_such_setting") == ""
+
+
+class TestOtherPlatforms:
+    @pytest.mark.parametrize("platform", ["darwin", "freebsd14", "dragonfly6"])
+    def test_bsd(self, prints, platform):
+        asked = prints(platform, "10000\n65535\n")
+        assert ephemeral_ports() == PortRange(10000, 65535)
+        assert reserved_ports() == PortSet()
+        assert asked == [("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last")]
+
+    def test_windows(self, prints):
+        # The words are in the system's language; only the numbers and their order count.
+        prints("win32", "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n")
+        assert ephemeral_ports() == PortRange(49152, 65535)
+
+    def test_reserved_on_windows(self, prints):
+        table = "Protocol tcp Port Exclusion Ranges\n\n 5357        5357\n  50000       50059     *\n\n* - Administered\n"
+        prints("win32", table)
+        assert str(reserved_ports()) == "5357,50000-50059"
+
+    @pytest.mark.parametrize("platform", ["darwin", "win32", "sunos5"])
+    @pytest.mark.parametrize("text", [None, "", "no numbers here"])
+    def test_guess_where_nothing_answers(self, prints, platform, text):
+        prints(platform, text)
+        assert ephemeral_ports() == PortRange(49152, 65535)
+        assert reserved_ports() == PortSet()
+
+
+@linux_only
+class TestOptions:
+    @pytest.mark.parametrize("code", [errno.ENOPROTOOPT, errno.EOPNOTSUPP])
+    def test_one_that_is_missing_is_asked_for_once(self, monkeypatch, code):
+        asked = []
+
+        class Old(socket.socket):
+            def setsockopt(self, *option):
+                asked.append(option)
+                raise OSError(code, "no such option")
+
+        monkeypatch.setattr(socket, "socket", Old)
+        assert not kernel.has_port_range()
+        assert not kernel.has_port_range()
+        with socket.socket() as sock:
+            assert aim.aim(sock, 80) is None
+        assert len(asked) == 1
+
+    def test_one_that_is_refused_for_one_socket_is_not_missing(self):
+        sock = socket.socket()
+        sock.close()
+        assert not kernel.set_option(sock, kernel.IP_LOCAL_PORT_RANGE, 0)
+        assert kernel.missing == set()
+
+    def test_elsewhere_the_numbers_mean_other_things(self):
+        code = "import sys; sys.platform = 'darwin'\nfrom safeconnect._net import kernel; print(sorted(kernel.missing))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT)
+        assert done.stdout == "[24, 51]\n"
+
+
+@linux_only
+class TestDeck:
+    def test_windows_are_drawn_from_the_source_ports(self, monkeypatch):
+        ports = PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])
+        monkeypatch.setattr(kernel, "_remembered", {"source": ports})
+        for _ in range(50):
+            for window, value in aim._deal():
+                assert len(window) <= aim.WINDOW_SIZE
+                assert any(port in ports for port in window)
+                assert value & 0xFFFFFFFF == window[-1] << 16 | window[0]
+
+    def test_is_void_once_the_ports_are_read_anew(self):
+        with socket.socket() as sock:
+            aim.aim(sock, 80)
+        assert aim._deck
+        kernel.source_ports(refresh=True)
+        assert not aim._deck
+
+    def test_no_child_draws_its_parents_windows(self):
+        code = """
+            import os, socket
+            from safeconnect._net import aim
+            aim.aim(socket.socket(), 80)
+            for _ in range(2):
+                child = os.fork()
+                if not child:
+                    sock = socket.socket()
+                    print([aim.aim(sock, 80).start for _ in range(5)], flush=True)
+                    os._exit(0)
+                os.waitpid(child, 0)
+            print([aim.aim(socket.socket(), 80).start for _ in range(5)])
+        """
+        drawn = namespace._python("import warnings; warnings.simplefilter('ignore')\n" + textwrap.dedent(code), 30)
+        assert len(set(drawn.stdout.splitlines())) == 3, drawn.stderr
+
+    def test_draws_stay_in_range(self):
+        assert {aim.draw(3) for _ in range(200)} == {0, 1, 2}
+        assert aim.draw(1) == 0
+
+

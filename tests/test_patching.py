@@ -1,0 +1,119 @@
+"""install, uninstall and patched: for the whole process, idempotent, and everything put back."""
+
+import http.client
+import http.server
+import socket
+import threading
+
+import pytest
+
+import safeconnect
+from safeconnect import create_connection, install, patched, uninstall
+
+STANDARD = socket.create_connection
+
+
+@pytest.fixture(autouse=True)
+def always_undone():
+    yield
+    uninstall()
+
+
+def test_install_and_uninstall_can_be_repeated():
+    for _ in range(2):
+        install()
+        assert socket.create_connection is create_connection
+    for _ in range(2):
+        uninstall()
+        assert socket.create_connection is STANDARD
+
+
+def test_patched_blocks_nest():
+    with patched():
+        with patched():
+            assert socket.create_connection is create_connection
+        assert socket.create_connection is create_connection
+    assert socket.create_connection is STANDARD
+
+
+def test_one_instance_can_be_used_again_and_inside_itself():
+    block = patched()
+    for _ in range(2):
+        with block, block:
+            assert socket.create_connection is create_connection
+        assert socket.create_connection is STANDARD
+
+
+def test_an_error_in_the_block_undoes_it():
+    with pytest.raises(KeyError), patched():
+        raise KeyError
+    assert socket.create_connection is STANDARD
+
+
+def test_install_outlives_a_block_and_a_block_outlives_uninstall():
+    with patched():
+        install()
+    assert socket.create_connection is create_connection
+    with patched():
+        uninstall()
+        assert socket.create_connection is create_connection
+    assert socket.create_connection is STANDARD
+
+
+def test_puts_back_what_was_there_even_if_not_the_standard_librarys(monkeypatch):
+    def other(*args):
+        raise NotImplementedError
+
+    monkeypatch.setattr(socket, "create_connection", other)
+    with patched():
+        assert socket.create_connection is create_connection
+    assert socket.create_connection is other
+
+
+def test_leaves_a_later_patch_of_somebody_else_alone(monkeypatch):
+    def later(*args):
+        raise NotImplementedError
+
+    install()
+    monkeypatch.setattr(socket, "create_connection", later)
+    uninstall()
+    assert socket.create_connection is later
+    monkeypatch.undo()
+    socket.create_connection = STANDARD  # monkeypatch has put ours back, which was there when it came
+
+
+def test_overlapping_blocks_in_many_threads():
+    start = threading.Barrier(16)
+    wrong = []
+
+    def work():
+        start.wait()
+        for _ in range(200):
+            with patched():
+                if socket.create_connection is not create_connection:
+                    wrong.append("not in force inside a block")
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert socket.create_connection is STANDARD
+
+
+def test_a_client_of_the_standard_library_goes_through_it(monkeypatch):
+    came = []
+    monkeypatch.setattr(safeconnect.blocking.sockets, "is_self_connected", lambda sock: came.append(sock) or False)
+    monkeypatch.setattr(safeconnect.blocking.aim, "aim", lambda sock, port: came.append(port))
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        client.connect()
+        assert came == []
+        client.close()
+        with patched():
+            client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+            client.connect()
+        assert came == [server.server_port]
+        assert client.sock.gettimeout() == 5
+        client.close()
