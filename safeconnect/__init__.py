@@ -27,7 +27,6 @@ __all__ = [
     "patched",
     "reserved_ports",
     "self_connect_exposure",
-    "self_connect_exposure",
     "uninstall",
 ]
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ._net.sockets import SourceAddress
     from .options import Option
 
+    Line = tuple[float | None, SourceAddress | None, tuple[Option, ...], bool]  # what each candidate's line needs
+
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
-_DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
+_DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
 
 # How often a connect that met itself is tried again where the kernel chose the source port. Aimed connects never do;
 # of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
@@ -76,14 +78,14 @@ def create_connection(
         _check_timeout(timeout)
     if source_address:
         _check_source_address(source_address)
-    dressing = check_options(options) if options else ()
+    line = (timeout, source_address, check_options(options) if options else (), allow_self_connect)
     errors: list[OSError] = []
     story: list[str] = []
     try:
         for candidate in resolve.candidates(address):
             began = monotonic()
             try:
-                return _connect(candidate, timeout, source_address, dressing, allow_self_connect)
+                return _connect(candidate, line) or _connect_again(candidate, line)
             except OSError as error:
                 errors.append(error)
                 story.append(verdict.note(candidate[4], source_address, error, monotonic() - began))
@@ -92,26 +94,17 @@ def create_connection(
         errors.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
 
 
-def _connect(
-    candidate: "Candidate",
-    timeout: "float | None",
-    source_address: "SourceAddress | None",
-    options: "tuple[Option, ...]",
-    allow_self_connect: bool,
-    meetings: int = 0,
-) -> socket.socket:
-    """One candidate; ``meetings`` says how often it has met itself already."""
+def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
+    """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
-    kernel_chooses = not (source_address and source_address[1]) and family in _IP_FAMILIES
-    aims = kernel_chooses and not (options and sockets.set_port_range(options))
+    timeout, source_address, options, allow_self_connect = line
+    aims = _kernel_chooses(candidate, source_address) and not (options and sockets.set_port_range(options))
     sock = socket.socket(family, kind, proto)
     try:
         if timeout is not _DEFAULT_TIMEOUT:
             sock.settimeout(timeout)
-        if options:
-            sockets.dress(sock, options)
-        if source_address:
-            sockets.bind_source(sock, source_address)
+        if options or source_address:
+            sockets.prepare(sock, options, source_address)
         window = aim.aim(sock, sockaddr[1]) if aims else None
         found_port = True
         try:
@@ -134,12 +127,28 @@ def _connect(
         sockets.discard(sock)
         if not met_itself:
             raise
-    else:
-        sockets.reset(sock)
-    meetings += 1
-    if meetings == (_MEETINGS if kernel_chooses else 1):
-        raise SelfConnectError(errno.ECONNREFUSED, _nobody_else(sockaddr, meetings))
-    return _connect(candidate, timeout, source_address, options, allow_self_connect, meetings)
+        return None
+    sockets.reset(sock)
+    return None
+
+
+def _connect_again(candidate: "Candidate", line: "Line") -> socket.socket:
+    """Go on after a first connection that met itself, while the kernel may still choose another source port."""
+    meetings = _MEETINGS if _kernel_chooses(candidate, line[1]) else 1
+    for _ in range(meetings - 1):
+        sock = _connect(candidate, line)
+        if sock is not None:
+            return sock
+    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
+    target = verdict.endpoint(candidate[4])
+    raise SelfConnectError(
+        errno.ECONNREFUSED, f"nobody listens on {target}: the connection met its own socket ({times})"
+    )
+
+
+def _kernel_chooses(candidate: "Candidate", source_address: "SourceAddress | None") -> bool:
+    """Whether it is left to the kernel to choose the source port."""
+    return not (source_address and source_address[1]) and candidate[0] in _IP_FAMILIES
 
 
 def _connect_from_elsewhere(
@@ -158,11 +167,6 @@ def _connect_from_elsewhere(
             if again.errno != errno.EADDRNOTAVAIL:
                 raise
     raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
-
-
-def _nobody_else(sockaddr: "SockAddr", meetings: int) -> str:
-    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
-    return f"nobody listens on {verdict.endpoint(sockaddr)}: the connection met its own socket ({times})"
 
 
 def _exhausted(sockaddr: "SockAddr") -> str:

@@ -94,7 +94,7 @@ def _show_safeconnect(tries: int) -> None:
 
 
 def _show_http() -> None:
-    server = http.server.ThreadingHTTPServer((_HOST, 0), _Hello)
+    server = http.server.HTTPServer((_HOST, 0), _Hello)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -131,7 +131,7 @@ def _closed_port() -> int:
     """A port that nobody uses and that a plain connect may be given: of the parity that Linux prefers."""
     ports = ephemeral_ports(refresh=True)
     for _ in range(1000):
-        port = random.randrange(ports.first, ports.last + 1, 2)
+        port = random.randrange(ports.first, ports.last + 1, 2)  # noqa: S311 - any port will do
         if _bind_error(port) is None:
             return port
     raise NotSeenError(f"no free port was found in {ports}")

@@ -15,6 +15,10 @@ def check_options(options: "Iterable[Option]") -> "tuple[Option, ...]":
     """
     checked = tuple(options)
     for option in checked:
-        if not isinstance(option, tuple) or len(option) not in (3, 4) or not all(isinstance(n, int) for n in option[:2]):
+        if (
+            not isinstance(option, tuple)
+            or len(option) not in (3, 4)
+            or not all(isinstance(n, int) for n in option[:2])
+        ):
             raise TypeError(f"options must be (level, name, value) tuples, as for setsockopt(), not {option!r}")
     return checked

@@ -91,7 +91,7 @@ def _settle() -> None:
     if _installed or _blocks:
         if _original is None and socket.create_connection is not create_connection:
             _original = socket.create_connection
-            socket.create_connection = create_connection
+            socket.create_connection = create_connection  # type: ignore[assignment]  # takes more than the original
     elif _original is not None:
         if socket.create_connection is create_connection:
             socket.create_connection = _original

@@ -138,11 +138,8 @@ class PortSet:
     _size: int
 
     def __init__(self, ports: "PortRange | Iterable[int | PortRange]" = ()) -> None:
-        if isinstance(ports, PortRange):
-            pairs = [(ports.first, ports.last)]
-        else:
-            pairs = [_pair(item) for item in ports]
-        self._fill(sorted(pairs))
+        items = [ports] if isinstance(ports, PortRange) else ports
+        self._fill(sorted(map(_pair, items)))
 
     @classmethod
     def _of(cls, pairs: "Iterable[tuple[int, int]]") -> "PortSet":

@@ -5,9 +5,14 @@ import socket
 import sys
 import threading
 
+import hypothesis
 import pytest
 
 from . import support
+
+# A busy machine is no reason for a property to fail.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

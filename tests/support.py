@@ -72,19 +72,19 @@ def serve_plainly(port, host="127.0.0.1", family=socket.AF_INET):
 def descriptors():
     """The open descriptors of this process and what they are."""
     found = {}
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib would keep the directory open
         with contextlib.suppress(OSError):  # the one that the listing itself uses
             found[int(name)] = str(Path("/proc/self/fd", name).readlink())
     return found
 
 
-def tcp_sockets(port):
-    """The states of all TCP sockets of this network namespace that have ``port`` at either end."""
+def tcp_sockets(port, *, remote=False):
+    """The states of all TCP sockets of this network namespace whose own port, or whose peer's, is ``port``."""
     states = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         path = Path(table)
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            local, remote, state = line.split()[1:4]
-            if port in (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)):
+            ends, state = line.split()[1:3], line.split()[3]
+            if int(ends[remote].rpartition(":")[2], 16) == port:
                 states.append(int(state, 16))
     return states

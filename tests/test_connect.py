@@ -44,20 +44,26 @@ def test_has_the_parameters_of_the_standard_library_first():
 
 class TestLikeTheStandardLibrary:
     @both_families
-    @pytest.mark.parametrize("timeout", [None, 5, 0.75, socket._GLOBAL_DEFAULT_TIMEOUT], ids=str)
+    @pytest.mark.parametrize(
+        "timeout", [None, 5, 0.75, socket._GLOBAL_DEFAULT_TIMEOUT], ids=["None", "5", "0.75", "left out"]
+    )
     def test_connects(self, family, timeout):
         with listening(family) as server:
             address = server.getsockname()[:2]
             assert assert_same(address, timeout)[0] == server.getsockname()
             assert assert_same(list(address), timeout=timeout)[2] == family
 
-    @pytest.mark.parametrize("host", ["localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "127.1", "2130706433", None])
+    @pytest.mark.parametrize(
+        "host", ["localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "127.1", "2130706433", None]
+    )
     @pytest.mark.parametrize("kind", [int, str, lambda port: str(port).encode()], ids=["int", "str", "bytes"])
     def test_takes_every_way_to_write_an_address(self, server, host, kind):
         peer = assert_same((host, kind(server.getsockname()[1])), 5)[0]
         assert peer == server.getsockname()
 
-    @pytest.mark.parametrize("host", ["", "a..b", "x" * 64, "\udcff", "1.2.3.4.5", "no-such-host.invalid", "::1%nowhere"])
+    @pytest.mark.parametrize(
+        "host", ["", "a..b", "x" * 64, "\udcff", "1.2.3.4.5", "no-such-host.invalid", "::1%nowhere"]
+    )
     def test_fails_alike_for_hosts_that_are_none(self, host):
         assert issubclass(assert_same((host, 80), 5)[0], (OSError, UnicodeError))
 
@@ -132,9 +138,10 @@ class TestLikeTheStandardLibrary:
         assert assert_same(server.getsockname(), 5) == (TimeoutError, None, "timed out")
 
     def test_socket_and_getaddrinfo_are_looked_up_at_call_time(self, server):
-        with mock.patch("socket.socket", wraps=socket.socket) as made, mock.patch(
-            "socket.getaddrinfo", wraps=socket.getaddrinfo
-        ) as looked_up:
+        with (
+            mock.patch("socket.socket", wraps=socket.socket) as made,
+            mock.patch("socket.getaddrinfo", wraps=socket.getaddrinfo) as looked_up,
+        ):
             create_connection(server.getsockname(), 5).close()
         made.assert_called_once()
         looked_up.assert_called_once_with(*server.getsockname(), 0, socket.SOCK_STREAM)
@@ -195,10 +202,11 @@ class TestAddress:
         monkeypatch.setattr(socket, "socket", Recorder)
         found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3))]
         for host, tail in (("fe80::1", (5, 2)), ("name", (5, 0)), ("name", (0, 4)), ("name", ())):
-            with monkeypatch.context() as patch, pytest.raises(ConnectionRefusedError):
+            with monkeypatch.context() as patch:
                 if host == "name":
                     patch.setattr(socket, "getaddrinfo", lambda *_: found)
-                create_connection((host, 80, *tail), 5)
+                with pytest.raises(ConnectionRefusedError):
+                    create_connection((host, 80, *tail), 5)
         assert seen == [("fe80::1", 80, 5, 2), ("fe80::1", 80, 5, 3), ("fe80::1", 80, 0, 4), ("fe80::1", 80, 0, 3)]
 
     def test_scope_of_a_name_with_ipv4_addresses_is_ignored(self, server):
@@ -265,7 +273,7 @@ class TestArguments:
         ],
     )
     def test_failure_names_the_option(self, server, option, name):
-        with pytest.raises(OSError, match=".") as caught:
+        with pytest.raises(OSError, match=r".") as caught:
             create_connection(server.getsockname(), 5, options=[option])
         assert f"the socket option {name} could not be set" in caught.value.__notes__
 
@@ -278,7 +286,7 @@ class TestErrors:
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        with pytest.raises(OSError, match=".") as caught:
+        with pytest.raises(OSError, match=r".") as caught:
             create_connection(("name", port), 5, ("127.0.0.7", 0))
         first, second = caught.value.__notes__
         assert first.startswith(f"[::1]:{port} from 127.0.0.7:0: ")
@@ -370,10 +378,8 @@ class TestExhaustion:
         port = closed_port()
         reuse = [(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)]
         with create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse) as sock:
-            with pytest.raises(OSError, match=".") as caught:
+            with pytest.raises(OSError, match=r".") as caught:
                 create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse)
             safeconnect._net.sockets.reset(sock)
         assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE)
         assert not isinstance(caught.value, PortsExhaustedError)
-
-

@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
 from safeconnect._net import aim, kernel
@@ -58,7 +60,8 @@ class TestLinux:
             import os
             from pathlib import Path
             from safeconnect import ephemeral_ports, reserved_ports
-            setting, reserved = (Path("/proc/sys/net/ipv4") / n for n in ("ip_local_port_range", "ip_local_reserved_ports"))
+            setting = Path("/proc/sys/net/ipv4/ip_local_port_range")
+            reserved = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
             print(ephemeral_ports(), reserved_ports(), flush=True)
             setting.write_text("50000 50010")
             reserved.write_text("50001,50005-50007")
@@ -102,11 +105,15 @@ class TestOtherPlatforms:
 
     def test_windows(self, prints):
         # The words are in the system's language; only the numbers and their order count.
-        prints("win32", "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n")
+        prints(
+            "win32", "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n"
+        )
         assert ephemeral_ports() == PortRange(49152, 65535)
 
     def test_reserved_on_windows(self, prints):
-        table = "Protocol tcp Port Exclusion Ranges\n\n 5357        5357\n  50000       50059     *\n\n* - Administered\n"
+        table = (
+            "Protocol tcp Port Exclusion Ranges\n\n 5357        5357\n  50000       50059     *\n\n* - Administered\n"
+        )
         prints("win32", table)
         assert str(reserved_ports()) == "5357,50000-50059"
 
@@ -144,27 +151,50 @@ class TestOptions:
 
     def test_elsewhere_the_numbers_mean_other_things(self):
         code = "import sys; sys.platform = 'darwin'\nfrom safeconnect._net import kernel; print(sorted(kernel.missing))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT
+        )
         assert done.stdout == "[24, 51]\n"
 
 
 @linux_only
 class TestDeck:
-    def test_windows_are_drawn_from_the_source_ports(self, monkeypatch):
-        ports = PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])
-        monkeypatch.setattr(kernel, "_remembered", {"source": ports})
-        for _ in range(50):
-            for window, value in aim._deal():
-                assert len(window) <= aim.WINDOW_SIZE
-                assert any(port in ports for port in window)
-                assert value & 0xFFFFFFFF == window[-1] << 16 | window[0]
+    @given(
+        st.lists(st.builds(lambda a, n: PortRange(a, min(a + n, 65535)), st.integers(1, 65535), st.integers(0, 900)))
+    )
+    def test_windows_hold_each_source_port_once(self, ranges):
+        ports = PortSet(ranges)
+        windows = [range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1) for value in aim._side_by_side(ports)]
+        held = [[port for port in window if port in ports] for window in windows]
+        assert [port for group in held for port in group] == list(ports)
+        sizes = {len(group) for group in held}
+        assert not sizes or max(sizes) <= aim.WINDOW_SIZE
+        assert not sizes or max(sizes) - min(sizes) <= 1, "a port of a smaller window would be chosen more often"
 
-    def test_is_void_once_the_ports_are_read_anew(self):
+    def test_deals_windows_with_their_values(self, monkeypatch):
+        monkeypatch.setattr(
+            kernel, "_remembered", {"source": PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])}
+        )
+        kernel._tell()
+        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in aim._deal()}
+        assert sorted(window.start for window in dealt.values()) == [40000, 40027, 40054, 40081]
+        assert all(value == window[-1] << 16 | window[0] for value, window in dealt.items())
+
+    def test_a_host_without_source_ports_gets_no_window(self, monkeypatch):
+        monkeypatch.setattr(kernel, "_remembered", {"source": PortSet()})
+        kernel._tell()
+        with socket.socket() as sock:
+            assert aim.aim(sock, 80) is None
+
+    def test_is_void_once_the_ports_have_changed(self, monkeypatch):
         with socket.socket() as sock:
             aim.aim(sock, 80)
-        assert aim._deck
-        kernel.source_ports(refresh=True)
-        assert not aim._deck
+            kernel.source_ports(refresh=True)
+            assert aim._deck, "the same ports, so nothing is void"
+            monkeypatch.setattr(kernel, "_read_file", lambda path: "50000 50031" if path.endswith("range") else "")
+            kernel.source_ports(refresh=True)
+            assert not aim._deck
+            assert aim.aim(sock, 80) == range(50000, 50032)
 
     def test_no_child_draws_its_parents_windows(self):
         code = """
@@ -186,5 +216,3 @@ class TestDeck:
     def test_draws_stay_in_range(self):
         assert {aim.draw(3) for _ in range(200)} == {0, 1, 2}
         assert aim.draw(1) == 0
-
-

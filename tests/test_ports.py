@@ -60,7 +60,9 @@ class TestPortRange:
     def test_parses(self, text, ports):
         assert PortRange.parse(text) == ports
 
-    @pytest.mark.parametrize("text", ["", "-", "80-", "-80", "80-70", "65536", "1-65536", "a", "1,2", "+1", "1_0", "१", "1 2"])
+    @pytest.mark.parametrize(
+        "text", ["", "-", "80-", "-80", "80-70", "65536", "1-65536", "a", "1,2", "+1", "1_0", "१", "1 2"]
+    )
     def test_refuses_other_text(self, text):
         with pytest.raises(ValueError, match=r"port|first|last"):
             PortRange.parse(text)

@@ -105,7 +105,7 @@ def interrupt_once_connecting(port):
     """Interrupt the main thread when one SYN more than the fillers' last is on its way."""
     syn_sent = 0x02
     end = time.monotonic() + 20
-    while support.tcp_sockets(port).count(syn_sent) < 2 and time.monotonic() < end:
+    while support.tcp_sockets(port, remote=True).count(syn_sent) < 2 and time.monotonic() < end:
         time.sleep(0.001)
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
@@ -127,7 +127,9 @@ def test_the_socket_is_closed_whatever_interrupts_it(monkeypatch, server, step, 
     setattr(Interrupted, step, interrupt)
     monkeypatch.setattr(socket, "socket", Interrupted)
     with pytest.raises(error):
-        create_connection(server.getsockname(), 5, ("127.0.0.1", 0), options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)])
+        create_connection(
+            server.getsockname(), 5, ("127.0.0.1", 0), options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+        )
     assert [sock.fileno() for sock in made] == [-1]
 
 

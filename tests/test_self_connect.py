@@ -266,7 +266,7 @@ class TestPrevention:
         for _ in range(300):
             with pytest.raises(ConnectionRefusedError):
                 create_connection(("127.0.0.1", port))
-        kernel._tell()
+        kernel.forget()
         assert len(windows) >= 300
         assert all(not first <= port <= last for first, last in windows)
 
@@ -308,7 +308,7 @@ class TestPrevention:
         assert namespace.run(code, ports="40000 40000").splitlines() == ["[]", "True", "True"]
 
     @both_families
-    def test_a_source_address_leaves_the_port_to_connect(self, family):
+    def test_a_source_address_leaves_the_port_to_connect(self, monkeypatch, family):
         # IP_BIND_ADDRESS_NO_PORT: without it, bind() would take a port that may be the target's own.
         port = closed_port()
         seen = []
@@ -318,8 +318,8 @@ class TestPrevention:
                 seen.append(self.getsockname()[1])
                 super().connect(address)
 
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionRefusedError):
-            patch.setattr(socket, "socket", Recorder)
+        monkeypatch.setattr(socket, "socket", Recorder)
+        with pytest.raises(ConnectionRefusedError):
             create_connection((LOOPBACK[family], port), 5, (LOOPBACK[family], 0))
         assert seen == [0]
 

@@ -32,9 +32,9 @@ def has_tests(module):
 
 def run(*arguments, path=None):
     """What the runner did, and all that it printed, for the messages of asserts."""
-    environment = dict(os.environ)
-    if path is not None:
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(path), environment.get("PYTHONPATH")]))
+    # The runner sees the safeconnect that this process sees, installed or not.
+    places = [*([str(path)] if path else []), str(RUNNER.parent.parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
     command = [sys.executable, str(RUNNER), *arguments]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False

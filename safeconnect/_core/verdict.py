@@ -34,7 +34,9 @@ def choose(errors: "Sequence[OSError]") -> OSError:
     return best
 
 
-def conclude(errors: "Sequence[OSError]", story: "Sequence[str]", all_errors: bool) -> "OSError | ExceptionGroup[OSError]":
+def conclude(
+    errors: "Sequence[OSError]", story: "Sequence[str]", all_errors: bool
+) -> "OSError | ExceptionGroup[OSError]":
     """What to raise: the chosen error with the whole story, or all errors, each with its own line of it."""
     if all_errors:
         for error, line in zip(errors, story, strict=True):

@@ -24,7 +24,7 @@ IP_BIND_ADDRESS_NO_PORT = 24
 _SUBPROCESS_SECONDS = 5.0
 
 _remembered: dict[str, PortSet] = {}
-_listeners: list[Callable[[], object]] = []
+_listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
 
@@ -60,11 +60,13 @@ def reserved_ports(*, refresh: bool = False) -> PortSet:
 
 def source_ports(*, refresh: bool = False) -> PortSet:
     """The ports that ``connect()`` may be given: the ephemeral ones less the reserved ones."""
-    if not refresh:
-        ports = _remembered.get("source")
-        if ports is not None:
-            return ports
-    ports = _remembered["source"] = PortSet(ephemeral_ports(refresh=refresh)) - reserved_ports(refresh=refresh)
+    known = _remembered.get("source")
+    if known is not None and not refresh:
+        return known
+    ports = PortSet(ephemeral_ports(refresh=refresh)) - reserved_ports(refresh=refresh)
+    if ports != known:
+        _remembered["source"] = ports
+        _tell()
     return ports
 
 
@@ -76,9 +78,10 @@ def forget() -> None:
     _tell()
 
 
-def on_change(listener: Callable[[], object]) -> None:
-    """Call the listener whenever the source ports are read anew: what was drawn from the old ones is void."""
+def on_change(listener: Callable[[], None]) -> Callable[[], None]:
+    """Call the listener whenever the source ports have changed: what was made of the old ones is void."""
     _listeners.append(listener)
+    return listener
 
 
 def _tell() -> None:
@@ -116,8 +119,6 @@ def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
     ports = None if refresh else _remembered.get(name)
     if ports is None:
         ports = _remembered[name] = read()
-        _remembered.pop("source", None)
-        _tell()
     return ports
 
 
@@ -154,7 +155,7 @@ def _numbers(text: str) -> list[int]:
 def _read_file(path: str) -> str:
     """The text of a file, empty where there is no such file (an old kernel, or no /proc in a sandbox)."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the time of the import
             return file.read()
     except OSError:
         return ""
@@ -165,7 +166,9 @@ def _run(*command: str) -> str:
     import subprocess  # only off Linux, and too large to load for a connect
 
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SUBPROCESS_SECONDS, check=True)
+        done = subprocess.run(  # noqa: S603 - fixed commands
+            command, capture_output=True, text=True, timeout=_SUBPROCESS_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout

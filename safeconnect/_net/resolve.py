@@ -34,7 +34,7 @@ def candidates(address: "tuple[Any, ...]") -> "list[Candidate]":
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     host, port, tail = _parts(address)
-    lookup = socket.getaddrinfo
+    lookup: Any = socket.getaddrinfo
     name = host
     if lookup is _STANDARD:
         lookup = _socket.getaddrinfo

@@ -26,11 +26,17 @@ _LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _NO_PEER = (errno.ENOTCONN, errno.EINVAL)
 
 
-def dress(sock: socket.socket, options: "Iterable[Option]") -> None:
-    """Set the options, in their order.
+def prepare(sock: socket.socket, options: "Iterable[Option]", source_address: "SourceAddress | None") -> None:
+    """What comes before the aim: the options, then the source address.
 
-    :raises OSError: the kernel's own, with a note that names the option.
+    :raises OSError: the kernel's own; where an option could not be set, with a note that names it.
     """
+    _dress(sock, options)
+    if source_address:
+        _bind(sock, source_address)
+
+
+def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
     for option in options:
         try:
             sock.setsockopt(*option)
@@ -44,7 +50,7 @@ def set_port_range(options: "Iterable[Option]") -> bool:
     return any(option[:2] == (socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE) for option in options)
 
 
-def bind_source(sock: socket.socket, source_address: "SourceAddress") -> None:
+def _bind(sock: socket.socket, source_address: "SourceAddress") -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)

@@ -22,7 +22,7 @@ assert_type(safeconnect.ephemeral_ports(refresh=True), PortRange)
 assert_type(safeconnect.reserved_ports() | PortRange(1, 5), PortSet)
 assert_type(~PortSet([1, PortRange(2, 3)]) - PortSet.parse("5"), PortSet)
 assert_type(PortSet().window(lambda n: n - 1, 16, exclude=80), PortRange | None)
-assert_type([*PortSet()], list[int])
+assert_type(list(PortSet()), list[int])
 
 exposure = safeconnect.self_connect_exposure("127.0.0.1", 40000)
 assert_type(exposure, safeconnect.Exposure)

@@ -1,0 +1,47 @@
+"""The documentation tells the truth: every Python block is run, every link inside leads somewhere."""
+
+import re
+
+import pytest
+
+import safeconnect
+
+from .namespace import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="the documentation is not beside these tests")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
+def test_every_block_of_a_page_runs(page, capsys):
+    names = {"__name__": page.stem}
+    text = page.read_text()
+    try:
+        for block in BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start()) + 1
+            exec(compile("\n" * line + block[1], str(page), "exec"), names)
+    finally:
+        safeconnect.uninstall()
+        names.clear()
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / ".github/CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_every_link_inside_leads_somewhere(page):
+    missing = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_printed_answers_are_the_real_ones():
+    if (
+        str(safeconnect.ephemeral_ports()) != "32768-60999"
+        or not safeconnect.self_connect_exposure("::1", 80).prevented
+    ):
+        pytest.skip("the page shows the answers of a Linux with its default range and the per-socket option")
+    text = (ROOT / "docs/self-connect.md").read_text()
+    for port in (40000, 5432):
+        assert f"\n{safeconnect.self_connect_exposure('127.0.0.1', port)}\n" in text
