@@ -74,7 +74,7 @@ def create_connection(
     ...         sock.getpeername() == server.getsockname()
     True
     """
-    if timeout is not _DEFAULT_TIMEOUT:
+    if timeout is not _DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
         _check_timeout(timeout)
     if source_address:
         _check_source_address(source_address)
@@ -98,7 +98,7 @@ def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
     """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
     timeout, source_address, options, allow_self_connect = line
-    aims = _kernel_chooses(candidate, source_address) and not (options and sockets.set_port_range(options))
+    aims = not (options and sockets.set_port_range(options)) and _kernel_chooses(family, source_address)
     sock = socket.socket(family, kind, proto)
     try:
         if timeout is not _DEFAULT_TIMEOUT:
@@ -134,7 +134,7 @@ def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
 
 def _connect_again(candidate: "Candidate", line: "Line") -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = _MEETINGS if _kernel_chooses(candidate, line[1]) else 1
+    meetings = _MEETINGS if _kernel_chooses(candidate[0], line[1]) else 1
     for _ in range(meetings - 1):
         sock = _connect(candidate, line)
         if sock is not None:
@@ -146,9 +146,9 @@ def _connect_again(candidate: "Candidate", line: "Line") -> socket.socket:
     )
 
 
-def _kernel_chooses(candidate: "Candidate", source_address: "SourceAddress | None") -> bool:
+def _kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
     """Whether it is left to the kernel to choose the source port."""
-    return not (source_address and source_address[1]) and candidate[0] in _IP_FAMILIES
+    return not (source_address and source_address[1]) and family in _IP_FAMILIES
 
 
 def _connect_from_elsewhere(
@@ -158,15 +158,15 @@ def _connect_from_elsewhere(
     aimed: bool,
 ) -> None:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others."""
-    if not sockets.has_way(sock.family, sockaddr, source_address):
-        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for _ in aim.widen(sock, sockaddr[1]) if aimed else ():
         try:
             return sock.connect(sockaddr)
         except OSError as again:
             if again.errno != errno.EADDRNOTAVAIL:
                 raise
-    raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
+    if sockets.has_way(sock.family, sockaddr, source_address):
+        raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
+    raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
 
 def _exhausted(sockaddr: "SockAddr") -> str:

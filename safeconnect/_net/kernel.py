@@ -108,11 +108,15 @@ def set_option(sock: socket.socket, name: int, value: int) -> bool:
     try:
         sock.setsockopt(0, name, value)
     except OSError as error:
-        # Only these two say that no socket of this kernel has it; a sandbox or a mock may refuse for one alone.
-        if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
-            missing.add(name)
+        refused(name, error)
         return False
     return True
+
+
+def refused(name: int, error: OSError) -> None:
+    """Remember that the kernel lacks the option, if that is what the error says; a sandbox may refuse one socket."""
+    if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+        missing.add(name)
 
 
 def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:

@@ -14,6 +14,7 @@ from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     SockAddr = tuple[Any, ...]
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def candidates(address: "tuple[Any, ...]") -> "list[Candidate]":
+def candidates(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
     """Every place that the address names, in the resolver's order (RFC 6724).
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
@@ -33,17 +34,49 @@ def candidates(address: "tuple[Any, ...]") -> "list[Candidate]":
     :raises ValueError: the address has another length, or the port is not 0 to 65535.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    host, port, tail = _parts(address)
+    if len(address) == 2:
+        host, port = address
+        tail: SockAddr = ()
+    else:
+        host, port, tail = _with_scope(address)
     lookup: Any = socket.getaddrinfo
-    name = host
     if lookup is _STANDARD:
         lookup = _socket.getaddrinfo
-        if type(host) is str:
-            family, name = _known(host)
-            if family == AF_INET and not tail and isinstance(port, int):
-                return [(AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port))]
-            if family == AF_INET6 and isinstance(port, int):
-                return [(AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (host, port, *(tail or (0, 0))))]
+        if type(host) is str and type(port) is int:
+            literal = _literal(host, port, tail)
+            if literal:
+                return literal
+    _check_port(port)
+    return _look_up(lookup, host, port, tail)
+
+
+def _with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
+    if len(address) != 4:
+        raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
+    return address[0], address[1], tuple(address[2:])
+
+
+@lru_cache(maxsize=256)
+def _literal(host: str, port: int, tail: "SockAddr") -> "tuple[Candidate, ...]":
+    """The one candidate where the host is an address written out in full, without a scope; else none."""
+    if 0 <= port <= MAX_PORT:
+        if _is_address(AF_INET, host) and not tail:
+            return ((AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port)),)
+        if _is_address(AF_INET6, host):
+            return ((AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (host, port, *(tail or (0, 0)))),)
+    return ()
+
+
+def _is_address(family: int, host: str) -> bool:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _look_up(lookup: "Any", host: "Host", port: "Port", tail: "SockAddr") -> "list[Candidate]":
+    name = _idna(host) if lookup is _socket.getaddrinfo and type(host) is str else host
     try:
         found: list[Candidate] = lookup(name, port, 0, SOCK_STREAM)
     except OSError as error:
@@ -54,37 +87,16 @@ def candidates(address: "tuple[Any, ...]") -> "list[Candidate]":
     return [_with_tail(candidate, tail) for candidate in found] if tail else found
 
 
-def _parts(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
-    if len(address) == 2:
-        host, port = address
-        tail: SockAddr = ()
-    elif len(address) == 4:
-        host, port, *rest = address
-        tail = tuple(rest)
-    else:
-        raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
-    if type(port) is not int or not 0 <= port <= MAX_PORT:
-        _check_port(port)
-    return host, port, tail
-
-
 @lru_cache(maxsize=256)
-def _known(host: str) -> "tuple[int, str | bytes]":
-    """What can be said of a host without a lookup: its family where it is a literal, and its name in IDNA.
+def _idna(host: str) -> str | bytes:
+    """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
 
-    A literal is an address written out in full, without a scope. The encoding is the one that getaddrinfo() applies at
-    every call, in Python; where it fails, the host itself is given, so that getaddrinfo() says why.
+    getaddrinfo() then says why.
     """
-    for family in (AF_INET, AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return family, host
     try:
-        return 0, host.encode("idna")
+        return host.encode("idna")
     except UnicodeError:
-        return 0, host
+        return host
 
 
 def _check_port(port: object) -> None:
