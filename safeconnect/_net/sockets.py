@@ -13,6 +13,7 @@ from . import kernel
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from ..options import Option
     from .resolve import SockAddr
@@ -37,9 +38,10 @@ def prepare(sock: socket.socket, options: "Iterable[Option]", source_address: "S
 
 
 def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
+    setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
     for option in options:
         try:
-            sock.setsockopt(*option)
+            setsockopt(*option)
         except (OSError, TypeError, OverflowError) as error:
             error.add_note(f"the socket option {option_name(option)} could not be set")
             raise
