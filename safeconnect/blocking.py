@@ -1,60 +1,132 @@
-"""The blocking driver: `create_connection`.
+"""The blocking driver: `create_connection` and `Connector`.
 
-One candidate is one straight line: open, dress, bind, aim, connect, check.
+One candidate is one straight line: open, dress, bind, aim, connect, check. Several candidates, retries and the like are
+the dial's business (`racing`, loaded when first needed).
 """
 
 import errno
-import os
 import socket
+import sys
 from time import monotonic
 
 from ._core import verdict
-from ._net import aim, kernel, resolve, sockets
-from .errors import PortsExhaustedError, SelfConnectError
-from .options import check_options
+from ._net import aim, resolve, sockets
+from ._net.attempt import MEETINGS, connect_from_elsewhere, kernel_chooses
+from .settings import Settings, check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from ._net.resolve import Candidate, SockAddr
-    from ._net.sockets import SourceAddress
-    from .options import Option
+    from typing_extensions import Unpack
 
-    Line = tuple[float | None, SourceAddress | None, tuple[Option, ...], bool]  # what each candidate's line needs
+    from ._core.messages import Candidate
+    from .memory import ConnectMemory
+    from .options import AnyOption
+    from .retry import Retry
+    from .settings import Keywords, Resolver, SourceAddress, Trace
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
-_DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
+DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
 
-# How often a connect that met itself is tried again where the kernel chose the source port. Aimed connects never do;
-# of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
-_MEETINGS = 16
-_IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+class Connector(Settings):
+    """All settings of a connect as one immutable value, to be made once and used often.
+
+    :param timeout: as for `create_connection`; `connect` can be given another.
+    :param source_address: the address to connect from; port 0 leaves the port to the kernel.
+    :param options: ``(level, name, value)`` tuples as `socket.setsockopt` takes them, or values such as `KeepAlive`,
+        set before bind and connect.
+    :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
+        library.
+    :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet
+        (RFC 8305). None: one address after the other, the timeout shared out among them.
+    :param resolution_delay: None looks both families up at once, in the resolver's order. A number of seconds (RFC
+        8305: 0.05) looks AAAA and A up apart, and lets an A answer wait that long for the AAAA answer.
+    :param memory: a `ConnectMemory`, by which the address that answered last is tried first.
+    :param allow_self_connect: return a socket that is connected to itself, should that happen.
+    :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
+    :param trace: called with every event and order of the connect, in their order.
+    :param resolver: looks names up in the place of `socket.getaddrinfo`, with its signature.
+    :raises TypeError: an argument of a wrong type.
+    :raises ValueError: a negative time.
+
+    >>> connector = Connector(timeout=5)
+    >>> with socket.create_server(("127.0.0.1", 0)) as server:
+    ...     with connector.connect(server.getsockname()) as sock:
+    ...         sock.gettimeout()
+    5.0
+    """
+
+    __slots__ = ("timeout",)
+
+    timeout: float | None
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        source_address: "SourceAddress | None" = None,
+        options: "Iterable[AnyOption]" = (),
+        retry: "Retry | None" = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        resolution_delay: float | None = None,
+        memory: "ConnectMemory | None" = None,
+        allow_self_connect: bool = False,
+        all_errors: bool = False,
+        trace: "Trace | None" = None,
+        resolver: "Resolver | None" = None,
+    ) -> None:
+        if timeout is not DEFAULT_TIMEOUT:
+            check_seconds("timeout", timeout)
+        super().__init__(
+            source_address=source_address,
+            options=options,
+            retry=retry,
+            happy_eyeballs_delay=happy_eyeballs_delay,
+            resolution_delay=resolution_delay,
+            memory=memory,
+            allow_self_connect=allow_self_connect,
+            all_errors=all_errors,
+            trace=trace,
+            resolver=resolver,
+        )
+        object.__setattr__(self, "timeout", timeout)
+
+    def connect(self, address: "tuple[Any, ...]", timeout: "float | None" = DEFAULT_TIMEOUT) -> socket.socket:
+        """Connect to the address; everything is as for `create_connection`.
+
+        :param timeout: in the place of the connector's own.
+        """
+        return _connect(self, address, self.timeout if timeout is DEFAULT_TIMEOUT else timeout)
+
+
+_PLAIN = Connector()
 
 
 def create_connection(
     address: "tuple[Any, ...]",
-    timeout: "float | None" = _DEFAULT_TIMEOUT,
+    timeout: "float | None" = DEFAULT_TIMEOUT,
     source_address: "SourceAddress | None" = None,
     *,
     all_errors: bool = False,
-    allow_self_connect: bool = False,
-    options: "Iterable[Option]" = (),
+    **settings: "Unpack[Keywords]",
 ) -> socket.socket:
     """Connect to a TCP address and return the socket, which is never connected to itself.
 
     Takes the place of `socket.create_connection`: same arguments, same results, same errors.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6. The host is a name or a literal
-        address, the port a number or a service name. All addresses of a name are tried in the resolver's order.
-    :param timeout: seconds that each address is given, and the timeout that the returned socket keeps. None waits as
-        long as the kernel does (about two minutes on Linux), 0 makes the socket non-blocking, and left out it is
-        `socket.getdefaulttimeout()`. The lookup of a name is not covered.
+        address, the port a number or a service name. The addresses of a name are raced: the next one starts after
+        250 ms, or at once when one fails, and the first to answer wins (RFC 8305).
+    :param timeout: seconds for the whole call: names, addresses, pauses, retries. It is also the timeout that the
+        returned socket keeps. None waits as long as the kernel does (about two minutes for each address on Linux), 0
+        makes the socket non-blocking, and left out it is `socket.getdefaulttimeout()`.
     :param source_address: the address to connect from; port 0 leaves the port to the kernel.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
-    :param allow_self_connect: return a socket that is connected to itself, should that happen.
-    :param options: ``(level, name, value)`` tuples as `socket.setsockopt` takes them, set before bind and connect.
+    :param settings: any other setting of a `Connector`, by keyword: ``options``, ``retry``, ``happy_eyeballs_delay``,
+        ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``, ``resolver``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
         be had was to the socket itself.
     :raises TimeoutError: no answer in time.
@@ -62,7 +134,7 @@ def create_connection(
     :raises socket.gaierror: the name could not be looked up.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried, from where, what
         happened and after how long.
-    :raises ValueError: the address has a wrong length, its port is not 0-65535, or the timeout is negative.
+    :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 
     On Linux 6.3 and later a self-connect cannot happen, for the source port is taken from a range that leaves the
@@ -74,37 +146,83 @@ def create_connection(
     ...         sock.getpeername() == server.getsockname()
     True
     """
-    if timeout is not _DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
-        _check_timeout(timeout)
-    if source_address:
-        _check_source_address(source_address)
-    line = (timeout, source_address, check_options(options) if options else (), allow_self_connect)
-    errors: list[OSError] = []
-    story: list[str] = []
+    plan = _PLAIN
+    if source_address or all_errors or settings:
+        plan = Connector(source_address=source_address, all_errors=all_errors, **settings)
+    if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
+        check_seconds("timeout", timeout)
+    return _connect(plan, address, timeout)
+
+
+def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
+    candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
+    if (plan.needs_dial or _is_logged()) and timeout != 0:
+        from .racing import dial
+
+        return dial(plan, address, timeout, candidates)
+    if candidates:
+        return _in_order(plan, candidates, timeout, timeout)
+    began = monotonic()
+    seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
+    candidates = look_up(plan, address, seconds)
+    if len(candidates) > 1 and seconds != 0:
+        from .racing import dial  # loaded with the first name that has several addresses
+
+        return dial(plan, address, timeout, candidates, began)
+    if seconds and _may_take_long(plan, address):
+        return _in_order(plan, candidates, timeout, max(seconds - (monotonic() - began), 0.001))
+    return _in_order(plan, candidates, timeout, timeout)
+
+
+def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
+    """Look a name up, within so many seconds where it may have to be asked for in the network.
+
+    :raises TimeoutError: there was no answer in time; the lookup goes on in a thread of its own until it ends.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    if seconds and _may_take_long(plan, address):
+        from .racing import look_up_in_time  # brings threads along
+
+        return look_up_in_time(resolve.Question(address, plan.resolver), seconds)
+    return resolve.Question(address, plan.resolver).ask() if plan.resolver else resolve.look_up(address)
+
+
+def _may_take_long(plan: Settings, address: "tuple[Any, ...]") -> bool:
+    return plan.resolver is not None or resolve.may_ask_the_network(address)
+
+
+def _in_order(
+    plan: Settings, candidates: "Sequence[Candidate]", timeout: float | None, limit: float | None
+) -> socket.socket:
+    """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
+    outcomes: list[verdict.Outcome] = []
     try:
-        for candidate in resolve.candidates(address):
+        for candidate in candidates:
             began = monotonic()
             try:
-                return _connect(candidate, line) or _connect_again(candidate, line)
+                sock = _straight(plan, candidate, limit) or _straight_again(plan, candidate, limit)
             except OSError as error:
-                errors.append(error)
-                story.append(verdict.note(candidate[4], source_address, error, monotonic() - began))
-        raise verdict.conclude(errors, story, all_errors)
+                outcomes.append((candidate[4], error, monotonic() - began))
+            else:
+                if limit is not timeout:
+                    sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
+                return sock
+        raise verdict.conclude(outcomes, plan.source_address, plan.all_errors)
     finally:
-        errors.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
+        outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
 
 
-def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
+def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket | None:
     """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
-    timeout, source_address, options, allow_self_connect = line
-    aims = not (options and sockets.set_port_range(options)) and _kernel_chooses(family, source_address)
+    source_address = plan.source_address
+    aims = kernel_chooses(family, source_address)
     sock = socket.socket(family, kind, proto)
     try:
-        if timeout is not _DEFAULT_TIMEOUT:
-            sock.settimeout(timeout)
-        if options or source_address:
-            sockets.prepare(sock, options, source_address)
+        if limit is not DEFAULT_TIMEOUT:
+            sock.settimeout(limit)
+        if plan.options or source_address:
+            aims = sockets.prepare(sock, plan.options, source_address) and aims
         window = aim.aim(sock, sockaddr[1]) if aims else None
         found_port = True
         try:
@@ -114,13 +232,13 @@ def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
                 raise
             found_port = False
         if not found_port:
-            _connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
+            connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
             window = None
         # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
         port = sock.getsockname()[1]
         if window and port not in window:
             aim.missed()
-        if port != sockaddr[1] or allow_self_connect or not sockets.is_self_connected(sock):
+        if port != sockaddr[1] or plan.allow_self_connect or not sockets.is_self_connected(sock):
             return sock
     except BaseException as error:
         met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
@@ -132,61 +250,17 @@ def _connect(candidate: "Candidate", line: "Line") -> socket.socket | None:
     return None
 
 
-def _connect_again(candidate: "Candidate", line: "Line") -> socket.socket:
+def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = _MEETINGS if _kernel_chooses(candidate[0], line[1]) else 1
+    meetings = MEETINGS if kernel_chooses(candidate[0], plan.source_address) else 1
     for _ in range(meetings - 1):
-        sock = _connect(candidate, line)
+        sock = _straight(plan, candidate, limit)
         if sock is not None:
             return sock
-    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
-    target = verdict.endpoint(candidate[4])
-    raise SelfConnectError(
-        errno.ECONNREFUSED, f"nobody listens on {target}: the connection met its own socket ({times})"
-    )
+    raise verdict.met_itself(candidate[4], meetings)
 
 
-def _kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
-    """Whether it is left to the kernel to choose the source port."""
-    return not (source_address and source_address[1]) and family in _IP_FAMILIES
-
-
-def _connect_from_elsewhere(
-    sock: socket.socket,
-    sockaddr: "SockAddr",
-    source_address: "SourceAddress | None",
-    aimed: bool,
-) -> None:
-    """Go on after EADDRNOTAVAIL, with other source ports until there are no others."""
-    for _ in aim.widen(sock, sockaddr[1]) if aimed else ():
-        try:
-            return sock.connect(sockaddr)
-        except OSError as again:
-            if again.errno != errno.EADDRNOTAVAIL:
-                raise
-    if sockets.has_way(sock.family, sockaddr, source_address):
-        raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
-    raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-
-
-def _exhausted(sockaddr: "SockAddr") -> str:
-    ports = kernel.source_ports(refresh=True)
-    count = len(ports) - (sockaddr[1] in ports)
-    return (
-        f"all {count} source ports toward {verdict.endpoint(sockaddr)} are taken ({ports}); reuse connections, connect "
-        "from a further source address, or widen the range (net.ipv4.ip_local_port_range on Linux)"
-    )
-
-
-def _check_timeout(timeout: object) -> None:
-    if timeout is None:
-        return
-    if not isinstance(timeout, (int, float)) and not hasattr(timeout, "__float__"):
-        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
-    if not timeout >= 0:  # type: ignore[operator]  # so that not-a-number fails, too
-        raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
-
-
-def _check_source_address(source_address: object) -> None:
-    if not isinstance(source_address, (tuple, list)) or len(source_address) not in (2, 4):
-        raise TypeError(f"source_address must be (host, port), not {source_address!r}")
+def _is_logged() -> bool:
+    """Whether anybody wants to read the logger ``safeconnect`` at DEBUG; nobody does who has not loaded logging."""
+    logging = sys.modules.get("logging")
+    return logging is not None and logging.getLogger("safeconnect").isEnabledFor(logging.DEBUG)

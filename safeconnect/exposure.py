@@ -4,20 +4,22 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from ._net import kernel, sockets
+from ._core.endpoint import same_host
+from ._net import kernel
 from .ports import MAX_PORT, PortRange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Reason = Literal["exposed", "other-parity", "foreign-host", "outside-range", "reserved"]
+    Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
 
 _WHY = {
     "exposed": "the port lies in the range of source ports, {range}, and connect() may choose it while nobody listens",
     "other-parity": "the port lies in the range of source ports, {range}, but connect() chooses ports of the other "
     "parity until those are used up toward the target",
     "foreign-host": "connects to this host do not come from its own address",
+    "no-way": "this machine has no way to connect to that host",
     "outside-range": "the port lies outside the range of source ports, {range}",
     "reserved": "the port is reserved, so the kernel never chooses it as a source port",
 }
@@ -30,7 +32,7 @@ class Exposure:
     :ivar host: the host asked about.
     :ivar port: the port asked about.
     :ivar reason: ``"exposed"`` or ``"other-parity"`` (only under pressure) where it can; ``"foreign-host"``,
-        ``"outside-range"`` or ``"reserved"`` where it cannot.
+        ``"no-way"``, ``"outside-range"`` or ``"reserved"`` where it cannot.
     :ivar prevented: whether the kernel has the per-socket range of source ports (Linux 6.3), with which safeconnect's
         own connects leave the port out. They are checked in any case.
     :ivar ephemeral: the range of source ports that the answer is about.
@@ -62,13 +64,15 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
 
     :param host: a name or a literal address; a name is looked up.
     :param port: 1 to 65535.
-    :raises TypeError: the port is not an int.
+    :raises TypeError: the host is not a str, or the port not an int.
     :raises ValueError: the port is not 1-65535.
     :raises socket.gaierror: the name could not be looked up.
 
     >>> bool(self_connect_exposure("127.0.0.1", 80))
     False
     """
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a str, not {type(host).__name__}")
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if not 0 < port <= MAX_PORT:
@@ -83,19 +87,23 @@ def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":
     if port in kernel.reserved_ports(refresh=True):
         return "reserved"
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    if not any(_comes_from_itself(family, sockaddr) for family, _, _, _, sockaddr in found):
-        return "foreign-host"
+    from_itself = [_comes_from_itself(family, sockaddr) for family, _, _, _, sockaddr in found]
+    if True not in from_itself:
+        return "foreign-host" if False in from_itself else "no-way"
     # Linux prefers the parity of the range's low bound (since 4.2); macOS and Windows have no such preference.
     if sys.platform == "linux" and (port - ephemeral.first) % 2:
         return "other-parity"
     return "exposed"
 
 
-def _comes_from_itself(family: int, sockaddr: "tuple[object, ...]") -> bool:
-    """Whether the source address toward that address is the address itself: UDP's connect() tells and sends nothing."""
+def _comes_from_itself(family: int, sockaddr: "tuple[object, ...]") -> bool | None:
+    """Whether the source address toward that address is the address itself; None where there is no way there.
+
+    UDP's connect() tells, and sends nothing.
+    """
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(sockaddr)
         except OSError:
-            return False  # there is no way there, so no connect comes from anywhere
-        return sockets.same_host(probe.getsockname(), probe.getpeername())
+            return None
+        return same_host(probe.getsockname(), probe.getpeername())

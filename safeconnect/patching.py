@@ -4,6 +4,7 @@ Clients that look the function up when they connect then connect safely without 
 smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard library.
 """
 
+import os
 import socket
 import threading
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _original: "Callable[..., Any] | None" = None  # what was there before, while ours is in place
+_active = False
 _installed = False
 _blocks = 0
 
@@ -41,7 +43,8 @@ def uninstall() -> None:
     """Undo `install`: put back exactly the function that was there.
 
     Does nothing where nothing is installed. While a `patched` block runs the function stays until its end. Where
-    another tool has put a function of its own in place since then, that one is left alone.
+    another tool has put a function of its own in place since then, that one is left alone; once it is gone, calling
+    this again takes ours away.
 
     >>> standard = socket.create_connection
     >>> install()
@@ -81,18 +84,30 @@ class patched:  # noqa: N801 - used like a function, in a with statement
 def _count(change: int) -> None:
     global _blocks
     with _lock:
-        _blocks += change
+        _blocks = max(_blocks + change, 0)  # an end without a beginning ends nothing
         _settle()
 
 
 def _settle() -> None:
-    """Make the place hold what the two wishes ask for. Called with the lock held."""
-    global _original
-    if _installed or _blocks:
-        if _original is None and socket.create_connection is not create_connection:
-            _original = socket.create_connection
-            socket.create_connection = create_connection  # type: ignore[assignment]  # takes more than the original
-    elif _original is not None:
-        if socket.create_connection is create_connection:
-            socket.create_connection = _original
+    """Make the place hold what the wishes ask for. Called with the lock held."""
+    global _original, _active
+    wanted = _installed or _blocks > 0
+    is_ours = socket.create_connection is create_connection
+    if wanted and not _active and not is_ours:
+        _original = socket.create_connection
+        socket.create_connection = create_connection  # type: ignore[assignment]  # takes more than the original
+    elif not wanted and is_ours and _original is not None:
+        socket.create_connection = _original
         _original = None
+    # Where another tool's function is on top when nobody wants ours any more, the original is kept: ours comes to light
+    # again when that tool goes, and the next uninstall() takes it away.
+    _active = wanted
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent may have held it

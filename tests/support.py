@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import socket
 import sys
 from pathlib import Path
@@ -62,6 +63,29 @@ def ports_of(ports, parity):
 def listening(family=socket.AF_INET, host=None, port=0, backlog=128):
     with socket.create_server((host or LOOPBACK[family], port), family=family, backlog=backlog) as server:
         yield server
+
+
+@contextlib.contextmanager
+def held_port():
+    """A bound socket that does not listen: connects are refused until it does."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held
+
+
+@contextlib.contextmanager
+def black_hole(count=None):
+    """The address of a listener whose queue is full, so that connects are not answered; or ``count`` of them."""
+    with contextlib.ExitStack() as stack:
+        holes = [stack.enter_context(listening(backlog=0)) for _ in range(count or 1)]
+        for hole in holes:
+            filler = None
+            while filler is None or select.select([], [filler], [], 0.05)[1]:
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(hole.getsockname())
+        addresses = [hole.getsockname() for hole in holes]
+        yield addresses if count else addresses[0]
 
 
 def serve_plainly(port, host="127.0.0.1", family=socket.AF_INET):

@@ -72,12 +72,12 @@ def test_a_plain_connect_meets_itself_exactly_where_it_was_foretold():
     assert {met for _, met, _ in printed} == {"True", "False"}
 
 
-def test_no_way_there_is_foreign():
+def test_no_way_there_is_told():
     code = """
         from safeconnect import self_connect_exposure
         print(self_connect_exposure("192.0.2.77", 40000).reason)
     """
-    assert namespace.run(code, ports="40000 40000") == "foreign-host\n"
+    assert namespace.run(code, ports="40000 40000") == "no-way\n"
 
 
 def test_other_platforms_have_no_preferred_parity(monkeypatch):
@@ -103,6 +103,12 @@ def test_says_what_safeconnect_does_about_it(prevented, words):
 def test_refuses_what_is_no_port(port):
     with pytest.raises(ValueError, match="port must be 1-65535"):
         self_connect_exposure("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", [None, b"localhost"])
+def test_refuses_hosts_of_other_types(host):
+    with pytest.raises(TypeError, match="host must be a str"):
+        self_connect_exposure(host, 40000)
 
 
 @pytest.mark.parametrize("port", ["80", None, True])

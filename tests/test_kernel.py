@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -137,11 +138,21 @@ class TestOptions:
                 raise OSError(code, "no such option")
 
         monkeypatch.setattr(socket, "socket", Old)
+        monkeypatch.setattr(kernel, "_socket", SimpleNamespace(socket=Old))
         assert not kernel.has_port_range()
         assert not kernel.has_port_range()
         with socket.socket() as sock:
             assert aim.aim(sock, 80) is None
-        assert len(asked) == 1
+        assert len(asked) == 2, "once on the socket at hand, once on one of its own"
+
+    def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
+        class Odd(socket.socket):
+            def setsockopt(self, *option):
+                raise OSError(errno.ENOPROTOOPT, "not with me")
+
+        with Odd() as sock:
+            assert aim.aim(sock, 80) is None
+        assert kernel.missing == set()
 
     def test_one_that_is_refused_for_one_socket_is_not_missing(self):
         sock = socket.socket()

@@ -91,14 +91,19 @@ def test_an_interrupt_in_the_middle_of_a_connect_leaves_no_descriptor():
         except TimeoutError:
             before = support.descriptors().keys()
         interrupter = threading.Thread(target=interrupt_once_connecting, args=[server.getsockname()[1]])
-        interrupter.start()
-        with pytest.raises(KeyboardInterrupt):
-            create_connection(server.getsockname(), 30)
-        interrupter.join()
-        gc.collect()
-        assert support.descriptors().keys() == before
-        for filler in fillers:
-            filler.close()
+        # Where SIGINT is ignored (under nohup, say), there would be no interrupt.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            interrupter.start()
+            with pytest.raises(KeyboardInterrupt):
+                create_connection(server.getsockname(), 30)
+            interrupter.join()
+            gc.collect()
+            assert support.descriptors().keys() == before
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            for filler in fillers:
+                filler.close()
 
 
 def interrupt_once_connecting(port):

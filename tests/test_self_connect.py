@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
+from safeconnect._core.endpoint import same_endpoint
 from safeconnect._net import kernel, sockets
 
 from . import namespace
@@ -128,7 +129,7 @@ class TestRecognition:
         ids=str,
     )
     def test_compares_what_counts(self, local, peer, same):
-        assert sockets.same_endpoint(local, peer) is same
+        assert same_endpoint(local, peer) is same
 
 
 @linux_only

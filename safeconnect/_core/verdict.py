@@ -2,9 +2,17 @@
 
 import errno
 
+from ..errors import SelfConnectError
+from .endpoint import written
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .endpoint import SockAddr
+
+    # Where to, what happened, after how many seconds.
+    Outcome = tuple[SockAddr, OSError, float]
 
 # The more an error says about the target, the higher it ranks; anything not named is a matter of local set-up.
 _ANSWER, _SILENCE, _NO_WAY, _LOCAL = 3, 2, 1, 0
@@ -25,43 +33,46 @@ def rank(error: OSError) -> int:
     return _RANKS.get(error.errno, _LOCAL)
 
 
-def choose(errors: "Sequence[OSError]") -> OSError:
+def chosen(outcomes: "Sequence[Outcome]") -> OSError:
     """The error to raise for all of them: the highest rank, and of equals the last, as the standard library does."""
-    best = errors[0]
-    for error in errors[1:]:
-        if rank(error) >= rank(best):
-            best = error
-    return best
+    return max(reversed(outcomes), key=lambda outcome: rank(outcome[1]))[1]
 
 
 def conclude(
-    errors: "Sequence[OSError]", story: "Sequence[str]", all_errors: bool
+    outcomes: "Sequence[Outcome]", source: object, all_errors: bool, error: OSError | None = None
 ) -> "OSError | ExceptionGroup[OSError]":
-    """What to raise: the chosen error with the whole story, or all errors, each with its own line of it."""
-    if all_errors:
-        for error, line in zip(errors, story, strict=True):
-            error.add_note(line)
-        return ExceptionGroup("create_connection failed", errors)
-    chosen = choose(errors)
-    for line in story:
-        chosen.add_note(line)
-    return chosen
+    """What to raise, with the story in its notes.
+
+    :param error: the one to raise; the chosen one when left out.
+    :param all_errors: an `ExceptionGroup` instead, with the last error of each address.
+    """
+    if all_errors and outcomes:
+        last = {outcome[0]: outcome for outcome in outcomes}
+        for outcome in last.values():
+            _tell(outcome[1], [each for each in outcomes if each[0] == outcome[0]], source)
+        return ExceptionGroup("create_connection failed", [outcome[1] for outcome in last.values()])
+    error = error or chosen(outcomes)
+    _tell(error, outcomes, source)
+    return error
 
 
-def note(target: object, source: object, error: OSError, seconds: float) -> str:
-    """One line of the story: the address tried, from where, what happened, after how long."""
-    start = f" from {endpoint(source)}" if source else ""
-    return f"{endpoint(target)}{start}: {error} after {duration(seconds)}"
+def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
+    """Add a line for each address and kind of error, in the order in which they first happened."""
+    alike: dict[tuple[object, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
+    start = f" from {written(source)}" if source else ""
+    for group in alike.values():
+        target, what, seconds = group[-1]
+        count = f" ({len(group)} times)" if len(group) > 1 else ""
+        error.add_note(f"{written(target)}{start}: {what} after {duration(seconds)}{count}")
 
 
-def endpoint(name: object) -> str:
-    """A socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``."""
-    if not (isinstance(name, tuple) and len(name) >= 2):
-        return str(name)
-    host = name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0])
-    if len(name) == 4 and name[3] and "%" not in host:
-        host = f"{host}%{name[3]}"
-    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
+def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
+    """The error for a candidate whose every connection met its own socket."""
+    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
+    text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"
+    return SelfConnectError(errno.ECONNREFUSED, text)
 
 
 def duration(seconds: float) -> str:

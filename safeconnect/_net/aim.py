@@ -47,8 +47,11 @@ def aim(sock: socket.socket, target_port: int) -> range | None:
     try:
         window, value = _deck.pop()
     except IndexError:
-        _deck.extend(_deal())
-        return aim(sock, target_port) if _deck else None
+        dealt = list(_deal())
+        if not dealt:
+            return None
+        window, value = dealt.pop()  # kept back: other threads may take all the rest
+        _deck.extend(dealt)
     if target_port in window:
         bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, target_port)
         if bounds is None:
@@ -89,8 +92,12 @@ def draw(n: int) -> int:
 
 
 def missed() -> None:
-    """Read the source ports afresh: the kernel ignores a window whose bounds lie outside its own range."""
+    """Read the source ports afresh: the kernel ignores a window whose bounds lie outside its own range.
+
+    What was drawn goes in any case: a thread may have drawn it from the old range while another read the new one.
+    """
     kernel.source_ports(refresh=True)
+    _void()
 
 
 def widen(sock: socket.socket, target_port: int) -> Iterator[None]:

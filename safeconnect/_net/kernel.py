@@ -5,6 +5,7 @@ connect found no source port (the range may have been changed), and in a forked 
 network namespace: on Linux these settings belong to the namespace).
 """
 
+import _socket
 import errno
 import os
 import socket
@@ -21,6 +22,7 @@ IP_LOCAL_PORT_RANGE = 51
 # linux/in.h, Linux 4.2: bind((address, 0)) fixes the address only; the port is chosen at connect, knowing the target.
 IP_BIND_ADDRESS_NO_PORT = 24
 
+_UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _SUBPROCESS_SECONDS = 5.0
 
 _remembered: dict[str, PortSet] = {}
@@ -114,9 +116,20 @@ def set_option(sock: socket.socket, name: int, value: int) -> bool:
 
 
 def refused(name: int, error: OSError) -> None:
-    """Remember that the kernel lacks the option, if that is what the error says; a sandbox may refuse one socket."""
-    if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
-        missing.add(name)
+    """Remember that the kernel lacks the option, if that is what the error says and a socket of its own agrees.
+
+    The one that refused may be a mock, or of another tool's class.
+    """
+    if error.errno not in _UNKNOWN_OPTION:
+        return
+    probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        probe.setsockopt(socket.IPPROTO_IP, name, 0)  # 0 takes the setting back: it changes nothing
+    except OSError as again:
+        if again.errno in _UNKNOWN_OPTION:
+            missing.add(name)
+    finally:
+        probe.close()
 
 
 def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:

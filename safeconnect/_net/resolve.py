@@ -14,11 +14,13 @@ from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-    SockAddr = tuple[Any, ...]
-    Candidate = tuple[int, int, int, str, SockAddr]  # as getaddrinfo gives them
+    from .._core.endpoint import SockAddr
+    from .._core.messages import Candidate
+    from ..settings import Resolver
+
     Host = str | bytes | None
     Port = str | bytes | int | None
 
@@ -26,28 +28,102 @@ if TYPE_CHECKING:
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def candidates(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
-    """Every place that the address names, in the resolver's order (RFC 6724).
+def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
+    """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
-    :raises TypeError: the port is neither int, str, bytes nor None.
-    :raises ValueError: the address has another length, or the port is not 0 to 65535.
-    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    :raises ValueError: the address has another length.
     """
     if len(address) == 2:
         host, port = address
         tail: SockAddr = ()
     else:
         host, port, tail = _with_scope(address)
-    lookup: Any = socket.getaddrinfo
-    if lookup is _STANDARD:
-        lookup = _socket.getaddrinfo
-        if type(host) is str and type(port) is int:
-            literal = _literal(host, port, tail)
-            if literal:
-                return literal
-    _check_port(port)
-    return _look_up(lookup, host, port, tail)
+    if socket.getaddrinfo is _STANDARD and type(host) is str and type(port) is int:
+        return _literal(host, port, tail)
+    return ()
+
+
+def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+    """Every place that the address names, by `socket.getaddrinfo`, here and now, in its order (RFC 6724).
+
+    :raises TypeError: the port is neither int, str, bytes nor None; an OSError, too.
+    :raises ValueError: the address has a wrong length; or the port is not 0 to 65535, then an OSError, too.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    host, port, tail = (*address, ()) if len(address) == 2 else _with_scope(address)
+    if type(port) is not int or not 0 <= port <= MAX_PORT:
+        _check_port(port)
+    resolver: Resolver = socket.getaddrinfo
+    found: Any
+    try:
+        if resolver is _STANDARD:
+            found = _socket.getaddrinfo(_idna(host) if type(host) is str else host, port, 0, SOCK_STREAM)
+        else:
+            found = resolver(host, port, 0, SOCK_STREAM)
+    except OSError as error:
+        raise _noted(error, host, port)  # noqa: B904 - it is the same error
+    return _read(found, tail)
+
+
+def may_ask_the_network(address: "tuple[Any, ...]") -> bool:
+    """Whether looking the host up may take long: all names but the local ones."""
+    host = address[0]
+    return bool(host) and host != ("localhost" if isinstance(host, str) else b"localhost")
+
+
+class Question:
+    """A lookup to be made elsewhere or later: what to call, with what, and how to read the answer.
+
+    :param resolver: in the place of `socket.getaddrinfo`, with its signature.
+    :raises TypeError: as `look_up`.
+    :raises ValueError: as `look_up`.
+    """
+
+    __slots__ = ("_host", "_port", "_tail", "arguments", "resolver")
+
+    _host: "Host"
+    _port: "Port"
+    _tail: "SockAddr"
+
+    def __init__(self, address: "tuple[Any, ...]", resolver: "Resolver | None" = None, family: int = 0) -> None:
+        self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else _with_scope(address)
+        _check_port(self._port)
+        self.resolver: Resolver = resolver or socket.getaddrinfo
+        self.arguments = (self._host, self._port, family, SOCK_STREAM)
+
+    def ask(self) -> "list[Candidate]":
+        """Call the resolver here and now.
+
+        :raises OSError: as `look_up`.
+        """
+        try:
+            found = self.resolver(*self.arguments)
+        except OSError as error:
+            raise self.noted(error)  # noqa: B904 - it is the same error
+        return self.read(found)
+
+    def noted(self, error: OSError) -> OSError:
+        """The error of a lookup, with a note that says what was looked up."""
+        return _noted(error, self._host, self._port)
+
+    def read(self, found: "Iterable[Candidate]") -> "list[Candidate]":
+        """The candidates of an answer.
+
+        :raises OSError: there are none.
+        """
+        return _read(list(found), self._tail)
+
+
+def _noted(error: OSError, host: "Host", port: "Port") -> OSError:
+    error.add_note(f"while looking up host {host!r}, port {port!r}")
+    return error
+
+
+def _read(found: "Any", tail: "SockAddr") -> "list[Candidate]":
+    if not found:
+        raise OSError("getaddrinfo returns an empty list")
+    return [_with_tail(candidate, tail) for candidate in found] if tail else found
 
 
 def _with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
@@ -75,18 +151,6 @@ def _is_address(family: int, host: str) -> bool:
     return True
 
 
-def _look_up(lookup: "Any", host: "Host", port: "Port", tail: "SockAddr") -> "list[Candidate]":
-    name = _idna(host) if lookup is _socket.getaddrinfo and type(host) is str else host
-    try:
-        found: list[Candidate] = lookup(name, port, 0, SOCK_STREAM)
-    except OSError as error:
-        error.add_note(f"while looking up host {host!r}, port {port!r}")
-        raise
-    if not found:
-        raise OSError("getaddrinfo returns an empty list")
-    return [_with_tail(candidate, tail) for candidate in found] if tail else found
-
-
 @lru_cache(maxsize=256)
 def _idna(host: str) -> str | bytes:
     """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
@@ -100,16 +164,25 @@ def _idna(host: str) -> str | bytes:
 
 
 def _check_port(port: object) -> None:
+    """Refuse what is no port, in the class that the house uses and in the one that getaddrinfo() users catch."""
     if isinstance(port, int) and not isinstance(port, bool):
         number = port
     elif port is None or isinstance(port, (str, bytes)):
         text = port.decode("latin-1") if isinstance(port, bytes) else port or ""
         number = int(text) if text.strip().isdecimal() else 0  # a service name is the resolver's to judge
     else:
-        raise TypeError(f"port must be an int, a str, bytes or None, not {type(port).__name__}")
+        raise _PortTypeError(f"port must be an int, a str, bytes or None, not {type(port).__name__}")
     if not 0 <= number <= MAX_PORT:
         # getaddrinfo() itself takes 70000 and connects to 70000 - 65536.
-        raise ValueError(f"port must be 0-{MAX_PORT}, not {port!r}")
+        raise _PortValueError(socket.EAI_SERVICE, f"port must be 0-{MAX_PORT}, not {port!r}")
+
+
+class _PortTypeError(OSError, TypeError):
+    pass
+
+
+class _PortValueError(socket.gaierror, ValueError):
+    pass
 
 
 def _with_tail(candidate: "Candidate", tail: "SockAddr") -> "Candidate":

@@ -8,33 +8,48 @@ import socket
 import struct
 import sys
 
+from .._core.endpoint import same_endpoint
 from . import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from ..options import Option
-    from .resolve import SockAddr
+    from .._core.endpoint import SockAddr
+    from ..options import AnyOption, Option
+    from ..settings import SourceAddress
 
-    SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
 
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
 _LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
-_NO_PEER = (errno.ENOTCONN, errno.EINVAL)
+NO_PEER = (errno.ENOTCONN, errno.EINVAL)
 
 
-def prepare(sock: socket.socket, options: "Iterable[Option]", source_address: "SourceAddress | None") -> None:
-    """What comes before the aim: the options, then the source address.
+def prepare(sock: socket.socket, options: "Sequence[AnyOption]", source_address: "SourceAddress | None") -> bool:
+    """What comes before the aim: the options, then the source address. Says whether there may be an aim.
+
+    There is none where the options set a range of source ports of the user's own, which is left as it is.
 
     :raises OSError: the kernel's own; where an option could not be set, with a note that names it.
     """
-    _dress(sock, options)
+    resolved = _as_tuples(options, sock.family)
+    _dress(sock, resolved)
     if source_address:
         _bind(sock, source_address)
+    return not any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved)
+
+
+def _as_tuples(options: "Sequence[AnyOption]", family: int) -> "Sequence[Option]":
+    for option in options:
+        if not isinstance(option, tuple):
+            from .dressing import resolve_options  # most connects have no options, or plain ones
+
+            return resolve_options(options, family)
+    plain: Any = options
+    return plain  # type: ignore[no-any-return]
 
 
 def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
@@ -45,11 +60,6 @@ def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
         except (OSError, TypeError, OverflowError) as error:
             error.add_note(f"the socket option {option_name(option)} could not be set")
             raise
-
-
-def set_port_range(options: "Iterable[Option]") -> bool:
-    """Whether the options set a range of source ports of the user's own, which must be left as it is."""
-    return any(option[:2] == (socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE) for option in options)
 
 
 def _bind(sock: socket.socket, source_address: "SourceAddress") -> None:
@@ -77,36 +87,19 @@ def is_self_connected(sock: socket.socket) -> bool:
     try:
         return same_endpoint(sock.getsockname(), sock.getpeername())
     except OSError as error:
-        if error.errno in _NO_PEER:
+        if error.errno in NO_PEER:
             return False
         raise
-
-
-def same_endpoint(local: "SockAddr", peer: "SockAddr") -> bool:
-    """Whether two socket names mean the same end of a connection."""
-    return same_host(local, peer) and local[1] == peer[1]
-
-
-def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
-    """Whether two socket names mean the same address; they are tuples in the IP families only."""
-    return isinstance(local, tuple) and isinstance(peer, tuple) and _host(local) == _host(peer)
-
-
-def _host(name: "SockAddr") -> tuple[str, int]:
-    """The address, unmapped, and its scope id where the address means nothing without one."""
-    address = str(name[0]).partition("%")[0].lower()
-    if address.startswith("::ffff:") and "." in address:
-        address = address[len("::ffff:") :]
-    # RFC 4291: link-local is fe80::/10.
-    scoped = len(name) == 4 and address[:3] in ("fe8", "fe9", "fea", "feb")
-    return address, int(name[3]) if scoped else 0
 
 
 def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseException) -> bool:
     """Whether connect() failed because the socket would have met itself: macOS says EINVAL then, for IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
-    return bool(sock.getsockname()[1] == target_port)
+    try:
+        return bool(sock.getsockname()[1] == target_port)
+    except OSError:
+        return False
 
 
 def reset(sock: socket.socket) -> None:
@@ -126,6 +119,8 @@ def discard(sock: socket.socket) -> None:
     try:
         if is_self_connected(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    except OSError:
+        return  # a class of another tool has closed it already; what counts is the error of the connect
     finally:
         sock.close()
 
@@ -136,20 +131,20 @@ def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | 
     EADDRNOTAVAIL has two causes: no source port is left, or no address to use (IPv6 is off, say). UDP tells them apart:
     its connect() chooses route and source address in the same way, sends nothing, and has ports of its own.
     """
-    probe = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        if source_address:
-            probe.bind((source_address[0], 0, *source_address[2:]))
-        probe.connect(sockaddr)
-    except OSError:
-        return False
-    finally:
-        probe.close()
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            if source_address:
+                probe.bind((source_address[0], 0, *source_address[2:]))
+            probe.connect(sockaddr)
+    except OSError as error:
+        # Anything else (no descriptor left, no UDP port left) is no answer to the question.
+        return error.errno != errno.EADDRNOTAVAIL
     return True
 
 
-# Which constants of the socket module name the options of a level.
+# Which constants of the socket module name the options of a level, and which of them are something else.
 _OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
+_NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
 
 
 def option_name(option: "Option") -> str:
@@ -157,5 +152,6 @@ def option_name(option: "Option") -> str:
     levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
     level = next(levels, repr(option[0]))
     prefix = _OPTION_PREFIXES.get(level, "?")
-    names = (name for name in dir(socket) if name.startswith(prefix) and getattr(socket, name) == option[1])
+    candidates = (name for name in dir(socket) if name.startswith(prefix) and not name.startswith(_NO_OPTIONS))
+    names = (name for name in candidates if getattr(socket, name) == option[1])
     return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"

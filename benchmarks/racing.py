@@ -1,0 +1,99 @@
+"""The cost of a race that the first address wins at once: a name with 127.0.0.1 and ::1, both of which listen.
+
+All contenders ask the same cheap resolver, which stands in for `socket.getaddrinfo`, so that a lookup hides nothing.
+The name is "localhost", for which no contender takes a thread. Accepting and closing are not timed.
+"""
+
+import socket
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+from measure import BASE, Server, arguments, figures, interleave, report, show, target
+from urllib3.util.connection import create_connection as urllib3_create_connection
+
+import safeconnect
+
+HOST = "localhost"
+ORDERS = (("127.0.0.1", "::1"), ("::1", "127.0.0.1"))
+TIMEOUTS = (None, 5)
+LIMIT = 1.25  # the largest ratio to the standard library that is wanted
+CONTROL = f"{BASE} again"
+ONE = "safeconnect, one address"
+
+Connections = Callable[[], socket.socket]
+
+
+class Answers:
+    """Stands in for `socket.getaddrinfo`: several addresses for the name, the first of them for its bytes."""
+
+    def __init__(self, first: Server, second: Server) -> None:
+        both = [
+            (server.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", server.socket.getsockname())
+            for server in (first, second)
+        ]
+        self.answers = {HOST: both, HOST.encode(): both[:1]}
+
+    def __call__(self, host: Any, *_: Any, **__: Any) -> list[Any]:
+        return self.answers[host]
+
+
+def contenders(port: int, timeout: float | None) -> dict[str, Connections]:
+    """The ways to connect; the last has the same lookup, and nothing to race."""
+    address, alone = (HOST, port), (HOST.encode(), port)
+    if timeout is None:
+        return {
+            BASE: lambda: socket.create_connection(address),
+            CONTROL: lambda: socket.create_connection(address),
+            "safeconnect": lambda: safeconnect.create_connection(address),
+            "urllib3": lambda: urllib3_create_connection(address),
+            ONE: lambda: safeconnect.create_connection(alone),
+        }
+    return {
+        BASE: lambda: socket.create_connection(address, timeout),
+        CONTROL: lambda: socket.create_connection(address, timeout),
+        "safeconnect": lambda: safeconnect.create_connection(address, timeout),
+        "urllib3": lambda: urllib3_create_connection(address, timeout),
+        ONE: lambda: safeconnect.create_connection(alone, timeout),
+    }
+
+
+def measure_one(hosts: tuple[str, str], timeout: float | None, rounds: int) -> dict[str, dict[str, float]]:
+    genuine = socket.getaddrinfo
+    with Server(hosts[0]) as first, Server(hosts[1], first.port) as second:
+        socket.getaddrinfo = Answers(first, second)
+        try:
+            calls = contenders(first.port, timeout)
+            # The connection is taken from the first listener: were another to win, this would wait forever.
+            return figures(interleave(calls, first.drop, rounds, warm_up=rounds // 10))
+        finally:
+            socket.getaddrinfo = genuine
+
+
+def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
+    times = figure["median_us"], figure["p90_us"], figure["mean_us"]
+    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
+
+
+def main() -> None:
+    options = arguments(__doc__, rounds=4000).parse_args()
+    headers = ("contender", "median us", "p90 us", "mean us", f"x {BASE}", "x its mean")
+    results = []
+    targets = []
+    for hosts, timeout in product(ORDERS, TIMEOUTS):
+        try:
+            taken = measure_one(hosts, timeout, options.rounds)
+        except OSError as error:
+            print(f"{' and '.join(hosts)} are left out: {error}")  # no IPv6, or the second port was taken
+            continue
+        results.append({"hosts": hosts, "timeout": timeout, "contenders": taken})
+        title = f"{', then '.join(hosts)}, {'no timeout' if timeout is None else f'timeout={timeout}'}"
+        show(title, headers, [row(name, figure) for name, figure in taken.items()])
+        ratio, noise = taken["safeconnect"]["ratio"], taken[CONTROL]["ratio"]
+        text = f"{title}: at most {LIMIT:.2f} x {BASE} (is {ratio:.3f}, the control {noise:.3f})"
+        targets.append(target(text, met=ratio <= LIMIT))
+    report("racing", options, results, targets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Socket addresses as values: whether two of them mean the same end, and how people write them."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    SockAddr = tuple[Any, ...]
+
+
+def same_endpoint(local: "SockAddr", peer: "SockAddr") -> bool:
+    """Whether two socket names mean the same end of a connection.
+
+    Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
+    for link-local addresses, flow labels never.
+    """
+    return same_host(local, peer) and bool(local[1] == peer[1] != 0)
+
+
+def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
+    """Whether two socket names mean the same address: tuples that begin with text, in the IP families only."""
+    for name in (local, peer):
+        if not (isinstance(name, tuple) and name and isinstance(name[0], str)):
+            return False
+    return _host(local) == _host(peer)
+
+
+def _host(name: "SockAddr") -> tuple[str, int]:
+    """The address, unmapped, and its scope id where the address means nothing without one."""
+    address: str = name[0].partition("%")[0].lower()
+    if address.startswith("::ffff:") and "." in address:
+        address = address[len("::ffff:") :]
+    # RFC 4291: link-local is fe80::/10.
+    scoped = len(name) == 4 and address[:3] in ("fe8", "fe9", "fea", "feb")
+    return address, int(name[3]) if scoped else 0
+
+
+def written(name: object) -> str:
+    """A socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``, ``[fe80::1%2]:80``."""
+    if not (isinstance(name, tuple) and len(name) >= 2):
+        return str(name)
+    host = name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0])
+    if len(name) == 4 and name[3] and "%" not in host:
+        host = f"{host}%{name[3]}"
+    return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"

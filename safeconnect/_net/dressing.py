@@ -1,0 +1,61 @@
+"""Hands that turn options as values into what `socket.setsockopt` takes here, on this platform."""
+
+import errno
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..options import AnyOption, Option, SocketOption
+
+# Same thing, other name. macOS calls the idle time TCP_KEEPALIVE (tcp(4)) and counts SO_LINGER in ticks of its clock;
+# SO_LINGER_SEC is what others call SO_LINGER (sys/socket.h).
+_SUBSTITUTES = {
+    ("darwin", "TCP_KEEPIDLE"): "TCP_KEEPALIVE",
+    ("darwin", "SO_LINGER"): "SO_LINGER_SEC",
+}
+
+# What the kernel has and Python's socket module has not, or not in all versions: TCP_FASTOPEN_CONNECT (linux/tcp.h)
+# came with Python 3.12, SO_LINGER_SEC (macOS's sys/socket.h) never did.
+_NUMBERS = {
+    ("linux", "TCP_FASTOPEN_CONNECT"): 30,
+    ("darwin", "SO_LINGER_SEC"): 0x1080,
+}
+
+
+def resolve_options(options: "Iterable[AnyOption]", family: int) -> "tuple[Option, ...]":
+    """The options as tuples for `socket.setsockopt`, in their order; tuples pass unchanged.
+
+    What the platform lacks is an error, unless the value calls it best effort: then it is left out.
+
+    :param options: values and tuples that passed `check_options`.
+    :param family: the socket's family, on which some options depend.
+    :raises OSError: the platform has no such option (ENOPROTOOPT).
+    """
+    resolved: list[Option] = []
+    for option in options:
+        if isinstance(option, tuple):
+            resolved.append(option)
+        else:
+            resolved.extend(_tuples(option, "AF_INET6" if family == socket.AF_INET6 else "AF_INET"))
+    return tuple(resolved)
+
+
+def _tuples(option: "SocketOption", family: str) -> "Iterator[Option]":
+    best_effort = getattr(option, "best_effort", ())
+    for level_name, name, value in option.settings(family):
+        level, number = _number(level_name), _number(name)
+        if level is not None and number is not None:
+            yield level, number, value
+        elif name not in best_effort:
+            kind = type(option).__name__
+            raise OSError(errno.ENOPROTOOPT, f"{name} ({kind}) does not exist on {sys.platform}")
+
+
+def _number(name: str) -> int | None:
+    """The number of a constant on this platform, None where it has no such thing."""
+    name = _SUBSTITUTES.get((sys.platform, name), name)
+    number: int | None = getattr(socket, name, None)
+    return _NUMBERS.get((sys.platform, name)) if number is None else number

@@ -1,0 +1,140 @@
+"""How to connect: all settings of a connect, as one immutable value."""
+
+from .options import check_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from typing_extensions import TypedDict
+
+    from ._core.messages import Event, Order
+    from .memory import ConnectMemory
+    from .options import AnyOption
+    from .retry import Retry
+
+    SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
+    Trace = Callable[[Event | Order], object]
+    Resolver = Callable[..., Iterable[Any]]
+
+    class Keywords(TypedDict, total=False):
+        """The settings that `create_connection` takes by keyword; their meaning is told at `Connector`."""
+
+        options: Iterable[AnyOption]
+        retry: Retry | None
+        happy_eyeballs_delay: float | None
+        resolution_delay: float | None
+        memory: ConnectMemory | None
+        allow_self_connect: bool
+        trace: Trace | None
+        resolver: Resolver | None
+
+
+class Settings:
+    """The settings of a connect, checked; the drivers read them. Users know it as `Connector`."""
+
+    __slots__ = (
+        "all_errors",
+        "allow_self_connect",
+        "happy_eyeballs_delay",
+        "memory",
+        "needs_dial",
+        "options",
+        "resolution_delay",
+        "resolver",
+        "retry",
+        "source_address",
+        "trace",
+    )
+
+    source_address: "SourceAddress | None"
+    options: "tuple[AnyOption, ...]"
+    retry: "Retry | None"
+    happy_eyeballs_delay: float | None
+    resolution_delay: float | None
+    memory: "ConnectMemory | None"
+    allow_self_connect: bool
+    all_errors: bool
+    trace: "Trace | None"
+    resolver: "Resolver | None"
+    needs_dial: bool  # whether even one candidate takes the whole machine
+
+    def __init__(
+        self,
+        *,
+        source_address: "SourceAddress | None" = None,
+        options: "Iterable[AnyOption]" = (),
+        retry: "Retry | None" = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        resolution_delay: float | None = None,
+        memory: "ConnectMemory | None" = None,
+        allow_self_connect: bool = False,
+        all_errors: bool = False,
+        trace: "Trace | None" = None,
+        resolver: "Resolver | None" = None,
+    ) -> None:
+        if source_address:
+            _check_source_address(source_address)
+        check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+        check_seconds("resolution_delay", resolution_delay)
+        for name, value in (("trace", trace), ("resolver", resolver)):
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+        if retry is not None and not hasattr(retry, "pause"):
+            raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
+        write = object.__setattr__
+        write(self, "source_address", source_address or None)
+        write(self, "options", check_options(options) if options else ())
+        write(self, "retry", retry)
+        write(self, "happy_eyeballs_delay", happy_eyeballs_delay)
+        write(self, "resolution_delay", resolution_delay)
+        write(self, "memory", memory)
+        write(self, "allow_self_connect", allow_self_connect)
+        write(self, "all_errors", all_errors)
+        write(self, "trace", trace)
+        write(self, "resolver", resolver)
+        needs_dial = retry or memory or trace or resolution_delay is not None
+        write(self, "needs_dial", bool(needs_dial))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
+
+    def _values(self) -> "dict[str, object]":
+        """Every setting by its name, also those of a subclass."""
+        names = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())}
+        return {name: getattr(self, name) for name in sorted(names - {"needs_dial"})}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Settings) or type(self) is not type(other):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values().items()))
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in self._values().items())
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Let a number of seconds that is not negative pass, and None.
+
+    :raises TypeError: it is something else.
+    :raises ValueError: it is negative, or not a number at all.
+    """
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
+    if not value >= 0:  # type: ignore[operator]  # so that not-a-number fails, too
+        raise ValueError(f"{name} must be 0 or more seconds, not {value!r}")
+
+
+def _check_source_address(source_address: object) -> None:
+    if not isinstance(source_address, (tuple, list)) or len(source_address) not in (2, 3, 4):
+        raise TypeError(f"source_address must be (host, port), not {source_address!r}")

@@ -1,0 +1,138 @@
+"""Connector and ConnectMemory: settings as a value, and what is remembered."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeconnect import ConnectMemory, Connector, NoDelay, Retry, create_connection
+from safeconnect.blocking import DEFAULT_TIMEOUT
+
+
+class TestConnector:
+    def test_holds_all_settings_with_their_defaults(self):
+        connector = Connector()
+        assert connector._values() == {
+            "all_errors": False,
+            "allow_self_connect": False,
+            "happy_eyeballs_delay": 0.25,
+            "memory": None,
+            "options": (),
+            "resolution_delay": None,
+            "resolver": None,
+            "retry": None,
+            "source_address": None,
+            "timeout": DEFAULT_TIMEOUT,
+            "trace": None,
+        }
+
+    def test_connects_with_its_own_timeout_or_another(self, server):
+        connector = Connector(timeout=3)
+        for timeout, expected in ((DEFAULT_TIMEOUT, 3), (5, 5), (None, None)):
+            with connector.connect(server.getsockname(), timeout) as sock:
+                assert sock.gettimeout() == expected
+
+    def test_is_immutable(self):
+        connector = Connector()
+        with pytest.raises(AttributeError, match="Connector is immutable"):
+            connector.timeout = 5
+        with pytest.raises(AttributeError, match="Connector is immutable"):
+            del connector.options
+
+    def test_is_equal_by_value(self):
+        retry = Retry(attempts=2)
+        one = Connector(timeout=5, options=iter([NoDelay()]), retry=retry)
+        assert one == Connector(timeout=5, options=[NoDelay()], retry=retry)
+        assert hash(one) == hash(Connector(timeout=5, options=[NoDelay()], retry=retry))
+        assert one != Connector(timeout=6, options=[NoDelay()], retry=retry)
+        assert one != 5
+        assert "timeout=5" in repr(one)
+        assert "NoDelay" in repr(one)
+
+    @pytest.mark.parametrize(
+        ("settings", "error", "match"),
+        [
+            ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds"),
+            ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None"),
+            ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be 0 or more"),
+            ({"resolution_delay": "x"}, TypeError, "resolution_delay must be a number"),
+            ({"trace": 5}, TypeError, "trace must be callable"),
+            ({"resolver": "dns"}, TypeError, "resolver must be callable"),
+            ({"retry": 3}, TypeError, "retry must be a Retry"),
+            ({"source_address": "127.0.0.1"}, TypeError, "source_address must be"),
+            ({"options": [5]}, TypeError, "options must be"),
+            ({"nonsense": 5}, TypeError, "nonsense"),
+        ],
+        ids=str,
+    )
+    def test_refuses_bad_settings(self, settings, error, match):
+        with pytest.raises(error, match=match):
+            Connector(**settings)
+        if "timeout" not in settings and "source_address" not in settings:
+            with pytest.raises(error, match=match):
+                create_connection(("127.0.0.1", 1), **settings)
+
+    def test_option_values_reach_the_socket(self, server):
+        for settings in ({}, {"retry": Retry()}):
+            with Connector(options=[NoDelay()], **settings).connect(server.getsockname(), 5) as sock:
+                assert sock.getsockopt(6, 1)
+
+
+class TestMemory:
+    def test_keeps_the_last_answer(self):
+        memory = ConnectMemory()
+        assert memory.recall("a", now=0.0) is None
+        memory.remember("a", ("1", 1), seconds=0.5, now=0.0)
+        memory.remember("a", ("2", 1), seconds=0.25, now=1.0)
+        assert memory.recall("a", now=1.0) == (("2", 1), 0.5)
+        memory.forget()
+        assert memory.recall("a", now=1.0) is None
+
+    @given(st.floats(0, 100))
+    def test_delay_stays_within_its_bounds(self, seconds):
+        memory = ConnectMemory()
+        memory.remember("a", ("1", 1), seconds=seconds, now=0.0)
+        assert memory.recall("a", now=0.0)[1] == min(max(2 * seconds, 0.1), 2.0)
+
+    def test_forgets_what_is_old(self):
+        memory = ConnectMemory(lifetime=600)
+        memory.remember("a", ("1", 1), seconds=0.1, now=0.0)
+        assert memory.recall("a", now=600.0)
+        assert memory.recall("a", now=600.1) is None
+        assert len(memory) == 0
+
+    def test_is_bounded_and_drops_what_is_unused_for_longest(self):
+        memory = ConnectMemory(size=2)
+        memory.remember("a", ("1", 1), seconds=0.1, now=0.0)
+        memory.remember("b", ("2", 1), seconds=0.1, now=0.0)
+        memory.recall("a", now=0.0)
+        memory.remember("c", ("3", 1), seconds=0.1, now=0.0)
+        assert [host for host in "abc" if memory.recall(host, now=0.0)] == ["a", "c"]
+        assert repr(memory) == "<ConnectMemory: 2 hosts>"
+
+    @pytest.mark.parametrize("settings", [{"size": 0}, {"lifetime": 0}, {"lifetime": float("nan")}])
+    def test_refuses_bad_bounds(self, settings):
+        with pytest.raises(ValueError, match=r"size|lifetime"):
+            ConnectMemory(**settings)
+
+    def test_serves_many_threads(self):
+        memory = ConnectMemory(size=8)
+        start = threading.Barrier(8)
+        failed = []
+
+        def work(number):
+            start.wait()
+            for round_ in range(500):
+                host = (number + round_) % 16
+                memory.remember(host, (str(host), 1), seconds=0.1, now=0.0)
+                answer = memory.recall(host, now=0.0)
+                if answer not in (None, ((str(host), 1), 0.2)) or len(memory) > 8:
+                    failed.append(answer)
+
+        threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []

@@ -1,0 +1,189 @@
+"""Where a race has limits: 8 in flight, 64 candidates, 16 meetings, and nothing after the end."""
+
+import pytest
+
+from safeconnect import SelfConnectError
+from safeconnect._core.dial import Dial, Rules
+from safeconnect._core.messages import Abandon, Connected, Failed, Keep, Resolved, Start, Tick
+
+from .world import World, candidate, many, script, sockaddr, table
+
+MEETINGS = {
+    "meets itself once": ("4.1 self@0.01 ok@0.1", {}, "0: start 4.1; 0.01: reset 4.1, start 4.1; 0.11: keep 4.1"),
+    "in the middle of a race": (
+        "6.1 silent, 4.1 self@0.01 ok@0.1, 4.2 silent",
+        {},
+        "0: start 6.1; 0.25: start 4.1; 0.26: reset 4.1, start 4.1; 0.36: abandon 6.1, keep 4.1",
+    ),
+    "given port, one try": (
+        "4.1 self@0.1",
+        {"port_is_given": True},
+        "0: start 4.1; 0.1: reset 4.1, give up: SelfConnectError",
+    ),
+    "given port, next at once": (
+        "4.1 self@0.1, 6.1 ok@0.1",
+        {"port_is_given": True},
+        "0: start 4.1; 0.1: reset 4.1, start 6.1; 0.2: keep 6.1",
+    ),
+    "allowed": ("4.1 self@0.1", {"allow_self_connect": True}, "0: start 4.1; 0.1: keep 4.1"),
+    "allowed in race": (
+        "6.1 silent, 4.1 self@0.1",
+        {"allow_self_connect": True},
+        "0: start 6.1; 0.25: start 4.1; 0.35: abandon 6.1, keep 4.1",
+    ),
+    "meets itself, then refused": (
+        "4.1 self@0.1 refused@0.1",
+        {},
+        "0: start 4.1; 0.1: reset 4.1, start 4.1; 0.2: give up: ConnectionRefusedError",
+    ),
+    "meets itself until deadline": (
+        "4.1 self@0.3",
+        {"timeout": 1},
+        (
+            "0: start 4.1; 0.3: reset 4.1, start 4.1; 0.6: reset 4.1, start 4.1; 0.9: reset 4.1, start 4.1; "
+            "1: abandon 4.1, give up: TimeoutError"
+        ),
+    ),
+    "relaunch keeps stagger": (
+        "4.1 self@0.2 silent, 4.2 ok@1",
+        {},
+        "0: start 4.1; 0.2: reset 4.1, start 4.1; 0.25: start 4.2; 1.25: abandon 4.1, keep 4.2",
+    ),
+    "serial meets itself within its share": (
+        "4.1 self@1.5, 4.2 ok@0.1",
+        {"delay": None, "timeout": 5},
+        "0: start 4.1; 1.5: reset 4.1, start 4.1; 2.5: abandon 4.1, start 4.2; 2.6: keep 4.2",
+    ),
+    "deadline and meeting at once": (
+        "4.1 self@1",
+        {"timeout": 1},
+        "0: start 4.1; 1: reset 4.1, start 4.1, abandon 4.1, give up: TimeoutError",
+    ),
+    "all in both families meet": (
+        "6.1 self, 4.1 self",
+        {"port_is_given": True},
+        "0: start 6.1, reset 6.1, start 4.1, reset 4.1, give up: SelfConnectError",
+    ),
+}
+
+# Eight starts 250 ms apart, after which the house is full.
+STAIRS = "; ".join(f"{0.25 * step:g}: start 4.{step + 1}" for step in range(8))
+AT_ONCE = ", ".join(f"start 4.{number}" for number in range(1, 9))
+
+
+def closed(first, last):
+    return ", ".join(f"abandon 4.{number}" for number in range(first, last + 1))
+
+
+FULL_HOUSES = {
+    "without a deadline the ninth waits for a failure": (
+        f"{many(7, 'timeout@127')}, 4.8 refused@3, 4.9 ok@0.1",
+        {},
+        f"{STAIRS}; 4.75: start 4.9; 4.85: {closed(1, 7)}, keep 4.9",
+    ),
+    "however long that takes": (
+        f"{many(8, 'timeout@127')}, 4.9 ok@0.1",
+        {},
+        f"{STAIRS}; 127: start 4.9; 127.1: {closed(2, 8)}, keep 4.9",
+    ),
+    "with a deadline the oldest makes room": (
+        f"{many(8, 'silent')}, 4.9 ok@0.1",
+        {"timeout": 60},
+        f"{STAIRS}; 2: abandon 4.1, start 4.9; 2.1: {closed(2, 8)}, keep 4.9",
+    ),
+    "one place is free, nobody makes room": (
+        f"{many(7, 'silent')}, 4.8 refused@0.1, 4.9 ok@0.1",
+        {"timeout": 60},
+        f"{STAIRS}; 1.85: start 4.9; 1.95: {closed(1, 7)}, keep 4.9",
+    ),
+    "a winner of the eight needs no room": (
+        f"4.1 ok@1.9, {many(8, 'silent', 2)}",
+        {"timeout": 60},
+        f"{STAIRS}; 1.9: {closed(2, 8)}, keep 4.1",
+    ),
+    "no delay does not mean no time": (
+        f"{many(9, 'silent')}, 4.10 ok@0.1",
+        {"timeout": 60, "delay": 0},
+        f"0: {AT_ONCE}; 0.25: abandon 4.1, start 4.9; 0.5: abandon 4.2, start 4.10; 0.6: {closed(3, 9)}, keep 4.10",
+    ),
+    "no delay and little time: fair shares": (
+        f"{many(9, 'silent')}, 4.10 ok@0.1",
+        {"timeout": 0.6, "delay": 0},
+        f"0: {AT_ONCE}; 0.2: abandon 4.1, start 4.9; 0.4: abandon 4.2, start 4.10; 0.5: {closed(3, 9)}, keep 4.10",
+    ),
+}
+
+
+@table("hosts settings expected", MEETINGS)
+def test_meeting_itself(hosts, settings, expected):
+    assert script(hosts, **settings) == expected
+
+
+@table("hosts settings expected", FULL_HOUSES)
+def test_full_house(hosts, settings, expected):
+    assert script(hosts, **settings) == expected
+
+
+def test_the_delay_is_never_shorter_than_10_ms():
+    world = World(many(64, "silent"), timeout=0.3).run()
+    assert [time for time, _ in world.starts()] == pytest.approx([0.01 * place for place in range(30)])
+
+
+def test_a_kernel_that_has_one_port_left_is_asked_16_times():
+    world = World("4.1 self@0.01, 4.2 ok@0.1").run()
+    assert [host for _, host in world.starts()] == ["4.1"] * 16 + ["4.2"]
+    assert len(world.met) == 16
+    assert world.now == pytest.approx(0.26)
+    error = World("4.1 self").run().error
+    assert type(error) is SelfConnectError
+    assert str(error).endswith("nobody listens on 192.0.2.1:80: the connection met its own socket (16 tries out of 16)")
+
+
+def test_at_most_64_candidates_with_both_families_among_them():
+    six = [f"6.{number}" for number in range(1, 101)]
+    hosts = ", ".join(f"{host} refused" for host in [*six, "4.1", "4.2"])
+    tried = [host for _, host in World(hosts).run().starts()]
+    assert tried == ["6.1", "4.1", "6.2", "4.2", *six[2:62]]
+
+
+def test_a_remembered_address_is_within_the_64():
+    tried = [host for _, host in World(many(100, "refused"), first=sockaddr("4.90")).run().starts()]
+    assert tried == ["4.90", *(f"4.{number}" for number in range(1, 64))]
+
+
+class TestNewsOnItsWay:
+    """A driver may learn of an attempt's end in the very moment in which it abandons it."""
+
+    def dial(self, **settings):
+        dial = Dial(Rules(**settings), lambda: 0.5)
+        dial.begin(0.0)
+        dial.receive(Resolved("both", tuple(map(candidate, ["4.1", "4.2"]))), 0.0)
+        return dial
+
+    def test_of_an_attempt_that_met_itself(self):
+        dial = self.dial()
+        peer = sockaddr("4.1")
+        assert dial.receive(Connected(1, peer, peer), 0.1) == [Abandon(1, reset=True), Start(2, candidate("4.1"))]
+        assert dial.receive(Failed(1, OSError()), 0.1) == []
+        assert dial.receive(Connected(1, ("192.0.2.9", 9), peer), 0.1) == []
+        assert dial.wake_at == 0.25
+
+    def test_of_an_attempt_whose_share_is_over(self):
+        dial = self.dial(delay=None, timeout=8.0)
+        assert dial.wake_at == 4.0
+        assert dial.receive(Tick(), 4.0) == [Abandon(1), Start(2, candidate("4.2"))]
+        assert dial.receive(Connected(1, ("192.0.2.9", 9), sockaddr("4.1")), 4.0) == []
+        assert dial.receive(Connected(2, ("192.0.2.9", 9), sockaddr("4.2")), 5.0) == [Keep(2)]
+
+    def test_after_the_end(self):
+        dial = self.dial()
+        assert dial.receive(Connected(1, ("192.0.2.9", 9), sockaddr("4.1")), 0.1) == [Keep(1)]
+        assert dial.over
+        assert dial.wake_at is None
+        for event in (Tick(), Failed(1, OSError()), Connected(1, ("192.0.2.9", 9), sockaddr("4.1"))):
+            assert dial.receive(event, 0.2) == []
+
+    def test_a_tick_too_early_changes_nothing(self):
+        dial = self.dial()
+        assert dial.receive(Tick(), 0.1) == []
+        assert dial.wake_at == 0.25

@@ -1,0 +1,282 @@
+"""Rounds: pauses, new lookups, budgets and what the deadline leaves of them."""
+
+import errno
+
+import pytest
+
+from safeconnect.retry import Backoff, Retry, RetryBudget
+
+from .world import World, said, script, table
+
+SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
+THRICE = Retry(attempts=3, backoff=SECONDS)
+
+ROUNDS = {
+    "second round": (
+        "4.1 refused@0.1 ok@0.1",
+        "",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: keep 4.1",
+    ),
+    "third round": (
+        "4.1 refused@0.1 refused@0.1 ok@0.1",
+        "",
+        {"retry": THRICE},
+        ("0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; 3.3: keep 4.1"),
+    ),
+    "gives up": (
+        "4.1 refused@0.1",
+        "",
+        {"retry": THRICE},
+        (
+            "0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; "
+            "3.3: give up: ConnectionRefusedError"
+        ),
+    ),
+    "only after all failed": (
+        "4.1 refused@0.1 ok@0.1, 6.1 refused@0.5",
+        "",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 0.1: start 6.1; 1.6: look up both, start 4.1; 1.7: keep 4.1",
+    ),
+    "permanent": (
+        "4.1 denied@0.1 ok",
+        "",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 0.1: give up: PermissionError",
+    ),
+    "permanent beside transient": (
+        "4.1 denied@0.1 silent, 6.1 unreachable@0.1 ok@0.2",
+        "",
+        {"retry": THRICE},
+        (
+            "0: look up both, start 4.1; 0.1: start 6.1; 1.2: look up both, start 4.1; 1.45: start 6.1; "
+            "1.65: abandon 4.1, keep 6.1"
+        ),
+    ),
+    "pause would pass deadline": (
+        "4.1 refused@0.5 ok",
+        "",
+        {"retry": THRICE, "timeout": 1.5},
+        "0: look up both, start 4.1; 0.5: give up: ConnectionRefusedError",
+    ),
+    "pause just fits": (
+        "4.1 refused@0.5 ok@0.05",
+        "",
+        {"retry": THRICE, "timeout": 1.6},
+        "0: look up both, start 4.1; 1.5: look up both, start 4.1; 1.55: keep 4.1",
+    ),
+    "deadline in second round": (
+        "4.1 refused@0.5 silent",
+        "",
+        {"retry": THRICE, "timeout": 2},
+        "0: look up both, start 4.1; 1.5: look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError",
+    ),
+    "as many as deadline allows": (
+        "4.1 refused@0.1",
+        "",
+        {"retry": Retry(attempts=None, backoff=Backoff(1, jitter="none")), "timeout": 10},
+        (
+            "0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; "
+            "7.3: look up both, start 4.1; 7.4: give up: ConnectionRefusedError"
+        ),
+    ),
+    "lookup fails, retried": (
+        "4.1 ok@0.1",
+        "both@0.1!EAI_AGAIN both@0.2=4.1",
+        {"retry": THRICE},
+        "0: look up both; 1.1: look up both; 1.3: start 4.1; 1.4: keep 4.1",
+    ),
+    "no such name not retried": (
+        "4.1 ok@0.1",
+        "both@0.1!EAI_NONAME both@0.2=4.1",
+        {"retry": THRICE},
+        "0: look up both; 0.1: give up: EAI_NONAME",
+    ),
+    "new addresses": (
+        "4.1 refused@0.1, 4.2 ok@0.1",
+        "both=4.1 both=4.2",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 1.1: look up both, start 4.2; 1.2: keep 4.2",
+    ),
+    "name vanishes in 2nd": (
+        "4.1 refused@0.1",
+        "both=4.1 both!EAI_NONAME",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 1.1: look up both, give up: EAI_NONAME",
+    ),
+    "permanent in 2nd round": (
+        "4.1 refused@0.1 denied@0.1",
+        "",
+        {"retry": THRICE},
+        "0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: give up: PermissionError",
+    ),
+    "fixed port waits 1s": (
+        "4.1 taken ok",
+        "",
+        {"retry": Retry(backoff=Backoff(jitter="none")), "port_is_given": True},
+        "0: look up both, start 4.1; 1: look up both, start 4.1, keep 4.1",
+    ),
+    "free port does not": (
+        "4.1 taken ok",
+        "",
+        {"retry": Retry(backoff=Backoff(jitter="none"))},
+        "0: look up both, start 4.1; 0.1: look up both, start 4.1, keep 4.1",
+    ),
+    "jitter draws": (
+        "4.1 refused ok",
+        "",
+        {"retry": Retry(backoff=Backoff(1)), "draw": 0.25},
+        "0: look up both, start 4.1; 0.25: look up both, start 4.1, keep 4.1",
+    ),
+    "decorrelated": (
+        "4.1 refused refused ok",
+        "",
+        {"retry": Retry(backoff=Backoff(1, jitter="decorrelated")), "draw": 0.5},
+        "0: look up both, start 4.1; 2: look up both, start 4.1; 5.5: look up both, start 4.1, keep 4.1",
+    ),
+    "two families apart each round": (
+        "6.1 refused ok, 4.1 refused",
+        "AAAA@0.1=6.1 A=4.1",
+        {"retry": THRICE, "resolution_delay": 0.05},
+        (
+            "0: look up AAAA, look up A; 0.05: start 4.1; 0.1: start 6.1; 1.1: look up AAAA, look up A; "
+            "1.15: start 4.1; 1.2: start 6.1, keep 6.1"
+        ),
+    ),
+    "families restart in 2nd round": (
+        "6.1 refused silent, 4.1 refused silent, 6.2 refused ok",
+        "",
+        {"retry": THRICE},
+        (
+            "0: look up both, start 6.1, start 4.1, start 6.2; 1: look up both, start 6.1; 1.25: start 4.1; "
+            "1.5: start 6.2, abandon 6.1, abandon 4.1, keep 6.2"
+        ),
+    ),
+    "one round: attempts=1": (
+        "4.1 refused",
+        "",
+        {"retry": Retry(attempts=1)},
+        "0: look up both, start 4.1, give up: ConnectionRefusedError",
+    ),
+    "self retried": (
+        "4.1 self@0.1 ok",
+        "",
+        {"retry": THRICE, "port_is_given": True},
+        "0: look up both, start 4.1; 0.1: reset 4.1; 1.1: look up both, start 4.1, keep 4.1",
+    ),
+    "all_errors once per address": (
+        "4.1 refused@0.1 reset@0.1, 6.1 unreachable",
+        "",
+        {"retry": Retry(attempts=2, backoff=Backoff(1, jitter="none")), "all_errors": True},
+        (
+            "0: look up both, start 4.1; 0.1: start 6.1; 1.1: look up both, start 4.1; "
+            "1.2: start 6.1, give up: [ConnectionResetError, OSError EHOSTUNREACH]"
+        ),
+    ),
+    "serial rounds": (
+        "4.1 refused@0.1, 4.2 refused@0.1 ok@0.1",
+        "",
+        {"retry": THRICE, "delay": None, "timeout": 10},
+        ("0: look up both, start 4.1; 0.1: start 4.2; 1.2: look up both, start 4.1; 1.3: start 4.2; 1.4: keep 4.2"),
+    ),
+}
+
+
+@table("hosts names settings expected", ROUNDS)
+def test_rounds(hosts, names, settings, expected):
+    assert script(hosts, names, lookups=True, **settings) == expected
+
+
+class TestBudget:
+    def test_an_empty_one_stops_the_second_retry(self):
+        retry = Retry(attempts=None, backoff=SECONDS, budget=RetryBudget(tokens=3))
+        assert script("4.1 refused@0.1", retry=retry) == (
+            "0: start 4.1; 1.1: start 4.1; 1.2: give up: ConnectionRefusedError"
+        )
+        assert retry.budget.level == 1
+
+    def test_is_given_back_by_a_success(self):
+        budget = RetryBudget(tokens=10, ratio=0.5)
+        World("4.1 refused ok", retry=Retry(budget=budget)).run()
+        assert budget.level == 9.5
+
+    def test_loses_one_token_at_the_deadline(self):
+        budget = RetryBudget(tokens=10)
+        World("4.1 silent, 4.2 silent", retry=Retry(budget=budget), timeout=1).run()
+        assert budget.level == 9
+
+    def test_loses_a_token_each_round_the_last_and_permanent_ones_included(self):
+        budget = RetryBudget(tokens=10)
+        World("4.1 refused, 4.2 refused", retry=Retry(attempts=2, budget=budget)).run()
+        assert budget.level == 8
+        World("4.1 denied", retry=Retry(budget=budget)).run()
+        assert budget.level == 7
+
+    def test_the_first_round_never_asks_it(self):
+        budget = RetryBudget(tokens=1)
+        budget.failed()
+        assert World("4.1 ok", retry=Retry(budget=budget)).run().kept == "4.1"
+
+
+class TestWhatRetryIsAsked:
+    def asked(self, hosts, **settings):
+        calls = []
+
+        class Spy(Retry):
+            def pause(self, n, error, draw, *, fixed_port=False, previous=None):
+                calls.append((n, type(error), draw(), fixed_port, previous))
+                return Retry.pause(self, n, error, draw, fixed_port=fixed_port, previous=previous)
+
+        World(hosts, retry=Spy(attempts=3, backoff=SECONDS), draw=0.125, **settings).run()
+        return calls
+
+    def test_the_round_its_own_error_and_the_pause_before(self):
+        assert self.asked("4.1 refused timeout@1 reset") == [
+            (1, ConnectionRefusedError, 0.125, False, None),
+            (2, TimeoutError, 0.125, False, 1.0),
+            (3, ConnectionResetError, 0.125, False, 2.0),
+        ]
+
+    def test_whether_the_port_is_given(self):
+        assert [call[3] for call in self.asked("4.1 refused ok", port_is_given=True)] == [True]
+
+    def test_nothing_after_a_success(self):
+        assert self.asked("4.1 ok") == []
+
+
+def test_notes_count_the_rounds():
+    error = World("4.1 refused@0.1, 6.1 unreachable@0.2", retry=THRICE).run().error
+    assert type(error) is ConnectionRefusedError
+    assert error.__notes__ == [
+        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms (3 times)",
+        f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 200.0 ms (3 times)",
+    ]
+
+
+def test_the_error_of_the_last_round_is_raised_with_the_story_of_all():
+    error = World("4.1 refused@0.1 unreachable@0.2", retry=Retry(attempts=2, backoff=SECONDS)).run().error
+    assert str(error) == said(errno.EHOSTUNREACH)
+    assert error.__notes__ == [
+        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
+        f"192.0.2.1:80: {said(errno.EHOSTUNREACH)} after 200.0 ms",
+    ]
+
+
+@pytest.mark.parametrize(("timeout", "rounds"), [(1.0, 1), (1.01, 2), (3.0, 2), (3.01, 3), (7.5, 4)])
+def test_no_pause_reaches_the_deadline(timeout, rounds):
+    world = World("4.1 refused", retry=Retry(attempts=None, backoff=SECONDS), timeout=timeout).run()
+    assert len(world.starts()) == rounds
+    assert world.now == world.starts()[-1][0], "given up at once, not at the deadline"
+    assert type(world.error) is ConnectionRefusedError
+
+
+def test_no_pause_is_no_pause():
+    world = World("4.1 refused@0.1", retry=Retry(attempts=3, backoff=Backoff(0))).run()
+    assert [round(time, 6) for time, _ in world.starts()] == [0, 0.1, 0.2]
+
+
+def test_candidates_of_earlier_rounds_do_not_count_against_the_64():
+    hosts = ", ".join(f"4.{number} refused" for number in range(1, 71))
+    world = World(hosts, retry=Retry(attempts=2, backoff=SECONDS)).run()
+    assert len(world.starts()) == 128

@@ -1,0 +1,433 @@
+"""The race on real sockets: black holes, refusals, hanging resolvers, retries, and nothing left over."""
+
+import contextlib
+import errno
+import logging
+import random
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+import safeconnect
+from safeconnect import Backoff, ConnectMemory, Connector, Retry, SelfConnectError, create_connection
+from safeconnect._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
+from safeconnect._net import kernel
+
+from . import support
+from .namespace import ROOT
+from .support import black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port
+
+# Far above what is expected and far below what a failure takes: 250 ms is the attempt delay, 5 s the timeout.
+SOON = 2.0
+
+
+def resolver(*sockaddrs):
+    """A resolver whose every name has these addresses."""
+
+    def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
+        families = [socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET for sockaddr in sockaddrs]
+        found = zip(families, sockaddrs, strict=True)
+        return [(own, socket.SOCK_STREAM, 6, "", sockaddr) for own, sockaddr in found if family in (0, own)]
+
+    return getaddrinfo
+
+
+def timed(connect):
+    began = time.monotonic()
+    sock = connect()
+    return sock, time.monotonic() - began
+
+
+@pytest.fixture
+def hole():
+    with black_hole() as address:
+        yield address
+
+
+class TestFailover:
+    @linux_only
+    def test_from_a_black_hole_after_the_attempt_delay(self, hole, server):
+        names = resolver(hole, server.getsockname())
+        sock, seconds = timed(lambda: create_connection(("name", 1), 5, resolver=names))
+        with sock:
+            assert sock.getpeername() == server.getsockname()
+            assert sock.gettimeout() == 5
+            assert 0.25 <= seconds < SOON
+
+    @linux_only
+    def test_with_memory_only_once(self, hole, server):
+        connector = Connector(timeout=5, memory=ConnectMemory(), resolver=resolver(hole, server.getsockname()))
+        trace = []
+        connector.connect(("name", 1)).close()
+        again = Connector(timeout=5, memory=connector.memory, resolver=connector.resolver, trace=trace.append)
+        again.connect(("name", 1)).close()
+        assert [message.candidate[4] for message in trace if isinstance(message, Start)] == [server.getsockname()]
+
+    def test_from_a_refusal_at_once(self, server):
+        names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
+        sock, seconds = timed(lambda: create_connection(("name", 1), 5, resolver=names))
+        with sock:
+            assert sock.getpeername() == server.getsockname()
+            assert seconds < 0.25
+
+    @linux_only
+    def test_past_20_black_holes_within_the_deadline(self, server):
+        with black_hole(20) as holes:
+            names = resolver(*holes, server.getsockname())
+            with create_connection(("name", 1), 2, resolver=names) as sock:
+                assert sock.getpeername() == server.getsockname()
+
+    @linux_only
+    def test_one_after_the_other(self, hole, server):
+        names = resolver(hole, server.getsockname())
+        sock, seconds = timed(lambda: create_connection(("name", 1), 4.5, resolver=names, happy_eyeballs_delay=None))
+        with sock:
+            assert sock.getpeername() == server.getsockname()
+            assert 2.25 <= seconds < 4.5
+
+    @linux_only
+    def test_the_deadline_ends_it(self, hole):
+        names = resolver(hole, ("127.0.0.1", closed_port(1)))
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match="timed out") as caught:
+            create_connection(("name", 1), 0.4, resolver=names)
+        assert 0.4 <= time.monotonic() - began < SOON
+        silent, refused = (
+            caught.value.__notes__ if "refused" in caught.value.__notes__[1] else caught.value.__notes__[::-1]
+        )
+        assert "timed out after" in silent
+        assert "Connection refused after" in refused
+
+    @needs_ipv6
+    def test_families_take_turns(self, server):
+        closed = closed_port(1)
+        trace = []
+        addresses = [("127.0.0.1", closed), ("127.0.0.2", closed), ("::1", closed, 0, 0), server.getsockname()]
+        create_connection(("name", 1), 5, resolver=resolver(*addresses), trace=trace.append).close()
+        tried = [message.candidate[4] for message in trace if isinstance(message, Start)]
+        assert tried == [addresses[0], addresses[2], addresses[1], addresses[3]]
+
+    def test_without_a_deadline(self, server):
+        names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
+        with create_connection(("name", 1), resolver=names) as sock:
+            assert sock.gettimeout() is None
+
+    def test_default_timeout_of_the_process_is_the_deadline(self, server):
+        socket.setdefaulttimeout(3)
+        try:
+            names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
+            with create_connection(("name", 1), resolver=names) as sock:
+                assert sock.gettimeout() == 3
+        finally:
+            socket.setdefaulttimeout(None)
+
+    def test_a_socket_that_need_not_wait_is_not_raced(self, server):
+        names = resolver(server.getsockname(), server.getsockname())
+        with pytest.raises(BlockingIOError) as caught:
+            create_connection(("name", 1), 0, resolver=names)
+        assert caught.value.errno == errno.EINPROGRESS
+
+
+class TestNames:
+    def test_a_resolver_that_hangs_is_left_behind(self):
+        release = threading.Event()
+        try:
+            began = time.monotonic()
+            with pytest.raises(TimeoutError) as caught:
+                create_connection(("hangs.example", 80), 0.2, resolver=lambda *_: release.wait() and [])
+            assert 0.2 <= time.monotonic() - began < SOON
+            assert caught.value.__notes__ == ["while looking up host 'hangs.example', port 80"]
+        finally:
+            release.set()
+
+    def test_a_resolver_that_hangs_does_not_hold_the_interpreter(self):
+        code = """
+            import time, safeconnect
+            began = time.monotonic()
+            try:
+                safeconnect.create_connection(("hangs.example", 80), 0.2, resolver=lambda *_: time.sleep(600))
+            except TimeoutError:
+                print("in time")
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            cwd=ROOT,
+        )
+        assert (done.stdout, done.stderr) == ("in time\n", "")
+
+    def test_time_spent_on_the_name_is_gone(self, server):
+        def slow(*_):
+            time.sleep(0.05)  # the subject: a lookup that takes time
+            return resolver(server.getsockname())("name", 1)
+
+        with create_connection(("name", 1), 5, resolver=slow) as sock:
+            assert sock.gettimeout() == 5, "the socket keeps what the caller asked for"
+
+    @pytest.mark.parametrize(
+        "error", [socket.gaierror(socket.EAI_NONAME, "no such name"), OSError("odd"), UnicodeError("odd")]
+    )
+    @pytest.mark.parametrize("timeout", [None, 5])
+    @pytest.mark.parametrize(
+        "settings", [{}, {"retry": Retry(attempts=2)}, {"resolution_delay": 0.05}], ids=["plain", "retry", "apart"]
+    )
+    def test_an_error_of_the_resolver_arrives(self, error, timeout, settings):
+        def fails(*_):
+            raise error
+
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            create_connection(("name", 1), timeout, resolver=fails, **settings)
+
+    @linux_only
+    def test_families_apart_one_hangs(self, server):
+        release = threading.Event()
+
+        def getaddrinfo(host, port, family, kind):
+            if family == socket.AF_INET6:
+                release.wait()
+                return []
+            return resolver(server.getsockname())(host, port, family, kind)
+
+        try:
+            trace = []
+            settings = {"resolver": getaddrinfo, "resolution_delay": 0.05, "trace": trace.append}
+            sock, seconds = timed(lambda: create_connection(("name", 1), 5, **settings))
+            sock.close()
+            assert 0.05 <= seconds < SOON
+            assert trace[:2] == [Resolve("AAAA"), Resolve("A")]
+        finally:
+            release.set()
+
+    @needs_ipv6
+    def test_families_apart_late_answers_join(self, server):
+        closed = ("::1", closed_port(1), 0, 0)
+        asked = threading.Barrier(2)
+        refused = threading.Event()
+
+        def getaddrinfo(host, port, family, kind):
+            asked.wait()
+            if family == socket.AF_INET:
+                refused.wait()  # until the other family's attempt has failed
+                return resolver(server.getsockname())(host, port, family, kind)
+            return resolver(closed)(host, port, family, kind)
+
+        def tell(message):
+            if isinstance(message, Failed):
+                refused.set()
+
+        with create_connection(("name", 1), 5, resolver=getaddrinfo, resolution_delay=0.05, trace=tell) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_families_apart_without_a_deadline(self, server):
+        with create_connection(("name", 1), resolver=resolver(server.getsockname()), resolution_delay=0.05) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_a_literal_is_not_looked_up_apart(self, server):
+        trace = []
+        create_connection(server.getsockname(), 5, resolution_delay=0.05, trace=trace.append).close()
+        assert trace[0] == Resolve("both")
+
+    def test_the_resolver_is_asked_anew_each_round(self, server):
+        closed = ("127.0.0.1", closed_port(1))
+        answers = iter([[closed], [server.getsockname()]])
+        settings = {"resolver": lambda *a: resolver(*next(answers))(*a), "retry": Retry(backoff=Backoff(initial=0.01))}
+        with create_connection(("name", 1), 5, **settings) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_nothing_is_looked_up_in_a_thread_for_literals_and_localhost(self, server, monkeypatch):
+        def no_thread(*_):
+            pytest.fail("a thread was started")
+
+        monkeypatch.setattr("safeconnect._net.lookups.start", no_thread)
+        port = server.getsockname()[1]
+        for host in ("127.0.0.1", "localhost", b"localhost"):
+            for settings in ({}, {"retry": Retry()}):
+                create_connection((host, port), 5, **settings).close()
+
+
+class TestRetry:
+    def test_until_the_server_is_there(self):
+        with support.held_port() as held:
+            address = held.getsockname()
+            trace = []
+
+            def tell(message):
+                trace.append(message)
+                if isinstance(message, Failed) and message.attempt == 2:
+                    held.listen()
+
+            retry = Retry(attempts=None, backoff=Backoff(initial=0.01, jitter="none"))
+            with create_connection(address, 10, retry=retry, trace=tell) as sock:
+                assert sock.getpeername() == address
+        assert [type(message) for message in trace].count(Failed) == 2
+
+    def test_gives_up_before_a_pause_that_would_outlast_the_deadline(self):
+        retry = Retry(attempts=None, backoff=Backoff(initial=30, maximum=30, jitter="none"))
+        began = time.monotonic()
+        with pytest.raises(ConnectionRefusedError):
+            create_connection(("127.0.0.1", closed_port(1)), 5, retry=retry)
+        assert time.monotonic() - began < SOON
+
+    def test_says_how_often(self):
+        retry = Retry(attempts=3, backoff=Backoff(initial=0.001))
+        with pytest.raises(ConnectionRefusedError) as caught:
+            create_connection(("127.0.0.1", closed_port(1)), retry=retry)
+        assert [note.endswith("(3 times)") for note in caught.value.__notes__] == [True]
+
+    def test_not_what_is_permanent(self):
+        trace = []
+        with pytest.raises(OSError, match=r"."):
+            create_connection(
+                ("127.0.0.1", 1), 5, ("192.0.2.1", 0), retry=Retry(on=lambda _: False), trace=trace.append
+            )
+        assert [type(message) for message in trace].count(Start) == 1
+
+
+class TestSelfConnect:
+    @needs_port_range
+    @linux_only
+    def test_never_wins_a_race(self, server):
+        port = closed_port()
+        names = resolver(("127.0.0.1", port), server.getsockname())
+        # Whatever the range, the second address can be reached from that one port, too.
+        with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
+            assert sock.getpeername() == server.getsockname()
+            safeconnect._net.sockets.reset(sock)
+        assert support.tcp_sockets(port) == []
+
+    @needs_port_range
+    @linux_only
+    def test_ends_in_an_error_after_16_meetings(self, monkeypatch):
+        monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
+        port = closed_port()
+        trace = []
+        with pytest.raises(SelfConnectError, match="16 tries out of 16"):
+            create_connection(("127.0.0.1", port), 5, options=[one_port(port)], trace=trace.append)
+        resets = [message for message in trace if isinstance(message, Abandon) and message.reset]
+        assert len(resets) == 16
+        assert support.tcp_sockets(port) == []
+        support.serve_plainly(port)
+
+    @needs_port_range
+    @linux_only
+    def test_may_be_allowed(self):
+        port = closed_port()
+        settings = {"options": [one_port(port)], "allow_self_connect": True, "retry": Retry()}
+        with create_connection(("127.0.0.1", port), 5, **settings) as sock:
+            assert safeconnect.is_self_connected(sock)
+            safeconnect._net.sockets.reset(sock)
+
+    def test_source_equal_to_target_fails_on_the_first(self):
+        address = ("127.0.0.1", closed_port())
+        with pytest.raises(SelfConnectError, match="its source address is the target"):
+            create_connection(address, 5, source_address=address, trace=lambda _: None)
+
+    def test_einval_on_macos_counts_as_one(self, monkeypatch):
+        class RefusesItself(socket.socket):
+            def connect_ex(self, address):
+                self.getsockname = lambda: address
+                return errno.EINVAL
+
+        monkeypatch.setattr(socket, "socket", RefusesItself)
+        monkeypatch.setattr(sys, "platform", "darwin")
+        with pytest.raises(SelfConnectError):
+            create_connection(("127.0.0.1", 40000), 5, trace=lambda _: None)
+
+
+class TestTrace:
+    def test_is_the_stream_of_events_and_orders(self, server):
+        trace = []
+        sock = create_connection(server.getsockname(), 5, trace=trace.append)
+        candidate = (socket.AF_INET, socket.SOCK_STREAM, 6, "", server.getsockname())
+        assert trace == [
+            Resolve("both"),
+            Resolved("both", (candidate,)),
+            Start(1, candidate),
+            Connected(1, sock.getsockname(), server.getsockname()),
+            Keep(1),
+        ]
+        sock.close()
+
+    def test_the_logger_gets_the_same_at_debug(self, caplog):
+        with caplog.at_level(logging.DEBUG, "safeconnect"), pytest.raises(ConnectionRefusedError):
+            create_connection(("127.0.0.1", closed_port(1)), 5)
+        kinds = [type(record.args[0]) if record.args else None for record in caplog.records]
+        assert kinds == [Resolve, Resolved, Start, Failed, GiveUp]
+        assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+    def test_the_logger_is_silent_otherwise(self, caplog, server):
+        with caplog.at_level(logging.INFO, "safeconnect"):
+            create_connection(server.getsockname(), 5).close()
+            create_connection(server.getsockname(), 5, retry=Retry()).close()
+        assert caplog.records == []
+
+    def test_an_error_of_the_listener_ends_the_race_and_leaves_nothing(self, server):
+        def fails(message):
+            if isinstance(message, Connected):
+                raise KeyError("listener")
+
+        with pytest.raises(KeyError):
+            create_connection(server.getsockname(), 5, trace=fails)
+
+
+@linux_only
+class TestNothingIsLeftOver:
+    def test_after_10000_races_with_random_outcomes(self, server):
+        done = threading.Event()
+        outcomes = Counter()
+
+        def accept():
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    server.accept()[0].close()
+
+        def race(addresses):
+            for _ in range(1250):
+                names = resolver(*random.choices(addresses, k=random.randint(1, 4)))
+                try:
+                    sock = create_connection(("localhost", 1), 0.01, resolver=names, happy_eyeballs_delay=0.002)
+                except (TimeoutError, ConnectionRefusedError) as error:
+                    outcomes[type(error)] += 1
+                else:
+                    outcomes["connected"] += 1
+                    safeconnect._net.sockets.reset(sock)
+
+        with black_hole(3) as holes:
+            server.settimeout(0.05)
+            before = support.descriptors().keys()
+            addresses = [*holes, ("127.0.0.1", closed_port(1)), server.getsockname()]
+            racers = [threading.Thread(target=race, args=[addresses]) for _ in range(8)]
+            accepter = threading.Thread(target=accept)
+            for thread in (*racers, accepter):
+                thread.start()
+            for thread in racers:
+                thread.join()
+            done.set()
+            accepter.join()
+            assert support.descriptors().keys() == before
+        assert outcomes.total() == 10000
+        assert min(outcomes[kind] for kind in (TimeoutError, ConnectionRefusedError, "connected")) > 50, outcomes
+
+    def test_after_an_interrupt(self, hole):
+        ticks = []
+
+        def interrupt(message):
+            ticks.append(message)
+            if isinstance(message, Tick):
+                raise KeyboardInterrupt
+
+        before = support.descriptors().keys()
+        names = resolver(hole, hole)
+        with pytest.raises(KeyboardInterrupt):
+            create_connection(("name", 1), 0.1, resolver=names, trace=interrupt)
+        assert any(isinstance(message, Start) for message in ticks)
+        assert support.descriptors().keys() == before
