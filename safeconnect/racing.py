@@ -197,11 +197,13 @@ class _Race:
         if self._bell is None:
             self._bell = socket.socketpair()
             for end in self._bell:
-                end.setblocking(False)
+                end.settimeout(0)
             self._watch(self._bell[0], selectors.EVENT_READ, None)
-        self._lookups.append(
-            lookups.start(question.resolver, question.arguments, lambda *answer: self._ring(lookup, question, *answer))
-        )
+        done = partial(self._ring, lookup, question)
+        try:
+            self._lookups.append(lookups.start(question.resolver, question.arguments, done))
+        except OSError as error:  # too many lookups hang already
+            self._events.append(ResolveFailed(lookup, error))
 
     def _answered(self, lookup: "Lookup", read: "Callable[[], Sequence[Candidate]]") -> None:
         try:

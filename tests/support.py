@@ -82,7 +82,7 @@ def black_hole(count=None):
             filler = None
             while filler is None or select.select([], [filler], [], 0.05)[1]:
                 filler = stack.enter_context(socket.socket())
-                filler.setblocking(False)
+                filler.settimeout(0)
                 filler.connect_ex(hole.getsockname())
         addresses = [hole.getsockname() for hole in holes]
         yield addresses if count else addresses[0]

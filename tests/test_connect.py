@@ -146,6 +146,19 @@ class TestLikeTheStandardLibrary:
         made.assert_called_once()
         looked_up.assert_called_once_with(*server.getsockname(), 0, socket.SOCK_STREAM)
 
+    def test_a_socket_class_that_closes_itself_keeps_its_error(self, monkeypatch):
+        class Closes(socket.socket):
+            def connect(self, _):
+                self.close()
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "proxy says no")
+
+        monkeypatch.setattr(socket, "socket", Closes)
+        assert assert_same(("127.0.0.1", 1), 5)[0] is ConnectionRefusedError
+
+    @needs_ipv6
+    def test_source_address_with_a_flow_label(self):
+        assert assert_same(("::1", closed_port(1)), 5, ("::1", 0, 0))[0] is ConnectionRefusedError
+
     def test_works_with_a_mock_of_a_socket(self):
         with mock.patch("socket.socket") as made:
             sock = create_connection(("127.0.0.1", 1), 5)
@@ -272,6 +285,8 @@ class TestArguments:
             ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, b""), "(SOL_SOCKET, SO_KEEPALIVE, b'')"),
             ((socket.IPPROTO_TCP, 9999, 1), "(IPPROTO_TCP, 9999, 1)"),
             ((250, 1, 1), "(250, 1, 1)"),
+            ((socket.SOL_SOCKET, socket.SO_REUSEADDR, b""), "(SOL_SOCKET, SO_REUSEADDR, b'')"),
+            ((socket.IPPROTO_IP, socket.IP_TTL, 300), "(IPPROTO_IP, IP_TTL, 300)"),
         ],
     )
     def test_failure_names_the_option(self, server, option, name):
@@ -375,6 +390,38 @@ class TestExhaustion:
             print(*sorted(sock.getsockname()[1] for sock in held), safeconnect.reserved_ports())
         """
         assert namespace.run(code, ports="40000 40063").split() == ["40000", "40063", "40001-40062"]
+
+    def test_a_host_whose_ports_are_all_reserved(self):
+        code = """
+            import safeconnect
+            from pathlib import Path
+            Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text("40000-40063")
+            try:
+                safeconnect.create_connection(("127.0.0.1", 7), 5)
+            except safeconnect.PortsExhaustedError as error:
+                print(error)
+        """
+        assert "every port of 40000-40063 is reserved" in namespace.run(code, ports="40000 40063")
+
+    def test_windows_drawn_from_a_range_that_has_changed_meanwhile_are_dropped(self):
+        code = """
+            import socket, safeconnect
+            from pathlib import Path
+            from safeconnect._net import aim, kernel
+            server = socket.create_server(("127.0.0.1", 7))
+            side_by_side = aim._side_by_side
+            def overtaken(ports):
+                # Another thread reads the new range while this one still draws from the old.
+                aim._side_by_side = side_by_side
+                Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50999")
+                kernel.source_ports(refresh=True)
+                return side_by_side(ports)
+            aim._side_by_side = overtaken
+            ports = [safeconnect.create_connection(server.getsockname(), 5).getsockname()[1] for _ in range(3)]
+            with socket.socket() as sock:
+                print(all(50000 <= port <= 50999 for port in ports), aim.aim(sock, 7).start >= 50000)
+        """
+        assert namespace.run(code, ports="40000 40999") == "True True\n"
 
     def test_a_given_source_port_is_not_exhaustion(self, server):
         port = closed_port()

@@ -142,6 +142,12 @@ LOOKUPS = {
         {"resolution_delay": 0.05},
         "0: look up AAAA, look up A, start 6.1; 0.25: start 6.2; 0.35: abandon 6.1, keep 6.2",
     ),
+    "late A waits out the delay of the latest attempt": (
+        "6.1 silent, 6.2 silent, 4.1 ok@0.1",
+        "AAAA=6.1+6.2 A@0.35=4.1",
+        {"resolution_delay": 0.05},
+        "0: look up AAAA, look up A, start 6.1; 0.25: start 6.2; 0.5: start 4.1; 0.6: abandon 6.1, abandon 6.2, keep 4.1",
+    ),
     "late A fails: race lost": (
         "6.1 refused@0.1",
         "AAAA=6.1 A@2!EAI_AGAIN",

@@ -3,12 +3,18 @@
 import http.client
 import http.server
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
 
 import safeconnect
 from safeconnect import create_connection, install, patched, uninstall
+
+from .namespace import ROOT
+from .support import linux_only
 
 STANDARD = socket.create_connection
 
@@ -80,6 +86,46 @@ def test_leaves_a_later_patch_of_somebody_else_alone(monkeypatch):
     assert socket.create_connection is later
     monkeypatch.undo()
     socket.create_connection = STANDARD  # monkeypatch has put ours back, which was there when it came
+
+
+def test_ours_can_be_taken_away_after_somebody_elses_patch_has_gone(monkeypatch):
+    def later(*args):
+        raise NotImplementedError
+
+    block = patched()
+    block.__enter__()
+    monkeypatch.setattr(socket, "create_connection", later)
+    block.__exit__(None, None, None)
+    monkeypatch.undo()
+    assert socket.create_connection is create_connection, "the other tool puts back what it found"
+    uninstall()
+    assert socket.create_connection is STANDARD
+
+
+def test_an_end_without_a_beginning_ends_nothing():
+    patched().__exit__(None, None, None)
+    assert socket.create_connection is STANDARD
+    with patched():
+        assert socket.create_connection is create_connection
+    assert socket.create_connection is STANDARD
+
+
+@linux_only
+def test_a_child_forked_while_the_lock_is_held_can_install():
+    code = """
+        import os, socket, safeconnect
+        from safeconnect import patching
+        with patching._lock:
+            child = os.fork()
+            if not child:
+                safeconnect.install()
+                os._exit(0 if socket.create_connection is safeconnect.create_connection else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30, check=True, cwd=ROOT
+    )
+    assert done.stdout == "0\n"
 
 
 def test_overlapping_blocks_in_many_threads():

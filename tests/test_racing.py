@@ -30,7 +30,7 @@ SOON = 2.0
 def resolver(*sockaddrs):
     """A resolver whose every name has these addresses."""
 
-    def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
+    def getaddrinfo(host, port, family=0, *_):
         families = [socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET for sockaddr in sockaddrs]
         found = zip(families, sockaddrs, strict=True)
         return [(own, socket.SOCK_STREAM, 6, "", sockaddr) for own, sockaddr in found if family in (0, own)]
@@ -239,7 +239,11 @@ class TestNames:
     def test_the_resolver_is_asked_anew_each_round(self, server):
         closed = ("127.0.0.1", closed_port(1))
         answers = iter([[closed], [server.getsockname()]])
-        settings = {"resolver": lambda *a: resolver(*next(answers))(*a), "retry": Retry(backoff=Backoff(initial=0.01))}
+
+        def changing(*question):
+            return resolver(*next(answers))(*question)
+
+        settings = {"resolver": changing, "retry": Retry(backoff=Backoff(initial=0.01))}
         with create_connection(("name", 1), 5, **settings) as sock:
             assert sock.getpeername() == server.getsockname()
 

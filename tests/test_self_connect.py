@@ -125,6 +125,8 @@ class TestRecognition:
             (("10.0.0.1", 5), ("10.0.0.2", 5), False),
             ("", "", False),
             (b"\0name", b"\0name", False),
+            ((0, 0), (0, 0), False),
+            (("0.0.0.0", 0), ("0.0.0.0", 0), False),
         ],
         ids=str,
     )

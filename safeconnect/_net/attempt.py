@@ -122,7 +122,11 @@ def connect_from_elsewhere(
 def _exhausted(sockaddr: "SockAddr") -> str:
     ports = kernel.source_ports(refresh=True)
     count = len(ports) - (sockaddr[1] in ports)
+    which = f"all {count} source ports toward {written(sockaddr)} are taken ({ports})"
+    if not count:
+        which = f"there is no source port toward {written(sockaddr)}: every port of {kernel.ephemeral_ports()} is "
+        which += "reserved or the target's own"
     return (
-        f"all {count} source ports toward {written(sockaddr)} are taken ({ports}); reuse connections, connect "
-        "from a further source address, or widen the range (net.ipv4.ip_local_port_range on Linux)"
+        f"{which}; reuse connections, connect from a further source address, or widen the range "
+        "(net.ipv4.ip_local_port_range on Linux)"
     )
