@@ -11,7 +11,7 @@ from time import monotonic
 
 from ._core import verdict
 from ._net import aim, resolve, sockets
-from ._net.attempt import MEETINGS, connect_from_elsewhere, kernel_chooses
+from ._net.attempt import MEETINGS, connect_from_elsewhere, kernel_chooses, start
 from .settings import Settings, check_seconds
 
 TYPE_CHECKING = False
@@ -166,12 +166,36 @@ def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) 
     seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
     candidates = look_up(plan, address, seconds)
     if len(candidates) > 1 and seconds != 0:
-        from .racing import dial  # loaded with the first name that has several addresses
-
-        return dial(plan, address, timeout, candidates, began)
+        return _race(plan, address, timeout, candidates, began)
     if seconds and _may_take_long(plan, address):
         return _in_order(plan, candidates, timeout, max(seconds - (monotonic() - began), 0.001))
     return _in_order(plan, candidates, timeout, timeout)
+
+
+def _race(
+    plan: Settings, address: "tuple[Any, ...]", timeout: float | None, candidates: "Sequence[Candidate]", began: float
+) -> socket.socket:
+    """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
+    first: socket.socket | OSError
+    try:
+        first, is_done = start(candidates[0], plan.source_address, plan.options)
+    except OSError as error:
+        first, is_done = error, False
+    try:
+        if is_done and isinstance(first, socket.socket) and _may_be_kept(plan, first, candidates[0]):
+            first.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
+            return first
+        from .racing import dial  # loaded when it is first needed
+
+        return dial(plan, address, timeout, candidates, began, first)
+    finally:
+        del first  # an error's traceback holds this frame: a cycle
+
+
+def _may_be_kept(plan: Settings, sock: socket.socket, candidate: "Candidate") -> bool:
+    # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+    port = sock.getsockname()[1]
+    return port != candidate[4][1] or plan.allow_self_connect or not sockets.is_self_connected(sock)
 
 
 def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":

@@ -35,15 +35,18 @@ def dial(
     timeout: float | None,
     candidates: "Sequence[Candidate]" = (),
     began: float | None = None,
+    first: socket.socket | OSError | None = None,
 ) -> socket.socket:
     """Connect by all the rules of the dial.
 
     :param candidates: what the host's first lookup gave, where that is known.
     :param began: when the call began, on the monotonic clock.
+    :param first: what has become of the first candidate so far, where it was started already.
     """
     limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
     began = monotonic() if began is None else began
     race = _Race(plan, address, limit, candidates, began)
+    race.first, first = first, None
     try:
         sock = race.run()
     finally:
@@ -94,6 +97,7 @@ class _Race:
         self._deadline = None if limit is None else began + limit
         self._dial = Dial(_rules(plan, address, limit, self._is_literal, began), _chance)
         self._tell = _teller(plan)
+        self.first: socket.socket | OSError | None = None
         self._events: deque[Event] = deque()
         self._flying: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._selector: selectors.BaseSelector | None = None
@@ -122,6 +126,8 @@ class _Race:
         for sock, _, _ in self._flying.values():
             sockets.discard(sock)
         self._flying.clear()
+        if isinstance(self.first, socket.socket):
+            sockets.discard(self.first)
         for end in self._bell or ():
             end.close()
         if self._selector is not None:
@@ -144,8 +150,14 @@ class _Race:
     def _start(self, order: Start) -> None:
         plan = self._plan
         began = monotonic()
+        first, self.first = self.first, None
+        if isinstance(first, OSError):
+            self._events.append(Failed(order.attempt, first))
+            return
         try:
-            sock, is_done = attempt.start(order.candidate, plan.source_address, plan.options)
+            sock, is_done = (
+                (first, False) if first else attempt.start(order.candidate, plan.source_address, plan.options)
+            )
         except OSError as error:
             self._events.append(Failed(order.attempt, error))
             return

@@ -74,10 +74,10 @@ def held_port():
 
 
 @contextlib.contextmanager
-def black_hole(count=None):
+def black_hole(count=None, host="127.0.0.1", port=0):
     """The address of a listener whose queue is full, so that connects are not answered; or ``count`` of them."""
     with contextlib.ExitStack() as stack:
-        holes = [stack.enter_context(listening(backlog=0)) for _ in range(count or 1)]
+        holes = [stack.enter_context(listening(host=host, port=port, backlog=0)) for _ in range(count or 1)]
         for hole in holes:
             filler = None
             while filler is None or select.select([], [filler], [], 0.05)[1]:

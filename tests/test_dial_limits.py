@@ -25,8 +25,8 @@ MEETINGS = {
         {"port_is_given": True},
         "0: start 4.1; 0.1: reset 4.1, start 6.1; 0.2: keep 6.1",
     ),
-    "allowed": ("4.1 self@0.1", {"allow_self_connect": True}, "0: start 4.1; 0.1: keep 4.1"),
-    "allowed in race": (
+    "meeting itself is allowed": ("4.1 self@0.1", {"allow_self_connect": True}, "0: start 4.1; 0.1: keep 4.1"),
+    "allowed, and in a race": (
         "6.1 silent, 4.1 self@0.1",
         {"allow_self_connect": True},
         "0: start 6.1; 0.25: start 4.1; 0.35: abandon 6.1, keep 4.1",
@@ -44,7 +44,7 @@ MEETINGS = {
             "1: abandon 4.1, give up: TimeoutError"
         ),
     ),
-    "relaunch keeps stagger": (
+    "the next one need not wait longer for it": (
         "4.1 self@0.2 silent, 4.2 ok@1",
         {},
         "0: start 4.1; 0.2: reset 4.1, start 4.1; 0.25: start 4.2; 1.25: abandon 4.1, keep 4.2",
@@ -59,7 +59,7 @@ MEETINGS = {
         {"timeout": 1},
         "0: start 4.1; 1: reset 4.1, start 4.1, abandon 4.1, give up: TimeoutError",
     ),
-    "all in both families meet": (
+    "in both families": (
         "6.1 self, 4.1 self",
         {"port_is_given": True},
         "0: start 6.1, reset 6.1, start 4.1, reset 4.1, give up: SelfConnectError",

@@ -5,18 +5,23 @@ import socket
 from .world import World, script, sockaddr, table
 
 LOOKUPS = {
-    "both late": ("6.1 ok@0.1", "both@3=6.1", {}, "0: look up both; 3: start 6.1; 3.1: keep 6.1"),
-    "both fail": ("", "both@3!EAI_NONAME", {}, "0: look up both; 3: give up: EAI_NONAME"),
-    "both empty": ("", "both=", {}, "0: look up both, give up: OSError"),
-    "both hang": ("", "both=never", {"timeout": 2}, "0: look up both; 2: give up: TimeoutError"),
-    "both just too late": ("4.1 ok", "both@2=4.1", {"timeout": 2}, "0: look up both; 2: give up: TimeoutError"),
-    "both leave little": (
+    "the answer comes late": ("6.1 ok@0.1", "both@3=6.1", {}, "0: look up both; 3: start 6.1; 3.1: keep 6.1"),
+    "no such name": ("", "both@3!EAI_NONAME", {}, "0: look up both; 3: give up: EAI_NONAME"),
+    "an empty answer": ("", "both=", {}, "0: look up both, give up: OSError"),
+    "no answer": ("", "both=never", {"timeout": 2}, "0: look up both; 2: give up: TimeoutError"),
+    "the answer comes at the deadline": (
+        "4.1 ok",
+        "both@2=4.1",
+        {"timeout": 2},
+        "0: look up both; 2: give up: TimeoutError",
+    ),
+    "the answer leaves little time": (
         "4.1 ok@1.5",
         "both@1=4.1",
         {"timeout": 2},
         "0: look up both; 1: start 4.1; 2: abandon 4.1, give up: TimeoutError",
     ),
-    "dups": (
+    "duplicates are dropped": (
         "4.1 refused@0.1, 4.2 refused@0.1",
         "both=4.1+4.1+4.2+4.1",
         {},
@@ -146,7 +151,10 @@ LOOKUPS = {
         "6.1 silent, 6.2 silent, 4.1 ok@0.1",
         "AAAA=6.1+6.2 A@0.35=4.1",
         {"resolution_delay": 0.05},
-        "0: look up AAAA, look up A, start 6.1; 0.25: start 6.2; 0.5: start 4.1; 0.6: abandon 6.1, abandon 6.2, keep 4.1",
+        (
+            "0: look up AAAA, look up A, start 6.1; 0.25: start 6.2; 0.5: start 4.1; "
+            "0.6: abandon 6.1, abandon 6.2, keep 4.1"
+        ),
     ),
     "late A fails: race lost": (
         "6.1 refused@0.1",
@@ -193,7 +201,7 @@ LOOKUPS = {
         {"resolution_delay": 3, "timeout": 2},
         "0: look up AAAA, look up A; 2: give up: TimeoutError",
     ),
-    "answer within an answer: keep while a lookup hangs": (
+    "the last lookup ends as the first attempt wins": (
         "6.1 ok@0.3",
         "AAAA=6.1 A@0.3=",
         {"resolution_delay": 0.05},

@@ -186,6 +186,11 @@ RACES = {
             "1.1: abandon 4.2, abandon 6.1, abandon 4.1, abandon 6.2, keep 4.3"
         ),
     ),
+    "remembered IPv6 first, then IPv4": (
+        "6.1 silent, 6.2 silent, 4.1 ok@0.1",
+        {"first": sockaddr("6.2")},
+        "0: start 6.2; 0.25: start 4.1; 0.35: abandon 6.2, keep 4.1",
+    ),
     "remembered address is gone": ("6.1 ok@0.1, 4.1 ok", {"first": sockaddr("4.9")}, "0: start 6.1; 0.1: keep 6.1"),
     "remembered address is dead and costs one delay": (
         "4.1 ok@0.1, 4.2 silent",

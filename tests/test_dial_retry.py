@@ -39,13 +39,13 @@ ROUNDS = {
         {"retry": THRICE},
         "0: look up both, start 4.1; 0.1: start 6.1; 1.6: look up both, start 4.1; 1.7: keep 4.1",
     ),
-    "permanent": (
+    "a permanent error": (
         "4.1 denied@0.1 ok",
         "",
         {"retry": THRICE},
         "0: look up both, start 4.1; 0.1: give up: PermissionError",
     ),
-    "permanent beside transient": (
+    "a permanent error beside a transient one": (
         "4.1 denied@0.1 silent, 6.1 unreachable@0.1 ok@0.2",
         "",
         {"retry": THRICE},
@@ -93,31 +93,31 @@ ROUNDS = {
         {"retry": THRICE},
         "0: look up both; 0.1: give up: EAI_NONAME",
     ),
-    "new addresses": (
+    "each round looks up anew": (
         "4.1 refused@0.1, 4.2 ok@0.1",
         "both=4.1 both=4.2",
         {"retry": THRICE},
         "0: look up both, start 4.1; 1.1: look up both, start 4.2; 1.2: keep 4.2",
     ),
-    "name vanishes in 2nd": (
+    "the name is gone in the second round": (
         "4.1 refused@0.1",
         "both=4.1 both!EAI_NONAME",
         {"retry": THRICE},
         "0: look up both, start 4.1; 1.1: look up both, give up: EAI_NONAME",
     ),
-    "permanent in 2nd round": (
+    "a permanent error in the second round": (
         "4.1 refused@0.1 denied@0.1",
         "",
         {"retry": THRICE},
         "0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: give up: PermissionError",
     ),
-    "fixed port waits 1s": (
+    "a given port waits a second": (
         "4.1 taken ok",
         "",
         {"retry": Retry(backoff=Backoff(jitter="none")), "port_is_given": True},
         "0: look up both, start 4.1; 1: look up both, start 4.1, keep 4.1",
     ),
-    "free port does not": (
+    "a free port does not": (
         "4.1 taken ok",
         "",
         {"retry": Retry(backoff=Backoff(jitter="none"))},
@@ -153,13 +153,13 @@ ROUNDS = {
             "1.5: start 6.2, abandon 6.1, abandon 4.1, keep 6.2"
         ),
     ),
-    "one round: attempts=1": (
+    "one round only": (
         "4.1 refused",
         "",
         {"retry": Retry(attempts=1)},
         "0: look up both, start 4.1, give up: ConnectionRefusedError",
     ),
-    "self retried": (
+    "a meeting is retried": (
         "4.1 self@0.1 ok",
         "",
         {"retry": THRICE, "port_is_given": True},

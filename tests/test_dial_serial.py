@@ -7,7 +7,7 @@ from safeconnect._core.dial import partial_deadline
 from .world import World, many, script, table
 
 IN_A_ROW = {
-    "one": ("4.1 ok@1", {}, "0: start 4.1; 1: keep 4.1"),
+    "one candidate has all the time": ("4.1 ok@1", {}, "0: start 4.1; 1: keep 4.1"),
     "no deadline: one after the other": (
         "4.1 refused@1, 4.2 timeout@127, 4.3 ok@1",
         {},
@@ -23,17 +23,17 @@ IN_A_ROW = {
         {},
         "0: start 6.1, start 4.1, start 6.2; 1: keep 6.2",
     ),
-    "shares": (
+    "fair shares": (
         "4.1 silent, 4.2 silent, 4.3 silent",
         {"timeout": 9},
         ("0: start 4.1; 3: abandon 4.1, start 4.2; 6: abandon 4.2, start 4.3; 9: abandon 4.3, give up: TimeoutError"),
     ),
-    "shares grow when quick": (
+    "a quick failure leaves more to the others": (
         "4.1 refused@0.5, 4.2 silent, 4.3 silent",
         {"timeout": 9},
         "0: start 4.1; 0.5: start 4.2; 4.75: abandon 4.2, start 4.3; 9: abandon 4.3, give up: TimeoutError",
     ),
-    "2s floor": (
+    "no share is below 2 s": (
         "4.1 silent, 4.2 silent, 4.3 silent, 4.4 ok@0.1",
         {"timeout": 5},
         ("0: start 4.1; 2: abandon 4.1, start 4.2; 4: abandon 4.2, start 4.3; 5: abandon 4.3, give up: TimeoutError"),
@@ -43,19 +43,19 @@ IN_A_ROW = {
         {"timeout": 1.5},
         "0: start 4.1; 1.5: abandon 4.1, give up: TimeoutError",
     ),
-    "ok at the end of share": ("4.1 ok@3, 4.2 ok@1", {"timeout": 6}, "0: start 4.1; 3: keep 4.1"),
-    "ok after its share": (
+    "an answer at the end of its share": ("4.1 ok@3, 4.2 ok@1", {"timeout": 6}, "0: start 4.1; 3: keep 4.1"),
+    "an answer after its share is too late": (
         "4.1 ok@3.1, 4.2 ok@1",
         {"timeout": 6},
         "0: start 4.1; 3: abandon 4.1, start 4.2; 4: keep 4.2",
     ),
-    "last gets the rest": (
+    "the last gets the rest": (
         "4.1 silent, 4.2 ok@4",
         {"timeout": 8},
         "0: start 4.1; 4: abandon 4.1, start 4.2; 8: keep 4.2",
     ),
     "Go serial: first ok": ("4.1 ok@0.1, 4.2 ok@0.1", {"timeout": 10}, "0: start 4.1; 0.1: keep 4.1"),
-    "timeout just shared": (
+    "the last may use all that is left": (
         "4.1 refused@0.1, 4.2 silent",
         {"timeout": 5},
         "0: start 4.1; 0.1: start 4.2; 5: abandon 4.2, give up: TimeoutError",

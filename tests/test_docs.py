@@ -6,6 +6,7 @@ import pytest
 
 import safeconnect
 
+from . import namespace
 from .namespace import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -34,6 +35,23 @@ def test_every_block_of_a_page_runs(page, capsys):
 def test_every_link_inside_leads_somewhere(page):
     missing = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
     assert missing == []
+
+
+def test_the_printed_traceback_is_a_real_one():
+    code = """
+        import runpy, traceback
+        try:
+            runpy.run_module("tests.three_addresses", run_name="__main__")
+        except TimeoutError as error:
+            print("".join(traceback.format_exception_only(error)))
+    """
+    printed = without_times(namespace.run(code)).strip()
+    assert "127.0.0.8:5432: timed out after" in printed
+    assert f"\n{printed}\n```" in without_times((ROOT / "docs/usage.md").read_text())
+
+
+def without_times(text):
+    return re.sub(r"after [\d.]+ (s|ms|µs)", "after a time", text)
 
 
 def test_the_printed_answers_are_the_real_ones():

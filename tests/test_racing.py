@@ -16,6 +16,7 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, SelfConnectError, create_connection
+from safeconnect._core.dial import Dial
 from safeconnect._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 from safeconnect._net import kernel
 
@@ -256,6 +257,37 @@ class TestNames:
         for host in ("127.0.0.1", "localhost", b"localhost"):
             for settings in ({}, {"retry": Retry()}):
                 create_connection((host, port), 5, **settings).close()
+
+
+class TestNoMachine:
+    @pytest.fixture(autouse=True)
+    def forbidden(self, monkeypatch):
+        monkeypatch.setattr("safeconnect.racing.Dial", lambda *_: pytest.fail("a machine was built"))
+
+    def test_for_a_literal(self, server):
+        create_connection(server.getsockname(), 5).close()
+        with pytest.raises(ConnectionRefusedError):
+            create_connection(("127.0.0.1", closed_port(1)), 5)
+
+    @pytest.mark.parametrize("timeout", [None, 5])
+    def test_for_a_name_with_one_address(self, server, timeout):
+        create_connection(("name", 1), timeout, resolver=resolver(server.getsockname())).close()
+
+    def test_for_a_first_address_that_is_connected_at_once(self, server):
+        names = resolver(server.getsockname(), ("127.0.0.1", closed_port(1)))
+        with create_connection(("name", 1), 5, resolver=names) as sock:
+            assert sock.gettimeout() == 5
+
+    def test_unless_it_has_met_itself(self, monkeypatch, server):
+        built = []
+        monkeypatch.setattr("safeconnect.racing.Dial", lambda *args: built.append(args) or Dial(*args))
+        monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
+        port = closed_port()
+        names = resolver(("127.0.0.1", port), server.getsockname())
+        with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
+            assert sock.getpeername() == server.getsockname()
+            safeconnect._net.sockets.reset(sock)
+        assert built
 
 
 class TestRetry:
