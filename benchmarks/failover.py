@@ -1,7 +1,8 @@
 """What becomes of a connect whose first address is dead, whose addresses nearly all are, or whose lookup hangs.
 
-Seven clients (safeconnect twice) side by side in one table. One name has several addresses in 127.0.0.0/8, by a resolver that stands in for
-`socket.getaddrinfo`, which all of them call: the blocking ones in the caller's thread, the others in one of their own.
+Seven clients (safeconnect twice) side by side in one table. One name has several addresses in 127.0.1.0/24, by a
+resolver that stands in for `socket.getaddrinfo`, which all of them call: the blocking ones in the caller's thread, the
+others in one of their own.
 A dead address is a listener that answers nothing, for its queue is full. Linux only, and nothing leaves the host.
 """
 

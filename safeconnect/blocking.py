@@ -104,6 +104,9 @@ class Connector(Settings):
 
 _PLAIN = Connector()
 
+_DEBUG = 10  # logging.DEBUG
+_logger: "Any" = None  # kept, for asking for it takes a lock
+
 
 def create_connection(
     address: "tuple[Any, ...]",
@@ -187,7 +190,7 @@ def _race(
             return first
         from .racing import dial  # loaded when it is first needed
 
-        return dial(plan, address, timeout, candidates, began, first)
+        return dial(plan, address, timeout, candidates, began=began, first=first)
     finally:
         del first  # an error's traceback holds this frame: a cycle
 
@@ -286,5 +289,11 @@ def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None)
 
 def _is_logged() -> bool:
     """Whether anybody wants to read the logger ``safeconnect`` at DEBUG; nobody does who has not loaded logging."""
-    logging = sys.modules.get("logging")
-    return logging is not None and logging.getLogger("safeconnect").isEnabledFor(logging.DEBUG)
+    global _logger
+    if _logger is None:
+        # Another thread may be loading it right now, hence the second question.
+        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+        if get_logger is None:
+            return False
+        _logger = get_logger("safeconnect")
+    return bool(_logger.isEnabledFor(_DEBUG))

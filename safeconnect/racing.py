@@ -34,6 +34,7 @@ def dial(
     address: "tuple[Any, ...]",
     timeout: float | None,
     candidates: "Sequence[Candidate]" = (),
+    *,
     began: float | None = None,
     first: socket.socket | OSError | None = None,
 ) -> socket.socket:

@@ -4,6 +4,7 @@ import copy
 import operator
 import pickle
 import random
+from unittest import mock
 
 import pytest
 from hypothesis import example, given
@@ -83,6 +84,33 @@ class TestPortRange:
             ports.first = 5
         with pytest.raises(AttributeError, match="immutable"):
             del ports.last
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: PortRange(-1, 5), "first must be 0-65535, not -1"),
+            (lambda: PortRange(5, 65536), "last must be 0-65535, not 65536"),
+            (lambda: PortRange.parse("65536"), "port must be 0-65535, not 65536"),
+            (lambda: PortSet([65536]), "port must be 0-65535, not 65536"),
+            (lambda: PortRange.parse("a-b"), "not a port or a range of ports: 'a-b'"),
+            (lambda: PortRange(5, 4), "last must not be below first: 5-4"),
+            (lambda: PortSet([1]).window(random.randrange, 0), "size must be 1 or more, not 0"),
+            (lambda: PortSet([1]).nth(2), "index 2 is outside a set of 1 ports"),
+            (lambda: PortSet([0]).choose(random.randrange), "cannot choose a port from an empty set"),
+            (lambda: setattr(PortRange(1), "first", 2), "PortRange is immutable: cannot set 'first'"),
+            (lambda: delattr(PortRange(1), "first"), "PortRange is immutable: cannot delete 'first'"),
+            (lambda: setattr(PortSet(), "ranges", 2), "PortSet is immutable: cannot set 'ranges'"),
+            (lambda: delattr(PortSet(), "ranges"), "PortSet is immutable: cannot delete 'ranges'"),
+        ],
+    )
+    def test_says_what_is_wrong_to_the_letter(self, make, message):
+        with pytest.raises((ValueError, IndexError, AttributeError)) as caught:
+            make()
+        assert str(caught.value) == message
+
+    def test_leaves_equality_to_the_other_type(self):
+        assert PortRange(1, 2) == mock.ANY
+        assert PortSet([1]) == mock.ANY
 
     def test_compares_with_ranges_only(self):
         assert PortRange(1, 2) != (1, 2)
