@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
         def settings(self, family: str) -> tuple[Setting, ...]:
             """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
+            ...
 
     AnyOption = Option | SocketOption
     AnyOptionT = TypeVar("AnyOptionT", bound=AnyOption)
