@@ -148,7 +148,7 @@ class TestVerdict:
         error = World("6.1 unreachable@0.002, 4.1 refused@1.5, 4.2 silent", timeout=3).run().error
         assert type(error) is TimeoutError
         assert error.__notes__ == [
-            f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 2.0 ms",
+            f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 2.00 ms",
             f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 1.50 s",
             "192.0.2.2:80: timed out after 2.75 s",
         ]
@@ -169,7 +169,7 @@ class TestVerdict:
 
     def test_notes_name_the_source(self):
         error = World("4.1 refused", source=("192.0.2.7", 0)).run().error
-        assert error.__notes__ == [f"192.0.2.1:80 from 192.0.2.7:0: {said(errno.ECONNREFUSED)} after 0.0 ms"]
+        assert error.__notes__ == [f"192.0.2.1:80 from 192.0.2.7:0: {said(errno.ECONNREFUSED)} after 0.00 ms"]
 
     def test_an_attempt_that_met_itself_is_timed_from_its_first_try(self):
         error = World("4.1 self@0.1 self@0.2 refused@0.3").run().error
@@ -221,7 +221,16 @@ class TestVerdict:
         assert met_itself(TWO, 1).strerror == f"{start} (its source address is the target)"
 
     @pytest.mark.parametrize(
-        ("seconds", "text"), [(0, "0.0 ms"), (0.00012, "0.1 ms"), (0.9, "900.0 ms"), (1, "1.00 s"), (61.234, "61.23 s")]
+        ("seconds", "text"),
+        [
+            (0, "0.00 ms"),
+            (0.00012, "0.12 ms"),
+            (0.00999, "9.99 ms"),
+            (0.01, "10.0 ms"),
+            (0.9, "900.0 ms"),
+            (1, "1.00 s"),
+            (61.234, "61.23 s"),
+        ],
     )
     def test_duration(self, seconds, text):
         assert duration(seconds) == text

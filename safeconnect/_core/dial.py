@@ -9,8 +9,9 @@ The rules:
 - Candidates keep the resolver's order, with the families taking turns (RFC 8305), at most 64 of them.
 - The next candidate starts when the attempt delay has run out, or at once when an attempt fails. Earlier attempts go
   on.
-- At most 8 attempts are in flight. Where a deadline would run out before every candidate was tried, the delay shrinks,
-  to 10 ms at least, and a candidate that has no place takes that of the oldest attempt.
+- At most 8 attempts are in flight. Under a deadline, a candidate that has no place takes that of the oldest attempt,
+  250 ms after the last one started: so each has had 2 s. Without a deadline it waits.
+- Where the deadline would run out before every candidate was tried, the delay shrinks, to 10 ms at least.
 - Without a delay the candidates are tried one after the other, and what is left until the deadline is shared out among
   them, 2 s at least for each.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.

@@ -76,4 +76,6 @@ def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
 
 
 def duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.{1 if seconds >= 0.01 else 2}f} ms"
