@@ -35,3 +35,9 @@ def leaves_nothing_behind():
 def server():
     with support.listening() as listener:
         yield listener
+
+
+@pytest.fixture
+def hole():
+    with support.black_hole() as address:
+        yield address

@@ -6,6 +6,7 @@ import random
 import select
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,27 @@ def black_hole(count=None, host="127.0.0.1", port=0):
                 filler.connect_ex(hole.getsockname())
         addresses = [hole.getsockname() for hole in holes]
         yield addresses if count else addresses[0]
+
+
+# Far above what is expected and far below what a failure takes: 250 ms is the attempt delay, 5 s the timeout.
+SOON = 2.0
+
+
+def resolver(*sockaddrs):
+    """A resolver whose every name has these addresses."""
+
+    def getaddrinfo(host, port, family=0, *_):
+        families = [socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET for sockaddr in sockaddrs]
+        found = zip(families, sockaddrs, strict=True)
+        return [(own, socket.SOCK_STREAM, 6, "", sockaddr) for own, sockaddr in found if family in (0, own)]
+
+    return getaddrinfo
+
+
+def timed(connect):
+    began = time.monotonic()
+    sock = connect()
+    return sock, time.monotonic() - began
 
 
 def serve_plainly(port, host="127.0.0.1", family=socket.AF_INET):

@@ -5,9 +5,7 @@ import errno
 import logging
 import random
 import socket
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -21,34 +19,7 @@ from safeconnect._core.messages import Abandon, Connected, Failed, GiveUp, Keep,
 from safeconnect._net import kernel
 
 from . import support
-from .namespace import ROOT
-from .support import black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port
-
-# Far above what is expected and far below what a failure takes: 250 ms is the attempt delay, 5 s the timeout.
-SOON = 2.0
-
-
-def resolver(*sockaddrs):
-    """A resolver whose every name has these addresses."""
-
-    def getaddrinfo(host, port, family=0, *_):
-        families = [socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET for sockaddr in sockaddrs]
-        found = zip(families, sockaddrs, strict=True)
-        return [(own, socket.SOCK_STREAM, 6, "", sockaddr) for own, sockaddr in found if family in (0, own)]
-
-    return getaddrinfo
-
-
-def timed(connect):
-    began = time.monotonic()
-    sock = connect()
-    return sock, time.monotonic() - began
-
-
-@pytest.fixture
-def hole():
-    with black_hole() as address:
-        yield address
+from .support import SOON, black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port, resolver, timed
 
 
 class TestFailover:
@@ -136,130 +107,6 @@ class TestFailover:
         with pytest.raises(BlockingIOError) as caught:
             create_connection(("name", 1), 0, resolver=names)
         assert caught.value.errno == errno.EINPROGRESS
-
-
-class TestNames:
-    def test_a_resolver_that_hangs_is_left_behind(self):
-        release = threading.Event()
-        try:
-            began = time.monotonic()
-            with pytest.raises(TimeoutError) as caught:
-                create_connection(("hangs.example", 80), 0.2, resolver=lambda *_: release.wait() and [])
-            assert 0.2 <= time.monotonic() - began < SOON
-            assert caught.value.__notes__ == ["while looking up host 'hangs.example', port 80"]
-        finally:
-            release.set()
-
-    def test_a_resolver_that_hangs_does_not_hold_the_interpreter(self):
-        code = """
-            import time, safeconnect
-            began = time.monotonic()
-            try:
-                safeconnect.create_connection(("hangs.example", 80), 0.2, resolver=lambda *_: time.sleep(600))
-            except TimeoutError:
-                print("in time")
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-            cwd=ROOT,
-        )
-        assert (done.stdout, done.stderr) == ("in time\n", "")
-
-    def test_time_spent_on_the_name_is_gone(self, server):
-        def slow(*_):
-            time.sleep(0.05)  # the subject: a lookup that takes time
-            return resolver(server.getsockname())("name", 1)
-
-        with create_connection(("name", 1), 5, resolver=slow) as sock:
-            assert sock.gettimeout() == 5, "the socket keeps what the caller asked for"
-
-    @pytest.mark.parametrize(
-        "error", [socket.gaierror(socket.EAI_NONAME, "no such name"), OSError("odd"), UnicodeError("odd")]
-    )
-    @pytest.mark.parametrize("timeout", [None, 5])
-    @pytest.mark.parametrize(
-        "settings", [{}, {"retry": Retry(attempts=2)}, {"resolution_delay": 0.05}], ids=["plain", "retry", "apart"]
-    )
-    def test_an_error_of_the_resolver_arrives(self, error, timeout, settings):
-        def fails(*_):
-            raise error
-
-        with pytest.raises(type(error), match=str(error.args[-1])):
-            create_connection(("name", 1), timeout, resolver=fails, **settings)
-
-    @linux_only
-    def test_families_apart_one_hangs(self, server):
-        release = threading.Event()
-
-        def getaddrinfo(host, port, family, kind):
-            if family == socket.AF_INET6:
-                release.wait()
-                return []
-            return resolver(server.getsockname())(host, port, family, kind)
-
-        try:
-            trace = []
-            settings = {"resolver": getaddrinfo, "resolution_delay": 0.05, "trace": trace.append}
-            sock, seconds = timed(lambda: create_connection(("name", 1), 5, **settings))
-            sock.close()
-            assert 0.05 <= seconds < SOON
-            assert trace[:2] == [Resolve("AAAA"), Resolve("A")]
-        finally:
-            release.set()
-
-    @needs_ipv6
-    def test_families_apart_late_answers_join(self, server):
-        closed = ("::1", closed_port(1), 0, 0)
-        asked = threading.Barrier(2)
-        refused = threading.Event()
-
-        def getaddrinfo(host, port, family, kind):
-            asked.wait()
-            if family == socket.AF_INET:
-                refused.wait()  # until the other family's attempt has failed
-                return resolver(server.getsockname())(host, port, family, kind)
-            return resolver(closed)(host, port, family, kind)
-
-        def tell(message):
-            if isinstance(message, Failed):
-                refused.set()
-
-        with create_connection(("name", 1), 5, resolver=getaddrinfo, resolution_delay=0.05, trace=tell) as sock:
-            assert sock.getpeername() == server.getsockname()
-
-    def test_families_apart_without_a_deadline(self, server):
-        with create_connection(("name", 1), resolver=resolver(server.getsockname()), resolution_delay=0.05) as sock:
-            assert sock.getpeername() == server.getsockname()
-
-    def test_a_literal_is_not_looked_up_apart(self, server):
-        trace = []
-        create_connection(server.getsockname(), 5, resolution_delay=0.05, trace=trace.append).close()
-        assert trace[0] == Resolve("both")
-
-    def test_the_resolver_is_asked_anew_each_round(self, server):
-        closed = ("127.0.0.1", closed_port(1))
-        answers = iter([[closed], [server.getsockname()]])
-
-        def changing(*question):
-            return resolver(*next(answers))(*question)
-
-        settings = {"resolver": changing, "retry": Retry(backoff=Backoff(initial=0.01))}
-        with create_connection(("name", 1), 5, **settings) as sock:
-            assert sock.getpeername() == server.getsockname()
-
-    def test_nothing_is_looked_up_in_a_thread_for_literals_and_localhost(self, server, monkeypatch):
-        def no_thread(*_):
-            pytest.fail("a thread was started")
-
-        monkeypatch.setattr("safeconnect._net.lookups.start", no_thread)
-        port = server.getsockname()[1]
-        for host in ("127.0.0.1", "localhost", b"localhost"):
-            for settings in ({}, {"retry": Retry()}):
-                create_connection((host, port), 5, **settings).close()
 
 
 class TestNoMachine:

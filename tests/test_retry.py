@@ -6,16 +6,13 @@ import doctest
 import errno
 import math
 import pickle
-import socket
-import ssl
-import threading
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import retry
-from safeconnect.errors import PortsExhaustedError, SelfConnectError
+from safeconnect.errors import PortsExhaustedError
 from safeconnect.retry import Backoff, Retry, RetryBudget, is_transient
 
 JITTERS = ("full", "equal", "decorrelated", "none")
@@ -216,189 +213,6 @@ class TestComposition:
                 attempt()
         with pytest.raises(TypeError, match="seconds must be a number, not bool"):
             self.one + True
-
-
-class GroupedGaiError(socket.gaierror):
-    pass
-
-
-def win32(number):
-    class WindowsError(OSError):
-        winerror = number
-
-    return WindowsError(errno.EINVAL, "as Python shows a Win32 code it does not know")
-
-
-POSIX = [
-    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ENETUNREACH, errno.EHOSTUNREACH),
-    *(errno.ENETDOWN, errno.EHOSTDOWN, errno.ENETRESET, errno.ETIMEDOUT, errno.EADDRNOTAVAIL, errno.EADDRINUSE),
-    *(errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS),
-]
-WINSOCK = [10004, 10035, 10048, 10049, 10050, 10051, 10052, 10053, 10054, 10055, 10060, 10061, 10064, 10065]
-TRANSIENT = [
-    *(TimeoutError(), TimeoutError("timed out"), ConnectionResetError("lost"), ConnectionAbortedError()),
-    *(BrokenPipeError(), ConnectionRefusedError(), SelfConnectError(errno.ECONNREFUSED, "itself")),
-    PortsExhaustedError(errno.EADDRNOTAVAIL, "all taken"),
-    *(OSError(number, errno.errorcode[number]) for number in POSIX),
-    *(OSError(number, "Winsock") for number in WINSOCK),
-    *(win32(number) for number in (121, 64, 1231, 1232, 1236)),
-    socket.gaierror(socket.EAI_AGAIN, "try again"),
-    *(socket.gaierror(number, "EAI_AGAIN") for number in (-3, 2, 11002)),
-    *(GroupedGaiError(-3, "EAI_AGAIN"), socket.herror(2, "TRY_AGAIN"), socket.herror(11002, "TRY_AGAIN")),
-    ExceptionGroup("", [ValueError(), TimeoutError()]),
-    ExceptionGroup("", [OSError(errno.EAFNOSUPPORT, ""), ExceptionGroup("", [OSError(errno.ENETUNREACH, "")])]),
-]
-PERMANENT = [
-    *(
-        OSError(number, errno.errorcode[number])
-        for number in (errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT, errno.EINVAL)
-    ),
-    *(OSError(number, errno.errorcode[number]) for number in (errno.EMFILE, errno.ENFILE, errno.EBADF, errno.EISCONN)),
-    *(OSError(number, errno.errorcode[number]) for number in (errno.EALREADY, errno.EINPROGRESS)),
-    *(OSError(number, "Winsock") for number in (10013, 10022, 10024, 10047, 11001, 11002)),
-    *(OSError(number, "no errno") for number in (-3, 121, 1231, 1232, 1236)),
-    *(win32(number) for number in (87, 5)),
-    *(OSError(), OSError("no number"), ConnectionError(), InterruptedError(), BlockingIOError(), PermissionError()),
-    socket.gaierror(socket.EAI_NONAME, "no such name"),
-    *(socket.gaierror(number, "EAI_NONAME") for number in (-2, 8, 11001)),
-    # Numbers that are transient ones as errno: EINTR, EAGAIN (EAI_SYSTEM on BSD), EPIPE, and Winsock's.
-    *(socket.gaierror(number, "") for number in (4, 11, 32, -11, errno.ETIMEDOUT, errno.ECONNREFUSED, 10060, 10061)),
-    *(GroupedGaiError(errno.EAGAIN, ""), socket.gaierror("no number")),
-    *(socket.herror(number, "") for number in (1, 3, 4, -3, errno.EAGAIN)),
-    *(ssl.SSLError(number, "") for number in (1, 2, 4, 11, errno.ETIMEDOUT)),
-    *(ssl.SSLCertVerificationError(1, ""), ssl.SSLEOFError(8, "")),
-    *(ValueError(), TypeError(), UnicodeError(), RuntimeError(), KeyboardInterrupt(), SystemExit()),
-    ExceptionGroup("", [ValueError(), OSError(errno.EACCES, "")]),
-    BaseExceptionGroup("", [KeyboardInterrupt(), TimeoutError()]),
-]
-REFUSED = [
-    *(ConnectionRefusedError(), OSError(errno.ECONNREFUSED, ""), OSError(10061, "")),
-    *(SelfConnectError(errno.ECONNREFUSED, "itself"), ExceptionGroup("", [ConnectionRefusedError()])),
-]
-
-
-class TestIsTransient:
-    @pytest.mark.parametrize("error", TRANSIENT, ids=repr)
-    def test_transient(self, error):
-        assert is_transient(error) is True
-
-    @pytest.mark.parametrize("error", PERMANENT, ids=repr)
-    def test_permanent(self, error):
-        assert is_transient(error) is False
-
-    @pytest.mark.parametrize("error", REFUSED, ids=repr)
-    def test_refused_is_a_matter_of_taste(self, error):
-        assert is_transient(error) is True
-        assert is_transient(error, refused=True) is True
-        assert is_transient(error, refused=False) is False
-
-    @pytest.mark.parametrize("refused", [True, False])
-    def test_the_flag_touches_nothing_else(self, refused):
-        assert is_transient(ConnectionResetError(), refused=refused)
-        assert is_transient(ExceptionGroup("", [ConnectionRefusedError(), TimeoutError()]), refused=refused)
-        assert not is_transient(PermissionError(), refused=refused)
-
-    def test_no_number_outside_the_table_is_transient(self):
-        known = {*POSIX, *WINSOCK, errno.ESHUTDOWN}  # Python makes a BrokenPipeError of ESHUTDOWN, as it does of EPIPE
-        assert {n for n in range(-50, 12000) if is_transient(OSError(n, ""))} == known
-        assert {n for n in range(-50, 12000) if is_transient(socket.gaierror(n, ""))} == {-3, 2, 11002}
-
-
-class TestRetryBudget:
-    def test_the_defaults(self):
-        budget = RetryBudget()
-        assert budget.level == 10.0
-        assert repr(budget) == "<RetryBudget level=10.0 tokens=10.0 ratio=0.1>"
-        budget.failed()
-        assert repr(budget) == "<RetryBudget level=9.0 tokens=10.0 ratio=0.1>"
-        budget.succeeded()
-        assert budget.level == 9.1
-
-    def test_half_is_not_enough(self):
-        budget = RetryBudget(tokens=4, ratio=0.001)
-        seen = []
-        for _ in range(5):
-            seen.append((budget.level, budget.allows()))
-            budget.failed()
-        assert seen == [(4.0, True), (3.0, True), (2.0, False), (1.0, False), (0.0, False)]
-        for _ in range(2000):
-            budget.succeeded()
-        assert (budget.level, budget.allows()) == (2.0, False)
-        budget.succeeded()
-        assert (budget.level, budget.allows()) == (2.001, True)
-
-    @given(st.integers(1000, 20000), st.integers(1, 3000), st.lists(st.booleans(), max_size=80))
-    @example(1500, 300, [False, False, True, True])
-    def test_agrees_with_a_model_in_thousandths(self, full, share, outcomes):
-        budget = RetryBudget(full / 1000, share / 1000)
-        level = full
-        for good in outcomes:
-            if good:
-                budget.succeeded()
-                level = min(full, level + share)
-            else:
-                budget.failed()
-                level = max(0, level - 1000)
-            assert budget.level == level / 1000
-            assert budget.allows() is (level > full / 2)
-
-    def test_rounding_does_not_add_up(self):
-        budget = RetryBudget(1000, 0.1)
-        for _ in range(100):
-            budget.failed()
-        for _ in range(999):
-            budget.succeeded()
-        assert budget.level == 999.9
-
-    def test_sixteen_threads_lose_nothing(self):
-        budget = RetryBudget(tokens=1_000_000, ratio=0.25)
-        start = threading.Barrier(16)
-
-        def hammer():
-            start.wait()
-            for _ in range(2000):
-                budget.failed()
-                budget.succeeded()
-                assert budget.allows()
-
-        threads = [threading.Thread(target=hammer) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        # No thread is ever ahead with its successes, so the bucket never overflows: the sum is exact.
-        assert budget.level == 1_000_000 - 16 * 2000 * 0.75
-
-    @pytest.mark.parametrize("method", ["failed", "succeeded"])
-    def test_changes_happen_under_the_lock(self, method):
-        budget = RetryBudget()
-        with budget._lock:
-            thread = threading.Thread(target=getattr(budget, method))
-            budget._level = 5000
-            thread.start()
-            thread.join(0.05)
-            assert thread.is_alive()
-            assert budget.level == 5.0
-        thread.join()
-        assert budget.level == (4.0 if method == "failed" else 5.1)
-
-    @pytest.mark.parametrize(("name", "least"), [("tokens", "1"), ("ratio", "0.001")])
-    def test_refuses_bad_arguments(self, name, least):
-        RetryBudget(**{name: float(least)})
-        for value in ("1", None, True):
-            with pytest.raises(TypeError, match=f"^{name} must be a number, not {type(value).__name__}$"):
-                RetryBudget(**{name: value})
-        for value in (math.nextafter(float(least), 0), 0, -1, math.nan, math.inf):
-            with pytest.raises(ValueError, match=rf"^{name} must be a number from {least} to 1e\+09, not "):
-                RetryBudget(**{name: value})
-
-    def test_is_itself_only_and_can_be_shared(self):
-        budget = RetryBudget()
-        assert budget != RetryBudget()
-        one, other = Retry(budget=budget), Retry(attempts=5, budget=budget)
-        one.budget.failed()
-        assert other.budget.level == 9.0
-        assert hash(one) == hash(Retry(budget=budget))
 
 
 NONE = Backoff(initial=0.25, jitter="none")

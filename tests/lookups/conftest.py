@@ -1,0 +1,25 @@
+"""Each test has a pool of its own, and leaves no thread of it behind."""
+
+import pytest
+
+from safeconnect._net import lookups
+
+from .kit import Resolver, join
+
+
+@pytest.fixture(autouse=True)
+def pool(monkeypatch):
+    """A pool of the test's own, whose threads are gone when the test is over."""
+    pool = lookups._Pool()
+    monkeypatch.setattr(lookups, "_pool", pool)
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.05)
+    yield pool
+    join(pool)
+    assert (pool.flights, list(pool.queue), pool.idle) == ({}, [], 0)
+
+
+@pytest.fixture
+def resolver():
+    resolver = Resolver()
+    yield resolver
+    resolver.open.set()

@@ -1,0 +1,333 @@
+"""The pool of lookups: its bounds, its threads, forks, and the end of the interpreter."""
+
+import gc
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from safeconnect._net import lookups
+
+from ..namespace import ROOT
+from ..support import linux_only
+from .kit import FOUND, WAIT, Inbox, Resolver, fill, join, run
+
+# -- bounds
+
+
+def test_at_most_32_threads_and_the_others_queue(resolver, pool):
+    inbox = Inbox()
+    fill(resolver, inbox)
+    for n in range(100):
+        lookups.start(resolver, ("queued", n), inbox)
+    assert len(pool.threads) == lookups.MAX_THREADS == 32
+    assert len(resolver.calls) == 32
+    resolver.open.set()
+    assert [inbox.outcome() for _ in range(132)] == [(FOUND, None)] * 132
+    # In order; the threads that got them may note their calls in another.
+    assert sorted(resolver.calls[32:]) == [("queued", n) for n in range(100)]
+
+
+def test_beyond_the_queue_an_error_says_so_at_once(resolver, pool):
+    inbox = Inbox()
+    fill(resolver, inbox)
+    queued = [lookups.start(resolver, ("queued", n), inbox) for n in range(1024)]
+    with pytest.raises(
+        socket.gaierror, match=r"1056 lookups have not been answered; the resolver of this host hangs"
+    ) as e:
+        lookups.start(resolver, ("one too many",), inbox)
+    assert e.value.errno == socket.EAI_AGAIN
+    joined = lookups.start(resolver, ("queued", 5), inbox)  # asks nothing new
+    queued[0].cancel()
+    queued[0] = lookups.start(resolver, ("room again",), inbox)
+    for handle in [joined, *queued]:
+        handle.cancel()
+    assert not pool.queue
+    assert len(pool.flights) == 32
+
+
+def test_a_queued_lookup_that_all_left_is_never_begun(resolver):
+    inbox = Inbox()
+    fill(resolver, inbox)
+    unwanted = Resolver(hangs=False)
+    wanted = Resolver(["wanted"], hangs=False)
+    both = [lookups.start(unwanted, ("host",), inbox) for _ in range(2)]
+    one_stays = [lookups.start(wanted, ("host",), inbox) for _ in range(2)]
+    for handle in [*both, one_stays[0]]:
+        handle.cancel()
+    resolver.open.set()
+    outcomes = [inbox.outcome() for _ in range(33)]
+    assert outcomes.count((["wanted"], None)) == 1
+    join(lookups._pool)
+    assert inbox.empty()
+    assert unwanted.calls == []
+
+
+# -- threads
+
+
+def test_idle_threads_are_used_again(pool, monkeypatch):
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", WAIT)
+    inbox = Inbox()
+    for n in range(20):
+        lookups.start(lambda n: [n, threading.get_ident()], (n,), inbox)
+        inbox.outcome()
+        wait_idle(pool, 1)
+    assert len(pool.threads) == 1
+    send_home(pool, monkeypatch)
+
+
+def wait_idle(pool, count):
+    """Until so many threads are waiting for work."""
+    while True:
+        with pool.changed:
+            if pool.idle == count:
+                return
+        time.sleep(0)
+
+
+def send_home(pool, monkeypatch):
+    """End threads that would stay idle for long: each gets one more lookup, and then a short patience."""
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
+    together = threading.Barrier(len(pool.threads))
+    for n in range(len(pool.threads)):
+        lookups.start(lambda n: [together.wait(WAIT)], (n,), lambda found, error: None)
+    join(pool)
+
+
+def test_a_burst_wakes_as_many_threads_as_it_needs(pool, monkeypatch):
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", WAIT)
+    inbox = Inbox()
+    for _ in range(3):
+        together = threading.Barrier(8)
+        for n in range(8):
+            lookups.start(lambda n, together: [together.wait(WAIT)], (n, together), inbox)
+        assert sorted(inbox.outcome()[0] for _ in range(8)) == [[n] for n in range(8)]
+        wait_idle(pool, len(pool.threads))
+    assert len(pool.threads) == 8
+    send_home(pool, monkeypatch)
+
+
+def test_idle_threads_end_and_new_ones_come(pool):
+    inbox = Inbox()
+    for _ in range(3):
+        lookups.start(Resolver(hangs=False), ("host",), inbox)
+        assert inbox.outcome() == (FOUND, None)
+        threads = set(pool.threads)
+        join(pool)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def test_what_is_over_keeps_nothing_alive(pool, monkeypatch):
+    class Answer(list):
+        pass
+
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", WAIT)
+    gc.disable()  # and nothing waits for the collector
+    try:
+        resolver, inbox = Resolver(Answer(FOUND), hangs=False), Inbox()
+        gone = [weakref.ref(resolver.answer), weakref.ref(inbox), weakref.ref(resolver)]
+        handle = lookups.start(resolver, ("host",), inbox)
+        inbox.outcome()
+        wait_idle(pool, 1)
+        del resolver.answer, inbox
+        assert [ref() for ref in gone] == [None, None, resolver]  # the handle has let go of its ``done``
+        del resolver, handle
+        assert [ref() for ref in gone] == [None, None, None]
+    finally:
+        gc.enable()
+    send_home(pool, monkeypatch)
+
+
+def test_threads_are_taken_from_threading_at_each_start(monkeypatch):
+    """As gevent replaces them."""
+    made = []
+
+    class Thread(threading.Thread):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(threading, "Thread", Thread)
+    inbox = Inbox()
+    lookups.start(Resolver(hangs=False), ("host",), inbox)
+    inbox.outcome()
+    assert len(made) == 1
+
+
+def no_threads(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_without_any_thread_the_caller_looks_up_itself(monkeypatch):
+    no_threads(monkeypatch)
+    inbox = Inbox()
+    lookups.start(lambda: [threading.current_thread()], (), inbox).cancel()
+    assert inbox.get_nowait() == ([threading.current_thread()], None)
+
+
+def test_without_another_thread_the_lookup_waits_for_one(resolver, monkeypatch, pool):
+    inbox = Inbox()
+    fill(resolver, inbox, 1)
+    with monkeypatch.context() as patched:
+        no_threads(patched)
+        lookups.start(resolver, ("queued",), inbox)
+    assert inbox.empty()
+    assert len(pool.queue) == 1
+    resolver.open.set()
+    assert [inbox.outcome(), inbox.outcome()] == [(FOUND, None)] * 2
+
+
+def third_unknown(name):
+    if name % 3 == 0:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+    return [name]
+
+
+def test_2000_lookups_from_20_threads_are_each_done_once(pool):
+    counts = [0] * 2000  # each touched by one lookup only
+    outcomes = set()
+    together = threading.Barrier(20)
+    finished = threading.Semaphore(0)
+
+    def ask(first):
+        together.wait(WAIT)
+        chance = random.Random(first)
+        for number in range(first, first + 100):
+            name = chance.randrange(40)
+
+            def done(found, error, number=number, name=name):
+                counts[number] += 1
+                outcomes.add((name, found and found[0], error and error.args))
+                finished.release()
+
+            lookups.start(third_unknown, (name,), done)
+
+    threads = [threading.Thread(target=ask, args=[100 * n]) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2000):
+        assert finished.acquire(timeout=WAIT)
+    for thread in threads:
+        thread.join()
+    join(pool)
+    assert outcomes <= {(n, n, None) if n % 3 else (n, None, (socket.EAI_NONAME, "unknown")) for n in range(40)}
+    assert counts == [1] * 2000
+
+
+# -- processes
+
+
+@linux_only
+def test_a_forked_child_starts_afresh():
+    code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later: a fork beside threads
+hang = threading.Event()
+entered = threading.Semaphore(0)
+def hanging(n):
+    entered.release()
+    hang.wait()
+    return []
+handles = [lookups.start(hanging, (n,), print) for n in range(40)]
+for _ in range(32):
+    entered.acquire()
+with lookups._pool.changed, handles[0]._lock:  # as another thread may hold them
+    child = os.fork()
+    if not child:
+        def in_child():
+            for handle in handles:
+                handle.cancel()
+            answered = threading.Event()
+            lookups.start(lambda: [1], (), lambda found, error: answered.set())
+            os._exit(0 if answered.wait(20) and len(lookups._pool.threads) == 1 else 1)
+        threading.Thread(target=in_child).start()
+        time.sleep(30)
+        os._exit(2)
+print(os.waitpid(child, 0)[1])
+for handle in handles:
+    handle.cancel()
+"""
+    assert run(code) == "0\n"
+
+
+def test_the_end_of_the_interpreter_waits_for_no_lookup():
+    code = """
+entered = threading.Semaphore(0)
+def hanging(n):
+    entered.release()
+    time.sleep(60)
+for n in range(10):
+    lookups.start(hanging, (n,), print)
+for _ in range(10):
+    entered.acquire()
+print(time.time())
+"""
+    last = float(run(code))
+    assert time.time() - last < 1 + 2  # a busy machine
+
+
+LOOK_UP = """
+import atexit, builtins, sys
+def look_up(name):
+    answered = threading.Event()
+    lookups.start(lambda: [name], (), lambda found, error: (print(found, error), answered.set()))
+    return answered.wait(20)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "look_up('before')\n"], ids=["without a thread", "with an idle one"])
+def test_lookups_at_exit(before):
+    # Python 3.12 and later start no thread by then.
+    out = run(f"{LOOK_UP}{before}atexit.register(look_up, 'at exit')")
+    assert out.splitlines()[-1] == "['at exit'] None"
+
+
+def test_lookups_and_cancels_after_the_threads_were_stopped():
+    code = """
+class Last:
+    def __init__(self):
+        self.handle = lookups.start(lambda: [time.sleep(60)], (), print)
+    def __del__(self):
+        print(sys.is_finalizing())
+        self.handle.cancel()
+        look_up("last")
+builtins.last = Last()  # goes when modules go; the globals stay, as the threads' frames hold them
+locks = lookups._pool.changed, last.handle._lock
+locked = threading.Event()
+def hold():
+    with locks[0], locks[1]:
+        locked.set()
+        time.sleep(60)
+threading.Thread(target=hold, daemon=True).start()
+locked.wait()
+"""
+    assert run(LOOK_UP + code) == "True\n['last'] None\n"
+
+
+def test_str_and_bytes_names_under_bb():
+    code = """
+import threading
+from safeconnect._net import lookups
+go_on = threading.Event()
+answered = threading.Semaphore(0)
+def resolver(name):
+    go_on.wait()
+    return []
+for name in ("a", b"a"):
+    lookups.start(resolver, (name,), lambda found, error: answered.release())
+go_on.set()
+print([answered.acquire(timeout=20) for _ in range(2)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-bb", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.stdout, done.stderr) == ("[True, True]\n", "")
