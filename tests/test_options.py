@@ -344,8 +344,10 @@ class TestOptions:
 
     def test_are_not_loaded_unless_asked_for(self):
         unwanted = ["dataclasses", "typing", "safeconnect.socket_options", "safeconnect.keepalive"]
-        code = f"import sys, safeconnect.options; print([name for name in {unwanted} if name in sys.modules])"
+        # Without site-packages' start-up files, which may import anything.
+        code = f"import sys; sys.path[:0] = {sys.path!r}; import safeconnect.options; "
+        code += f"print([name for name in {unwanted} if name in sys.modules])"
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=namespace.ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-I", "-S", "-c", code], cwd=namespace.ROOT, capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == "[]"
