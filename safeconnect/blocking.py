@@ -158,21 +158,24 @@ def create_connection(
 
 
 def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
     if (plan.needs_dial or _is_logged()) and timeout != 0:
         from .racing import dial
 
-        return dial(plan, address, timeout, candidates)
-    if candidates:
+        return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
+    candidates: Sequence[Candidate] = () if plan.resolver else resolve.at_once(address)
+    if len(candidates) == 1:
         return _in_order(plan, candidates, timeout, timeout)
     began = monotonic()
+    limit = timeout
     seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    candidates = look_up(plan, address, seconds)
+    if not candidates and seconds and may_take_long(plan, address):
+        candidates = look_up(plan, address, seconds)
+        limit = max(seconds - (monotonic() - began), 0.001)
+    elif not candidates:
+        candidates = look_up(plan, address, None)
     if len(candidates) > 1 and seconds != 0:
         return _race(plan, address, timeout, candidates, began)
-    if seconds and _may_take_long(plan, address):
-        return _in_order(plan, candidates, timeout, max(seconds - (monotonic() - began), 0.001))
-    return _in_order(plan, candidates, timeout, timeout)
+    return _in_order(plan, candidates, timeout, limit)
 
 
 def _race(
@@ -202,19 +205,20 @@ def _may_be_kept(plan: Settings, sock: socket.socket, candidate: "Candidate") ->
 
 
 def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
-    """Look a name up, within so many seconds where it may have to be asked for in the network.
+    """Look a name up: within so many seconds, in a thread; or, given None, here and now.
 
-    :raises TimeoutError: there was no answer in time; the lookup goes on in a thread of its own until it ends.
+    :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    if seconds and _may_take_long(plan, address):
+    if seconds is not None:
         from .racing import look_up_in_time  # brings threads along
 
         return look_up_in_time(resolve.Question(address, plan.resolver), seconds)
     return resolve.Question(address, plan.resolver).ask() if plan.resolver else resolve.look_up(address)
 
 
-def _may_take_long(plan: Settings, address: "tuple[Any, ...]") -> bool:
+def may_take_long(plan: Settings, address: "tuple[Any, ...]") -> bool:
+    """Whether a lookup may have to ask the network, or somebody who does as he likes."""
     return plan.resolver is not None or resolve.may_ask_the_network(address)
 
 

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from ._core.dial import Dial, Rules
 from ._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from ._net import aim, attempt, lookups, resolve, sockets
-from .blocking import DEFAULT_TIMEOUT, look_up
+from .blocking import DEFAULT_TIMEOUT, look_up, may_take_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +203,9 @@ class _Race:
                 self._candidates = ()  # a later round asks again
             return
         if lookup == "both":
-            limit = None if self._deadline is None else max(self._deadline - monotonic(), 0.001)
+            limit = None
+            if self._deadline is not None and may_take_long(self._plan, self._address):
+                limit = max(self._deadline - monotonic(), 0.001)
             self._answered(lookup, partial(look_up, self._plan, self._address, limit))
             return
         question = resolve.Question(self._address, self._plan.resolver, _FAMILIES[lookup])

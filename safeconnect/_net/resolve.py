@@ -28,11 +28,25 @@ if TYPE_CHECKING:
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
-    """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
+def at_once(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+    """The candidates, where no network has to be asked for them: those of a literal, and of localhost; else none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
     :raises ValueError: the address has another length.
+    :raises OSError: localhost could not be looked up.
+    """
+    host = address[0] if address else ""
+    if type(host) is str:
+        if host == "localhost" and len(address) == 2:
+            return look_up(address)
+        return literal(address)
+    return ()
+
+
+def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
+    """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
+
+    :raises ValueError: the address has a wrong length.
     """
     if len(address) == 2:
         host, port = address
@@ -51,7 +65,11 @@ def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
     :raises ValueError: the address has a wrong length; or the port is not 0 to 65535, then an OSError, too.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    host, port, tail = (*address, ()) if len(address) == 2 else _with_scope(address)
+    if len(address) == 2:
+        host, port = address
+        tail: SockAddr = ()
+    else:
+        host, port, tail = _with_scope(address)
     if type(port) is not int or not 0 <= port <= MAX_PORT:
         _check_port(port)
     resolver: Resolver = socket.getaddrinfo
