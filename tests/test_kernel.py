@@ -191,6 +191,52 @@ class TestDeck:
         assert sorted(window.start for window in dealt.values()) == [40000, 40027, 40054, 40081]
         assert all(value == window[-1] << 16 | window[0] for value, window in dealt.items())
 
+    @given(
+        st.lists(st.builds(lambda a, n: PortRange(a, min(a + n, 65535)), st.integers(1, 65535), st.integers(0, 300))),
+        st.integers(0, 300),
+        st.integers(-100, 100),
+    )
+    def test_the_neighbourhood_holds_the_port_found_and_never_the_target(self, ranges, place, distance):
+        ports = PortSet(ranges)
+        found = ports.nth(place % len(ports)) if ports else 0
+        target = min(max(found + distance, 0), 65535)
+        aim.found(found)
+        near = aim._near(ports, target)
+        if not ports or found == target:
+            assert near is None
+        else:
+            assert found in near
+            assert target not in near
+            assert all(abs(port - found) <= aim._NEIGHBOURHOOD for port in near)
+            assert near.first in ports
+            assert near.last in ports
+
+    def test_a_search_looks_first_where_the_last_one_found_a_port(self):
+        code = """
+            import socket, safeconnect
+            from safeconnect._net import aim, sockets
+            from tests.support import one_port
+            server = socket.create_server(("127.0.0.1", 7), backlog=4096)
+            held = []
+            for port in range(40000, 43000):
+                if port != 42000:  # the one port that is left
+                    held.append(safeconnect.create_connection(server.getsockname(), options=[one_port(port)]))
+            steps, widen = [], aim.widen
+            def counted(*target):
+                for _ in widen(*target):
+                    steps.append(1)
+                    yield
+            aim.widen = counted
+            for _ in range(20):
+                sockets.reset(safeconnect.create_connection(server.getsockname(), 5))
+                if aim._found_at:
+                    print(aim._found_at, len(steps))
+                    steps.clear()
+        """
+        printed = [line.split() for line in namespace.run(code, ports="40000 42999").splitlines()]
+        assert {port for port, _ in printed} == {"42000"}
+        assert max(int(count) for _, count in printed[1:]) <= 1
+
     def test_a_host_without_source_ports_gets_no_window(self, monkeypatch):
         monkeypatch.setattr(kernel, "_remembered", {"source": PortSet()})
         kernel._tell()

@@ -110,10 +110,14 @@ def connect_from_elsewhere(
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break
         try:
-            return sock.connect(sockaddr)
+            sock.connect(sockaddr)
         except OSError as again:
-            if again.errno != errno.EADDRNOTAVAIL:
-                raise
+            if again.errno == errno.EADDRNOTAVAIL:
+                continue
+            if again.errno in _UNDER_WAY:
+                aim.found(sock.getsockname()[1])
+            raise
+        return aim.found(sock.getsockname()[1])
     if sockets.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
