@@ -90,6 +90,20 @@ class TestExhaustion:
         """
         assert namespace.run(code, ports="40000 40999") == "True True\n"
 
+    def test_a_race_uses_all_ports_and_then_says_so(self):
+        code = """
+            import socket, safeconnect
+            server = socket.create_server(("127.0.0.1", 7))
+            held = []
+            try:
+                while True:
+                    held.append(safeconnect.create_connection(server.getsockname(), 5, trace=lambda message: None))
+            except safeconnect.PortsExhaustedError as error:
+                print(sorted(sock.getsockname()[1] for sock in held) == list(range(40000, 40040)), error)
+        """
+        printed = namespace.run(code, ports="40000 40039")
+        assert printed.startswith("True [Errno 99] all 40 source ports toward 127.0.0.1:7 are taken (40000-40039)")
+
     def test_a_given_source_port_is_not_exhaustion(self, server):
         port = closed_port()
         reuse = [(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)]
