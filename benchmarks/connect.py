@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import product
 
 from httpcore._backends.sync import SyncBackend, SyncStream
-from measure import BASE, Server, arguments, figures, interleave, report, show, target
+from measure import BASE, Server, arguments, figures, interleave, report, row, show, target
 from urllib3.util.connection import create_connection as urllib3_create_connection
 
 import safeconnect
@@ -60,11 +60,6 @@ def measure_one(host: str, timeout: float | None, rounds: int) -> dict[str, dict
             server.drop(connection.get_extra_info("socket") if isinstance(connection, SyncStream) else connection)
 
         return figures(interleave(contenders(host, server, timeout), drop, rounds, warm_up=rounds // 10))
-
-
-def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
-    times = figure["median_us"], figure["p90_us"], figure["mean_us"]
-    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
 
 
 def main() -> None:

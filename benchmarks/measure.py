@@ -86,6 +86,12 @@ def target(text: str, *, met: bool) -> dict[str, object]:
     return {"target": text, "met": met}
 
 
+def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
+    """A contender's line in a table: its times, and its ratios to the base."""
+    times = figure["median_us"], figure["p90_us"], figure["mean_us"]
+    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
+
+
 def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: with rich where it is installed, else in plain columns."""
     cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
-from measure import BASE, Server, arguments, figures, interleave, report, show, target
+from measure import BASE, Server, arguments, figures, interleave, report, row, show, target
 from urllib3.util.connection import create_connection as urllib3_create_connection
 
 import safeconnect
@@ -77,11 +77,6 @@ def measure_one(
             return figures(interleave(calls, first.drop, rounds, warm_up=rounds // 10))
         finally:
             socket.getaddrinfo = genuine
-
-
-def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
-    times = figure["median_us"], figure["p90_us"], figure["mean_us"]
-    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
 
 
 def main() -> None:

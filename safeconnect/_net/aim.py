@@ -3,7 +3,7 @@
 A socket whose source port cannot be the target port cannot connect to itself. The same option keeps connects fast: the
 kernel looks for a free port by walking its whole range, which takes hundreds of microseconds once half of it is taken
 toward one destination, while a window of a few ports bounds the walk. A window that happens to be full costs about ten
-microseconds and another is drawn. Random windows also keep source ports hard to guess (RFC 6056) and need no state.
+microseconds, and another is tried. Random windows also keep source ports hard to guess (RFC 6056).
 """
 
 import os
