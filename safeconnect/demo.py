@@ -128,10 +128,13 @@ class _Hello(http.server.BaseHTTPRequestHandler):
 
 
 def _closed_port() -> int:
-    """A port that nobody uses and that a plain connect may be given: of the parity that Linux prefers."""
+    """A port that nobody uses and that a plain connect may be given: of the parity that Linux prefers.
+
+    Of a range with an odd number of ports Linux begins with any but the last (__inet_hash_connect).
+    """
     ports = ephemeral_ports(refresh=True)
     for _ in range(1000):
-        port = random.randrange(ports.first, ports.last + 1, 2)  # noqa: S311 - any port will do
+        port = random.randrange(ports.first, max(ports.last, ports.first + 1), 2)  # noqa: S311 - any port will do
         if _bind_error(port) is None:
             return port
     raise NotSeenError(f"no free port was found in {ports}")

@@ -8,6 +8,9 @@ import threading
 import hypothesis
 import pytest
 
+from safeconnect import ephemeral_ports
+from safeconnect._net import kernel
+
 from . import support
 
 # A busy machine is no reason for a property to fail.
@@ -25,10 +28,25 @@ def leaves_nothing_behind():
     # The threads for lookups are the process's: they wait for the next name, and end when none comes.
     left = {thread for thread in threading.enumerate() if thread.name != "safeconnect lookup"}
     assert left <= threads
+    # A later test would look for its ports in the wrong place.
+    assert ephemeral_ports() == ephemeral_ports(refresh=True), "what was pretended of the kernel is still remembered"
     if sys.platform == "linux":
         gc.collect()
         left = {number: what for number, what in support.descriptors().items() if number not in before}
         assert not left, f"descriptors left open: {left}"
+
+
+@pytest.fixture
+def on_platform(monkeypatch):
+    """Pretend to be on another platform; what was read of this kernel, or is read of that one, is forgotten."""
+
+    def pretend(name):
+        monkeypatch.setattr(sys, "platform", name)
+        kernel.forget()
+
+    yield pretend
+    monkeypatch.undo()
+    kernel.forget()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """self_connect_exposure: the prediction, and that reality agrees with it."""
 
 import socket
-import sys
 
 import pytest
 
@@ -80,14 +79,11 @@ def test_no_way_there_is_told():
     assert namespace.run(code, ports="40000 40000") == "no-way\n"
 
 
-def test_other_platforms_have_no_preferred_parity(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "darwin")
+def test_other_platforms_have_no_preferred_parity(monkeypatch, on_platform):
+    on_platform("darwin")
     monkeypatch.setattr(kernel, "_read_ephemeral", lambda: kernel.PortSet(PortRange(49152, 65535)))
-    try:
-        assert self_connect_exposure("127.0.0.1", 50001).reason == "exposed"
-        assert self_connect_exposure("127.0.0.1", 50000).reason == "exposed"
-    finally:
-        kernel.forget()
+    assert self_connect_exposure("127.0.0.1", 50001).reason == "exposed"
+    assert self_connect_exposure("127.0.0.1", 50000).reason == "exposed"
 
 
 @pytest.mark.parametrize(

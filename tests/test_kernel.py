@@ -27,10 +27,10 @@ def fresh():
 
 
 @pytest.fixture
-def prints(monkeypatch):
+def prints(monkeypatch, on_platform):
     """Make this a platform whose tool prints the given text, or fails where there is none."""
 
-    def pretend(platform, text):
+    def pretend(name, text):
         asked = []
 
         def run(command, **settings):
@@ -40,7 +40,7 @@ def prints(monkeypatch):
                 raise FileNotFoundError(command[0])
             return subprocess.CompletedProcess(command, 0, stdout=text)
 
-        monkeypatch.setattr(sys, "platform", platform)
+        on_platform(name)
         monkeypatch.setattr(subprocess, "run", run)
         return asked
 

@@ -220,13 +220,13 @@ class TestDetecting:
 
 class TestOtherPlatforms:
     @pytest.fixture
-    def pretend(self, monkeypatch):
-        def pretend(platform, lacks=(), has=()):
-            monkeypatch.setattr(sys, "platform", platform)
-            for name in lacks:
-                monkeypatch.delattr(socket, name, raising=False)
-            for name, number in dict(has).items():
-                monkeypatch.setattr(socket, name, number, raising=False)
+    def pretend(self, on_platform, monkeypatch):
+        def pretend(name, lacks=(), has=()):
+            on_platform(name)
+            for lacking in lacks:
+                monkeypatch.delattr(socket, lacking, raising=False)
+            for having, number in dict(has).items():
+                monkeypatch.setattr(socket, having, number, raising=False)
 
         return pretend
 

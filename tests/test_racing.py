@@ -5,7 +5,6 @@ import errno
 import logging
 import random
 import socket
-import sys
 import threading
 import time
 from collections import Counter
@@ -217,14 +216,14 @@ class TestSelfConnect:
         with pytest.raises(SelfConnectError, match="its source address is the target"):
             create_connection(address, 5, source_address=address, trace=lambda _: None)
 
-    def test_einval_on_macos_counts_as_one(self, monkeypatch):
+    def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform):
         class RefusesItself(socket.socket):
             def connect_ex(self, address):
                 self.getsockname = lambda: address
                 return errno.EINVAL
 
         monkeypatch.setattr(socket, "socket", RefusesItself)
-        monkeypatch.setattr(sys, "platform", "darwin")
+        on_platform("darwin")
         with pytest.raises(SelfConnectError):
             create_connection(("127.0.0.1", 40000), 5, trace=lambda _: None)
 

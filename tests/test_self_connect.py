@@ -3,7 +3,6 @@
 import errno
 import os
 import socket
-import sys
 
 import pytest
 
@@ -226,7 +225,7 @@ class TestDetectionAlone:
         printed = namespace.run(code, ports="40000 40000", address="192.0.2.1")
         assert printed.splitlines() == ["192.0.2.1 []", "127.0.0.1 []"]
 
-    def test_einval_on_macos_counts_as_one(self, monkeypatch):
+    def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform):
         class RefusesItself(socket.socket):
             def connect(self, address):
                 self.getsockname = lambda: address
@@ -235,7 +234,7 @@ class TestDetectionAlone:
         monkeypatch.setattr(socket, "socket", RefusesItself)
         with pytest.raises(OSError, match="Invalid argument"):
             create_connection(("127.0.0.1", 40000), 5)
-        monkeypatch.setattr(sys, "platform", "darwin")
+        on_platform("darwin")
         with pytest.raises(SelfConnectError):
             create_connection(("127.0.0.1", 40000), 5)
 
