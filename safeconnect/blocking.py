@@ -254,7 +254,7 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
             sock.settimeout(limit)
         if plan.options or source_address:
             aims = sockets.prepare(sock, plan.options, source_address) and aims
-        window = aim.aim(sock, sockaddr[1]) if aims else None
+        window = aim.aim(sock, sockaddr) if aims else None
         found_port = True
         try:
             sock.connect(sockaddr)

@@ -86,7 +86,7 @@ class TestExhaustion:
             aim._side_by_side = overtaken
             ports = [safeconnect.create_connection(server.getsockname(), 5).getsockname()[1] for _ in range(3)]
             with socket.socket() as sock:
-                print(all(50000 <= port <= 50999 for port in ports), aim.aim(sock, 7).start >= 50000)
+                print(all(50000 <= port <= 50999 for port in ports), aim.aim(sock, ("127.0.0.1", 7)).start >= 50000)
         """
         assert namespace.run(code, ports="40000 40999") == "True True\n"
 

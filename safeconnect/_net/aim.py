@@ -3,16 +3,23 @@
 A socket whose source port cannot be the target port cannot connect to itself. The same option keeps connects fast: the
 kernel looks for a free port by walking its whole range, which takes hundreds of microseconds once half of it is taken
 toward one destination, while a window of a few ports bounds the walk. A window that happens to be full costs about ten
-microseconds, and another is tried. Random windows also keep source ports hard to guess (RFC 6056).
+microseconds, and others are tried; the next connects to the same address then begin where a port was found. Random
+windows also keep source ports hard to guess (RFC 6056), and what one destination can see of its neighbourhood is no
+more than the kernel's own choice shows it, which goes up in small steps for each destination.
 """
 
 import os
 import socket
-from collections.abc import Iterator
 
 from ..ports import MAX_PORT, PortRange, PortSet
 from . import kernel
 from .kernel import IP_LOCAL_PORT_RANGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._core.endpoint import SockAddr
 
 # Measured with the range filled by plain connects, which leave long runs of taken ports behind: 16 ports are found full
 # fastest, and the search goes on from there; 256 and more pay for the walk.
@@ -25,43 +32,61 @@ GROWTH = 8
 # kernel's code: drawing one there takes 4 of a connect's 20 microseconds, and a third of one when dealt in a batch.
 _DEAL = 64
 _deck: list[tuple[range, int]] = []
-# Where the last search found a port, for the next one to look there first; 0: nowhere yet. Free ports lie together when
-# plain connects have taken the others, so a full window then costs one more try and not a search.
+# How far to look around a port that a search has found: free ports lie together when plain connects have taken the
+# others. And how often to begin there, before another random window shows whether the pressure is over.
 _NEIGHBOURHOOD = 8
-_found_at = 0
+_RETURNS = 16
+_found: "_Found | None" = None
 _windows: tuple[int, ...] = ()  # what is dealt from: the option's values for all windows, side by side
 
 
 @kernel.on_change
 def _void() -> None:
     """Drop what was made of the old source ports, and what a forked child would share with its parent."""
-    global _windows, _found_at
+    global _windows, _found
     _deck.clear()
     _windows = ()
-    _found_at = 0
+    _found = None
 
 
-def aim(sock: socket.socket, target_port: int) -> range | None:
-    """Give the socket a random window of source ports without ``target_port``.
+class _Found:
+    """Where the last search for a source port ended, and toward which address; one for the process."""
+
+    __slots__ = ("returns", "sockaddr", "value", "window")
+
+    def __init__(self, sockaddr: "SockAddr", first: int, last: int) -> None:
+        self.sockaddr = sockaddr
+        self.window = range(first, last + 1)
+        self.value = _packed(first, last)
+        self.returns = _RETURNS
+
+
+def aim(sock: socket.socket, sockaddr: "SockAddr") -> range | None:
+    """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
     :returns: the window; None where the kernel lacks the option, or no port but the target's is there to be used. A
         socket that then has a port outside its window shows that the kernel's range has changed (`missed`).
     """
     if IP_LOCAL_PORT_RANGE in kernel.missing:
         return None
-    try:
-        window, value = _deck.pop()
-    except IndexError:
-        dealt = list(_deal())
-        if not dealt:
-            return None
-        window, value = dealt.pop()  # kept back: other threads may take all the rest
-        _deck.extend(dealt)
-    if target_port in window:
-        bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, target_port)
-        if bounds is None:
-            return None
-        window, value = range(bounds[0], bounds[1] + 1), _packed(*bounds)
+    found = _found  # one look: other threads search, too
+    if found and found.returns and found.sockaddr == sockaddr:
+        found.returns -= 1
+        window, value = found.window, found.value
+    else:
+        try:
+            window, value = _deck.pop()
+        except IndexError:
+            dealt = list(_deal())
+            if not dealt:
+                return None
+            window, value = dealt.pop()  # kept back: other threads may take all the rest
+            _deck.extend(dealt)
+        if sockaddr[1] in window:
+            bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
+            if bounds is None:
+                return None
+            window, value = range(bounds[0], bounds[1] + 1), _packed(*bounds)
     try:  # kernel.set_option() without the call, for every connect comes by here
         sock.setsockopt(0, IP_LOCAL_PORT_RANGE, value)
     except OSError as error:
@@ -70,7 +95,7 @@ def aim(sock: socket.socket, target_port: int) -> range | None:
     return window
 
 
-def _deal() -> Iterator[tuple[range, int]]:
+def _deal() -> "Iterator[tuple[range, int]]":
     global _windows
     # One look at the global: another thread may void it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
@@ -82,7 +107,7 @@ def _deal() -> Iterator[tuple[range, int]]:
         yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value
 
 
-def _side_by_side(ports: PortSet) -> Iterator[int]:
+def _side_by_side(ports: PortSet) -> "Iterator[int]":
     """Windows that hold each port of the set once, and as many of them as the next."""
     count = -(-len(ports) // WINDOW_SIZE)
     for index in range(count):
@@ -105,37 +130,38 @@ def missed() -> None:
     _void()
 
 
-def widen(sock: socket.socket, target_port: int) -> Iterator[None]:
+def widen(sock: socket.socket, sockaddr: "SockAddr") -> "Iterator[None]":
     """Offer the socket other source ports, step by step, each after the last one gave EADDRNOTAVAIL.
 
-    First the neighbourhood of the port that the last search found, then larger windows. In the end every port there
-    is, read afresh from the kernel: those below the target's and those above, for the option knows one range only.
-    Whoever comes to the end without success has proved that none is left.
+    First the neighbourhood of the port that the last search found, unless the socket was aimed there; then larger
+    windows. In the end every port there is, read afresh from the kernel: those below the target's and those above, for
+    the option knows one range only. Whoever comes to the end without success has proved that none is left.
     """
     ports = kernel.source_ports()
-    near = _near(ports, target_port)
-    if near and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, _packed(*near)):
+    found = _found
+    passed_over = found and found.sockaddr == sockaddr and not found.returns
+    if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.value):
         yield
     size = GROWTH * WINDOW_SIZE
     while size < len(ports):
-        bounds = ports.window_bounds(draw, size, target_port)
+        bounds = ports.window_bounds(draw, size, sockaddr[1])
         if bounds and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, _packed(*bounds)):
             yield
         size *= GROWTH
-    for side in sides(target_port):
+    for side in sides(sockaddr[1]):
         if kernel.set_option(sock, IP_LOCAL_PORT_RANGE, _packed(side.ranges[0].first, side.ranges[-1].last)):
             yield
 
 
-def found(port: int) -> None:
-    """Tell which port a search has ended with."""
-    global _found_at
-    _found_at = port
+def remember(port: int, sockaddr: "SockAddr") -> None:
+    """Tell which port a search toward an address has ended with."""
+    global _found
+    near = _near(kernel.source_ports(), port, sockaddr[1])
+    _found = _Found(sockaddr, *near) if near else None
 
 
-def _near(ports: PortSet, target_port: int) -> tuple[int, int] | None:
-    """The ports around the last one found, up to the target's; None where that is none of the source ports."""
-    port = _found_at  # one look: other threads search, too
+def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None:
+    """The ports around one, up to the target's; None where that is none of the source ports."""
     if port not in ports or port == target_port:
         return None
     first, last = port - _NEIGHBOURHOOD, port + _NEIGHBOURHOOD

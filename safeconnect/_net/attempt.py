@@ -62,7 +62,7 @@ def _begin(
     aims = kernel_chooses(family, source_address)
     if options or source_address:
         aims = sockets.prepare(sock, options, source_address) and aims
-    window = aim.aim(sock, sockaddr[1]) if aims else None
+    window = aim.aim(sock, sockaddr) if aims else None
     code = sock.connect_ex(sockaddr)
     if code == errno.EADDRNOTAVAIL and aims:
         try:
@@ -105,7 +105,7 @@ def connect_from_elsewhere(
     :raises PortsExhaustedError: there are no others.
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
-    for step, _ in enumerate(aim.widen(sock, sockaddr[1]) if aimed else ()):
+    for step, _ in enumerate(aim.widen(sock, sockaddr) if aimed else ()):
         # Most often the next, larger window has a port; if not, see that ports are what is lacking before going on.
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break
@@ -115,9 +115,9 @@ def connect_from_elsewhere(
             if again.errno == errno.EADDRNOTAVAIL:
                 continue
             if again.errno in _UNDER_WAY:
-                aim.found(sock.getsockname()[1])
+                aim.remember(sock.getsockname()[1], sockaddr)
             raise
-        return aim.found(sock.getsockname()[1])
+        return aim.remember(sock.getsockname()[1], sockaddr)
     if sockets.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
