@@ -151,7 +151,7 @@ def test_overlapping_blocks_in_many_threads():
 def test_a_client_of_the_standard_library_goes_through_it(monkeypatch):
     came = []
     monkeypatch.setattr(safeconnect.blocking.sockets, "is_self_connected", lambda sock: came.append(sock) or False)
-    monkeypatch.setattr(safeconnect.blocking.aim, "aim", lambda sock, port: came.append(port))
+    monkeypatch.setattr(safeconnect.blocking.aim, "aim", lambda sock, sockaddr: came.append(sockaddr))
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
         client.connect()
@@ -160,6 +160,6 @@ def test_a_client_of_the_standard_library_goes_through_it(monkeypatch):
         with patched():
             client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
             client.connect()
-        assert came == [server.server_port]
+        assert came == [("127.0.0.1", server.server_port)]
         assert client.sock.gettimeout() == 5
         client.close()
