@@ -6,12 +6,12 @@ the dial's business (`racing`, loaded when first needed).
 
 import errno
 import socket
-import sys
 from time import monotonic
 
 from ._core import verdict
 from ._net import aim, resolve, sockets
-from ._net.attempt import MEETINGS, connect_from_elsewhere, kernel_chooses, start
+from ._net.attempt import MEETINGS, at_once, connect_from_elsewhere, kernel_chooses
+from ._trace import is_logged
 from .settings import Settings, check_seconds
 
 TYPE_CHECKING = False
@@ -104,9 +104,6 @@ class Connector(Settings):
 
 _PLAIN = Connector()
 
-_DEBUG = 10  # logging.DEBUG
-_logger: "Any" = None  # kept, for asking for it takes a lock
-
 
 def create_connection(
     address: "tuple[Any, ...]",
@@ -158,7 +155,7 @@ def create_connection(
 
 
 def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
-    if (plan.needs_dial or _is_logged()) and timeout != 0:
+    if (plan.needs_dial or is_logged()) and timeout != 0:
         from .racing import dial
 
         return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
@@ -182,13 +179,9 @@ def _race(
     plan: Settings, address: "tuple[Any, ...]", timeout: float | None, candidates: "Sequence[Candidate]", began: float
 ) -> socket.socket:
     """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
-    first: socket.socket | OSError
+    first, is_kept = at_once(plan, candidates[0])
     try:
-        first, is_done = start(candidates[0], plan.source_address, plan.options)
-    except OSError as error:
-        first, is_done = error, False
-    try:
-        if is_done and isinstance(first, socket.socket) and _may_be_kept(plan, first, candidates[0]):
+        if is_kept and isinstance(first, socket.socket):
             first.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
             return first
         from .racing import dial  # loaded when it is first needed
@@ -196,12 +189,6 @@ def _race(
         return dial(plan, address, timeout, candidates, began=began, first=first)
     finally:
         del first  # an error's traceback holds this frame: a cycle
-
-
-def _may_be_kept(plan: Settings, sock: socket.socket, candidate: "Candidate") -> bool:
-    # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-    port = sock.getsockname()[1]
-    return port != candidate[4][1] or plan.allow_self_connect or not sockets.is_self_connected(sock)
 
 
 def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
@@ -289,15 +276,3 @@ def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None)
         if sock is not None:
             return sock
     raise verdict.met_itself(candidate[4], meetings)
-
-
-def _is_logged() -> bool:
-    """Whether anybody wants to read the logger ``safeconnect`` at DEBUG; nobody does who has not loaded logging."""
-    global _logger
-    if _logger is None:
-        # Another thread may be loading it right now, hence the second question.
-        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
-        if get_logger is None:
-            return False
-        _logger = get_logger("safeconnect")
-    return bool(_logger.isEnabledFor(_DEBUG))

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
         trace: Trace | None
         resolver: Resolver | None
 
+    class AsyncKeywords(Keywords, total=False):
+        """The settings that the connects of `safeconnect.asyncio` and its twins take by keyword."""
+
+        source_address: SourceAddress | None
+        all_errors: bool
+        connector: "Settings | None"
+
 
 class Settings:
     """The settings of a connect, checked; the drivers read them. Users know it as `Connector`."""
@@ -137,3 +144,29 @@ def check_seconds(name: str, value: object) -> None:
 def _check_source_address(source_address: object) -> None:
     if not isinstance(source_address, (tuple, list)) or len(source_address) not in (2, 3, 4):
         raise TypeError(f"source_address must be (host, port), not {source_address!r}")
+
+
+_PLAIN = Settings()
+
+
+def chosen(timeout: float | None, keywords: "AsyncKeywords") -> tuple[Settings, float | None]:
+    """The settings of one call, and its timeout: the keywords' own, or those of ``connector``.
+
+    :raises TypeError: a connector together with other settings, or something that is none.
+    """
+    if timeout is not None:
+        check_seconds("timeout", timeout)
+    if not keywords:
+        return _PLAIN, timeout
+    others: Any = dict(keywords)
+    connector = others.pop("connector", None)
+    if connector is None:
+        return Settings(**others), timeout
+    if not isinstance(connector, Settings):
+        raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
+    if others:
+        raise TypeError(f"give either connector or {', '.join(others)}: a connector has all settings")
+    if timeout is None:
+        own = getattr(connector, "timeout", None)
+        timeout = own if isinstance(own, (int, float)) else None  # a mark stands for the default, which is None here
+    return connector, timeout

@@ -226,7 +226,7 @@ def test_a_lookup_cut_off_is_told():
     assert (type(error), error.args, error.__notes__) == (
         TimeoutError,
         ("timed out",),
-        ["the name was being looked up when 2.50 s had passed"],
+        ["while looking up the name"],
     )
     error = World("4.1 silent", timeout=2).run().error
     assert error.__notes__ == ["192.0.2.1:80: timed out after 2.00 s"]

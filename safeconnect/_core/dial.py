@@ -47,6 +47,7 @@ MEETINGS = 16
 class Rules:
     """What one dial is to keep to."""
 
+    name: str = "the name"  # what is looked up, for a note
     timeout: float | None = None
     delay: float | None = 0.25
     resolution_delay: float | None = None
@@ -289,7 +290,7 @@ class Dial:
             self._failed(attempt, TimeoutError("timed out"), now)
         error = TimeoutError("timed out")
         if self._lookups:
-            error.add_note(f"the name was being looked up when {verdict.duration(now - self._began)} had passed")
+            error.add_note(f"while looking up {self.rules.name}")
         if self.rules.retry and self.rules.retry.budget:
             self.rules.retry.budget.failed()
         return orders + self._give_up(error)

@@ -12,12 +12,9 @@ from . import aim, kernel, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._core.endpoint import SockAddr
     from .._core.messages import Candidate
-    from ..options import AnyOption
-    from ..settings import SourceAddress
+    from ..settings import Settings, SourceAddress
 
 # How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
 # of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
@@ -32,9 +29,27 @@ def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
     return not (source_address and source_address[1]) and family in _IP_FAMILIES
 
 
-def start(
-    candidate: "Candidate", source_address: "SourceAddress | None", options: "Sequence[AnyOption]"
-) -> tuple[socket.socket, bool]:
+def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | OSError, bool]":
+    """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
+    try:
+        sock, is_done = start(plan, candidate)
+    except OSError as error:
+        return error, False
+    try:
+        return sock, is_done and may_be_kept(plan, sock, candidate[4][1])
+    except BaseException:
+        sockets.discard(sock)
+        raise
+
+
+def may_be_kept(plan: "Settings", sock: socket.socket, target_port: int) -> bool:
+    """Whether a connected socket is not connected to itself, or may be."""
+    # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+    port = sock.getsockname()[1]
+    return port != target_port or plan.allow_self_connect or not sockets.is_self_connected(sock)
+
+
+def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it; says whether it is connected already.
 
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
@@ -43,7 +58,7 @@ def start(
         sock = socket.socket(candidate[0], candidate[1], candidate[2])
         try:
             sock.settimeout(0)
-            return sock, _begin(sock, candidate, source_address, options)
+            return sock, _begin(plan, sock, candidate)
         except BaseException as error:
             met_itself = sockets.is_refused_meeting(sock, candidate[4][1], error)
             sockets.discard(sock)
@@ -52,13 +67,9 @@ def start(
     raise verdict.met_itself(candidate[4], MEETINGS)
 
 
-def _begin(
-    sock: socket.socket,
-    candidate: "Candidate",
-    source_address: "SourceAddress | None",
-    options: "Sequence[AnyOption]",
-) -> bool:
+def _begin(plan: "Settings", sock: socket.socket, candidate: "Candidate") -> bool:
     family, _, _, _, sockaddr = candidate
+    source_address, options = plan.source_address, plan.options
     aims = kernel_chooses(family, source_address)
     if options or source_address:
         aims = sockets.prepare(sock, options, source_address) and aims

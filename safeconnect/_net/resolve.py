@@ -133,8 +133,13 @@ class Question:
         return _read(list(found), self._tail)
 
 
+def named(host: "Host", port: "Port") -> str:
+    """What is looked up, for a note."""
+    return f"host {host!r}, port {port!r}"
+
+
 def _noted(error: OSError, host: "Host", port: "Port") -> OSError:
-    error.add_note(f"while looking up host {host!r}, port {port!r}")
+    error.add_note(f"while looking up {named(host, port)}")
     return error
 
 

@@ -1,0 +1,81 @@
+"""The connect for anyio, on both of its backends: `connect_tcp`."""
+
+import sys
+
+from .settings import chosen
+
+try:
+    import anyio
+    import anyio.abc
+    from anyio.streams.tls import TLSStream
+except ImportError as error:
+    raise ImportError("safeconnect.anyio needs anyio >= 4.10: pip install anyio") from error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from typing import Any
+
+    from typing_extensions import Unpack
+
+    from .settings import AsyncKeywords, Settings
+
+__all__ = ["connect_tcp"]
+
+
+async def connect_tcp(
+    remote_host: str,
+    remote_port: int,
+    *,
+    local_host: str | None = None,
+    tls: bool = False,
+    ssl_context: "ssl.SSLContext | None" = None,
+    tls_standard_compatible: bool = True,
+    tls_hostname: str | None = None,
+    timeout: float | None = None,
+    **settings: "Unpack[AsyncKeywords]",
+) -> "anyio.abc.SocketStream | TLSStream":
+    """Connect and return anyio's own stream; takes the place of `anyio.connect_tcp`, with its arguments.
+
+    :param timeout: seconds for all of it, the TLS handshake included. None: no limit but the kernel's.
+    :param settings: as for `safeconnect.asyncio.create_connection`; ``happy_eyeballs_delay`` (0.25 s) is anyio's, too.
+    :raises OSError: as `safeconnect.asyncio.create_connection`: the error itself, not one around a group of them.
+    :raises ssl.SSLError: the handshake failed.
+
+    >>> import socket
+    >>> async def main():
+    ...     with socket.create_server(("127.0.0.1", 0)) as server:
+    ...         async with await connect_tcp(*server.getsockname(), timeout=5) as stream:
+    ...             return stream.extra(anyio.abc.SocketAttribute.remote_port) == server.getsockname()[1]
+    >>> anyio.run(main)
+    True
+    """
+    if local_host is not None:
+        settings["source_address"] = (str(local_host), 0)
+    plan, limit = chosen(timeout, settings)
+    began = anyio.current_time()
+    stream = await anyio.abc.SocketStream.from_socket(await _connect(plan, (str(remote_host), remote_port), limit))
+    if not (tls or tls_hostname or ssl_context):
+        return stream
+    try:
+        with anyio.fail_after(None if limit is None else began + limit - anyio.current_time()):
+            return await TLSStream.wrap(
+                stream,
+                server_side=False,
+                hostname=tls_hostname or str(remote_host),
+                ssl_context=ssl_context,
+                standard_compatible=tls_standard_compatible,
+            )
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def _connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> "socket.socket":
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        from .trio import connect
+    else:
+        from .asyncio import connect
+    return await connect(plan, address, limit)
