@@ -9,7 +9,7 @@ try:
     import anyio.abc
     from anyio.streams.tls import TLSStream
 except ImportError as error:
-    raise ImportError("safeconnect.anyio needs anyio >= 4.10: pip install anyio") from error
+    raise ImportError("safeconnect.anyio needs anyio >= 4.10: pip install 'safeconnect[anyio]'") from error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

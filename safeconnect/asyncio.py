@@ -174,12 +174,18 @@ def _host_of(address: "tuple[Any, ...]") -> str:
     return host
 
 
-async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> socket.socket:
-    """Connect by checked settings; the socket is non-blocking."""
+async def connect(
+    plan: "Settings", address: "tuple[Any, ...]", limit: float | None, candidates: "Sequence[Candidate]" = ()
+) -> socket.socket:
+    """Connect by checked settings; the socket is non-blocking.
+
+    :param candidates: what the host has been looked up to already, by someone else.
+    """
     global _at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
+    if not candidates and not plan.resolver:
+        candidates = resolve.literal(address)
     first: socket.socket | OSError | None = None
     if candidates:
         _at_once += 1

@@ -1,0 +1,1 @@
+"""The same connect, whoever waits: blocking, asyncio, uvloop, trio, anyio."""
