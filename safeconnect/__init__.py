@@ -9,6 +9,9 @@ from .ports import PortRange, PortSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .binding import Reservation as Reservation
+    from .binding import bind_socket as bind_socket
+    from .binding import reserve_port as reserve_port
     from .exposure import Exposure as Exposure
     from .exposure import self_connect_exposure as self_connect_exposure
     from .keepalive import KeepAlive as KeepAlive
@@ -46,18 +49,21 @@ __all__ = [
     "PortSet",
     "PortsExhaustedError",
     "QuickAck",
+    "Reservation",
     "Retry",
     "RetryBudget",
     "SelfConnectError",
     "SynCount",
     "TypeOfService",
     "UserTimeout",
+    "bind_socket",
     "create_connection",
     "ephemeral_ports",
     "install",
     "is_self_connected",
     "is_transient",
     "patched",
+    "reserve_port",
     "reserved_ports",
     "self_connect_exposure",
     "uninstall",
@@ -76,12 +82,15 @@ _LATER = {
     "Mark": "routing_options",
     "NoDelay": "socket_options",
     "QuickAck": "socket_options",
+    "Reservation": "binding",
     "Retry": "retry",
     "RetryBudget": "retry",
     "SynCount": "socket_options",
     "TypeOfService": "routing_options",
     "UserTimeout": "keepalive",
+    "bind_socket": "binding",
     "is_transient": "retry",
+    "reserve_port": "binding",
     "self_connect_exposure": "exposure",
 }
 

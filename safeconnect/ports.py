@@ -230,6 +230,29 @@ class PortSet:
             raise IndexError("cannot choose a port from an empty set")
         return self._at(unbindable + draw(self._size - unbindable))
 
+    def shuffled(self, draw: "Draw") -> "Iterator[int]":
+        """Every port of the set that can be bound (so never 0), once, in a random order; no list is built.
+
+        From a random port on, in steps that have no divisor in common with the number of ports.
+
+        :param draw: called twice, with the number of ports.
+
+        >>> sorted(PortSet([8000, 8080]).shuffled(lambda n: n - 1))
+        [8000, 8080]
+        """
+        from math import gcd  # a file of its own, which a plain connect does not need
+
+        unbindable = 1 if 0 in self else 0
+        count = self._size - unbindable
+        if not count:
+            return
+        at, step = draw(count), 1 + draw(count)
+        while gcd(step, count) != 1:
+            step += 1
+        for _ in range(count):
+            yield self._at(unbindable + at)
+            at = (at + step) % count
+
     def window(self, draw: "Draw", size: int, exclude: int | None = None) -> PortRange | None:
         """A run of at most ``size`` neighbouring ports at a random place.
 
@@ -323,6 +346,25 @@ class PortSet:
 
     def __repr__(self) -> str:
         return f"PortSet.parse({str(self)!r})"
+
+
+def port_set(name: str, value: object) -> PortSet:
+    """The argument as a set of ports: a `PortSet`, a `PortRange`, one number, or text as `PortSet.parse` reads it.
+
+    :raises TypeError: it is something else, naming the argument.
+    :raises ValueError: it holds no port that can be bound.
+    """
+    if isinstance(value, str):
+        found = PortSet.parse(value)
+    elif isinstance(value, (PortSet, PortRange)):
+        found = PortSet(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        found = PortSet([value])
+    else:
+        raise TypeError(f"{name} must be a PortSet, a PortRange or text like '8000-8099', not {type(value).__name__}")
+    if not found - PortRange(0, 0):
+        raise ValueError(f"{name} holds no port that can be bound: {found}")
+    return found
 
 
 def _pair(item: "int | PortRange") -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Every law of PortRange and PortSet, against the naive model: a Python set of ints."""
 
 import copy
+import itertools
 import operator
 import pickle
 import random
@@ -272,3 +273,19 @@ class TestChoosing:
     def test_window_of_no_size_is_refused(self):
         with pytest.raises(ValueError, match="size must be 1 or more, not 0"):
             PortSet([1]).window(random.randrange, 0)
+
+
+class TestShuffled:
+    @given(port_sets, st.integers(0, 2**32))
+    def test_gives_each_port_once(self, ports, seed):
+        order = list(ports.shuffled(random.Random(seed).randrange))
+        assert sorted(order) == [port for port in ports if port]
+
+    def test_orders_differ(self):
+        ports = PortSet(PortRange(1, 1000))
+        draw = random.Random(1).randrange
+        assert len({tuple(itertools.islice(ports.shuffled(draw), 5)) for _ in range(100)}) > 95
+
+    def test_any_draw_ends(self):
+        assert sorted(PortSet(PortRange(1, 6)).shuffled(lambda n: n - 1)) == [1, 2, 3, 4, 5, 6]
+        assert sorted(PortSet(PortRange(1, 6)).shuffled(lambda _: 0)) == [1, 2, 3, 4, 5, 6]
