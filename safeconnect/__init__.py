@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .socket_options import NoDelay as NoDelay
     from .socket_options import QuickAck as QuickAck
     from .socket_options import SynCount as SynCount
+    from .source_pool import SourcePool as SourcePool
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "SelfConnectError",
+    "SourcePool",
     "SynCount",
     "TypeOfService",
     "UserTimeout",
@@ -85,6 +87,7 @@ _LATER = {
     "Reservation": "binding",
     "Retry": "retry",
     "RetryBudget": "retry",
+    "SourcePool": "source_pool",
     "SynCount": "socket_options",
     "TypeOfService": "routing_options",
     "UserTimeout": "keepalive",

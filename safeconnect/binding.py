@@ -4,7 +4,7 @@ import errno
 import socket
 import sys
 
-from ._net import aim, sockets
+from ._net import aim, holders, sockets
 from .options import check_options
 from .ports import PortSet, port_set
 
@@ -171,7 +171,7 @@ def _reserve(
         text = f"no port is free at {hosts}"
     failure = OSError(errno.EADDRINUSE if error is None else error.errno, text)
     if ports is not None and len(ports) == 1:
-        _tell_holder(failure, ports.nth(0))
+        holders.tell_port(failure, ports.nth(0))
     raise failure from error
 
 
@@ -265,7 +265,7 @@ def _explained(failure: OSError | None, host: object, ports: PortSet) -> OSError
     if failure is None or (failure.errno == errno.EADDRINUSE and len(ports) != 1):
         return OSError(errno.EADDRINUSE, f"all {len(ports)} ports of {ports} are taken at {host}")
     if failure.errno == errno.EADDRINUSE:
-        _tell_holder(failure, ports.nth(0))
+        holders.tell_port(failure, ports.nth(0))
     failure.add_note(f"while binding to {host}, port {ports}")
     return failure
 
@@ -299,32 +299,3 @@ def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) ->
 def _check_reuse_port() -> None:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("reuse_port: this platform has no SO_REUSEPORT")
-
-
-def _tell_holder(error: OSError, port: int) -> None:
-    """Add notes on who holds the port: psutil knows, where it is installed and allowed to."""
-    try:
-        import psutil
-    except ImportError:
-        error.add_note(f"who holds port {port}? With psutil installed this note tells; `ss -tanp sport = :{port}` does")
-        return
-    try:
-        found = [(tuple(each.laddr), each.pid, each.status) for each in psutil.net_connections("tcp")]
-    except (psutil.Error, OSError):
-        error.add_note(f"who holds port {port} could not be read")
-        return
-    held = [each for each in found if each[0] and each[0][1] == port]
-    for local, pid, status in held:
-        who = "a process that may not be seen" if pid is None else f"{_name_of(pid)} (process {pid})"
-        error.add_note(f"{local[0]}:{port} is held by {who}, {status}")
-    if not held:
-        error.add_note(f"port {port} is held by a socket that is bound and no more")
-
-
-def _name_of(pid: int) -> str:
-    import psutil
-
-    try:
-        return str(psutil.Process(pid).name())
-    except psutil.Error:
-        return "a process"

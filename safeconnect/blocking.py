@@ -10,7 +10,7 @@ from time import monotonic
 
 from ._core import verdict
 from ._net import aim, resolve, sockets
-from ._net.attempt import MEETINGS, at_once, connect_from_elsewhere, kernel_chooses
+from ._net.attempt import MEETINGS, at_once, connect_from_elsewhere, explain, kernel_chooses
 from ._trace import is_logged
 from .settings import Settings, check_seconds
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .memory import ConnectMemory
     from .options import AnyOption
     from .retry import Retry
-    from .settings import Keywords, Resolver, SourceAddress, Trace
+    from .settings import AnySource, Keywords, Ports, Resolver, Trace
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
 DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
@@ -35,7 +35,11 @@ class Connector(Settings):
     """All settings of a connect as one immutable value, to be made once and used often.
 
     :param timeout: as for `create_connection`; `connect` can be given another.
-    :param source_address: the address to connect from; port 0 leaves the port to the kernel.
+    :param source_address: the address to connect from, ``(host, port)``; port 0 leaves the port to the kernel. Or a
+        list of addresses, of which each family has its own; the name of an interface; a `SourcePool`.
+    :param source_ports: the ports to connect from: a `PortRange`, a `PortSet` or text such as ``"40000-40999"``.
+    :param share_source: let other sockets connect from the same address and port, toward other destinations; each of
+        them has to say so.
     :param options: ``(level, name, value)`` tuples as `socket.setsockopt` takes them, or values such as `KeepAlive`,
         set before bind and connect.
     :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
@@ -67,7 +71,9 @@ class Connector(Settings):
         self,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        source_address: "SourceAddress | None" = None,
+        source_address: "AnySource | None" = None,
+        source_ports: "Ports | None" = None,
+        share_source: bool = False,
         options: "Iterable[AnyOption]" = (),
         retry: "Retry | None" = None,
         happy_eyeballs_delay: float | None = 0.25,
@@ -82,6 +88,8 @@ class Connector(Settings):
             check_seconds("timeout", timeout)
         super().__init__(
             source_address=source_address,
+            source_ports=source_ports,
+            share_source=share_source,
             options=options,
             retry=retry,
             happy_eyeballs_delay=happy_eyeballs_delay,
@@ -108,7 +116,7 @@ _PLAIN = Connector()
 def create_connection(
     address: "tuple[Any, ...]",
     timeout: "float | None" = DEFAULT_TIMEOUT,
-    source_address: "SourceAddress | None" = None,
+    source_address: "AnySource | None" = None,
     *,
     all_errors: bool = False,
     **settings: "Unpack[Keywords]",
@@ -123,10 +131,11 @@ def create_connection(
     :param timeout: seconds for the whole call: names, addresses, pauses, retries. It is also the timeout that the
         returned socket keeps. None waits as long as the kernel does (about two minutes for each address on Linux), 0
         makes the socket non-blocking, and left out it is `socket.getdefaulttimeout()`.
-    :param source_address: the address to connect from; port 0 leaves the port to the kernel.
+    :param source_address: the address to connect from; port 0 leaves the port to the kernel. A `Connector` takes more.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
-    :param settings: any other setting of a `Connector`, by keyword: ``options``, ``retry``, ``happy_eyeballs_delay``,
-        ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``, ``resolver``.
+    :param settings: any other setting of a `Connector`, by keyword: ``source_ports``, ``share_source``, ``options``,
+        ``retry``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``,
+        ``resolver``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
         be had was to the socket itself.
     :raises TimeoutError: no answer in time.
@@ -155,7 +164,7 @@ def create_connection(
 
 
 def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
-    if (plan.needs_dial or is_logged()) and timeout != 0:
+    if (plan.needs_dial or is_logged()) and (timeout != 0 or plan.source):
         from .racing import dial
 
         return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
@@ -260,6 +269,7 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
             return sock
     except BaseException as error:
         met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
+        explain(error, sock, source_address, sockaddr)
         sockets.discard(sock)
         if not met_itself:
             raise

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from ._core.messages import Event, Order
     from .memory import ConnectMemory
     from .options import AnyOption
+    from .ports import PortRange, PortSet
     from .retry import Retry
+    from .source import Pool, Source
 
+    Ports = PortSet | PortRange | str
     SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
+    # A list: one for each family. A str: an address, or the name of an interface.
+    AnySource = SourceAddress | list[SourceAddress | str] | str | Pool
     Trace = Callable[[Event | Order], object]
     Resolver = Callable[..., Iterable[Any]]
 
@@ -29,11 +34,13 @@ if TYPE_CHECKING:
         allow_self_connect: bool
         trace: Trace | None
         resolver: Resolver | None
+        source_ports: Ports | None
+        share_source: bool
 
     class AsyncKeywords(Keywords, total=False):
         """The settings that the connects of `safeconnect.asyncio` and its twins take by keyword."""
 
-        source_address: SourceAddress | None
+        source_address: AnySource | None
         all_errors: bool
         connector: "Settings | None"
 
@@ -51,11 +58,13 @@ class Settings:
         "resolution_delay",
         "resolver",
         "retry",
+        "source",
         "source_address",
         "trace",
     )
 
-    source_address: "SourceAddress | None"
+    source_address: "SourceAddress | None"  # where that is all there is to say of the source
+    source: "Source | None"  # where there is more
     options: "tuple[AnyOption, ...]"
     retry: "Retry | None"
     happy_eyeballs_delay: float | None
@@ -70,7 +79,9 @@ class Settings:
     def __init__(
         self,
         *,
-        source_address: "SourceAddress | None" = None,
+        source_address: "AnySource | None" = None,
+        source_ports: "Ports | None" = None,
+        share_source: bool = False,
         options: "Iterable[AnyOption]" = (),
         retry: "Retry | None" = None,
         happy_eyeballs_delay: float | None = 0.25,
@@ -81,7 +92,12 @@ class Settings:
         trace: "Trace | None" = None,
         resolver: "Resolver | None" = None,
     ) -> None:
-        if source_address:
+        source: Source | None = None
+        if source_ports is not None or share_source is not False or not isinstance(source_address or (), tuple):
+            from .source import source_of  # few connects say more than an address
+
+            source, source_address = source_of(source_address, source_ports, share_source), None
+        elif source_address:
             _check_source_address(source_address)
         check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         check_seconds("resolution_delay", resolution_delay)
@@ -92,6 +108,7 @@ class Settings:
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         write = object.__setattr__
         write(self, "source_address", source_address or None)
+        write(self, "source", source)
         write(self, "options", check_options(options) if options else ())
         write(self, "retry", retry)
         write(self, "happy_eyeballs_delay", happy_eyeballs_delay)
@@ -101,7 +118,7 @@ class Settings:
         write(self, "all_errors", all_errors)
         write(self, "trace", trace)
         write(self, "resolver", resolver)
-        write(self, "needs_dial", any(each is not None for each in (retry, memory, trace, resolution_delay)))
+        write(self, "needs_dial", any(each is not None for each in (source, retry, memory, trace, resolution_delay)))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
@@ -142,7 +159,7 @@ def check_seconds(name: str, value: object) -> None:
 
 
 def _check_source_address(source_address: object) -> None:
-    if not isinstance(source_address, (tuple, list)) or len(source_address) not in (2, 3, 4):
+    if not isinstance(source_address, tuple) or len(source_address) not in (2, 3, 4):
         raise TypeError(f"source_address must be (host, port), not {source_address!r}")
 
 

@@ -42,6 +42,13 @@ def unavailable():
     return None if done.returncode == 0 else f"user namespaces are not to be had here: {done.stderr.strip()[-200:]}"
 
 
+def privileged_below():
+    """The first port that any user may bind to."""
+    if os.geteuid() == 0:
+        return 0
+    return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+
+
 def _python(script, timeout):
     path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
     return subprocess.run(

@@ -255,7 +255,7 @@ class TestArguments:
         with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
             create_connection(("127.0.0.1", 1), timeout)
 
-    @pytest.mark.parametrize("source", ["127.0.0.1", ("127.0.0.1",), 5])
+    @pytest.mark.parametrize("source", [("127.0.0.1",), ("127.0.0.1", 0, 0, 0, 0), 5, {"127.0.0.1": 0}])
     def test_source_address_of_a_wrong_shape(self, source):
         with pytest.raises(TypeError, match=r"source_address must be \(host, port\)"):
             create_connection(("127.0.0.1", 1), 5, source)

@@ -57,7 +57,7 @@ class _Found:
     def __init__(self, sockaddr: "SockAddr", first: int, last: int) -> None:
         self.sockaddr = sockaddr
         self.window = range(first, last + 1)
-        self.value = _packed(first, last)
+        self.value = packed(first, last)
         self.returns = _RETURNS
 
 
@@ -86,7 +86,7 @@ def aim(sock: socket.socket, sockaddr: "SockAddr") -> range | None:
             bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
             if bounds is None:
                 return None
-            window, value = range(bounds[0], bounds[1] + 1), _packed(*bounds)
+            window, value = range(bounds[0], bounds[1] + 1), packed(*bounds)
     try:  # kernel.set_option() without the call, for every connect comes by here
         sock.setsockopt(0, IP_LOCAL_PORT_RANGE, value)
     except OSError as error:
@@ -113,7 +113,7 @@ def _side_by_side(ports: PortSet) -> "Iterator[int]":
     for index in range(count):
         first = ports.nth(index * len(ports) // count)
         last = ports.nth((index + 1) * len(ports) // count - 1)
-        yield _packed(first, last)
+        yield packed(first, last)
 
 
 def draw(n: int) -> int:
@@ -145,11 +145,11 @@ def widen(sock: socket.socket, sockaddr: "SockAddr") -> "Iterator[None]":
     size = GROWTH * WINDOW_SIZE
     while size < len(ports):
         bounds = ports.window_bounds(draw, size, sockaddr[1])
-        if bounds and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, _packed(*bounds)):
+        if bounds and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, packed(*bounds)):
             yield
         size *= GROWTH
     for side in sides(sockaddr[1]):
-        if kernel.set_option(sock, IP_LOCAL_PORT_RANGE, _packed(side.ranges[0].first, side.ranges[-1].last)):
+        if kernel.set_option(sock, IP_LOCAL_PORT_RANGE, packed(side.ranges[0].first, side.ranges[-1].last)):
             yield
 
 
@@ -181,7 +181,7 @@ def sides(target_port: int) -> list[PortSet]:
     return [side for side in (below, above) if side]
 
 
-def _packed(first: int, last: int) -> int:
+def packed(first: int, last: int) -> int:
     """The option's value as a C int, which setsockopt() takes in a third of the time it needs for bytes."""
     value = last << 16 | first
     return value - (1 << 32) if value >= 1 << 31 else value

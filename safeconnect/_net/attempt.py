@@ -12,8 +12,11 @@ from . import aim, kernel, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._core.endpoint import SockAddr
     from .._core.messages import Candidate
+    from ..options import AnyOption
     from ..settings import Settings, SourceAddress
 
 # How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
@@ -54,22 +57,41 @@ def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool
 
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
     """
+    if plan.source is not None:
+        from . import sources  # few connects say more of their source than an address
+
+        return sources.start(plan, plan.source, candidate)
+    return start_from(candidate, plan.source_address, plan.options)
+
+
+def start_from(
+    candidate: "Candidate", source_address: "SourceAddress | None", options: "Sequence[AnyOption]"
+) -> tuple[socket.socket, bool]:
+    """`start`, from one address.
+
+    :raises OSError: as `start`.
+    """
     for _ in range(MEETINGS):
         sock = socket.socket(candidate[0], candidate[1], candidate[2])
         try:
             sock.settimeout(0)
-            return sock, _begin(plan, sock, candidate)
+            return sock, _begin(sock, candidate, source_address, options)
         except BaseException as error:
             met_itself = sockets.is_refused_meeting(sock, candidate[4][1], error)
+            explain(error, sock, source_address, candidate[4])
             sockets.discard(sock)
             if not met_itself:
                 raise
     raise verdict.met_itself(candidate[4], MEETINGS)
 
 
-def _begin(plan: "Settings", sock: socket.socket, candidate: "Candidate") -> bool:
+def _begin(
+    sock: socket.socket,
+    candidate: "Candidate",
+    source_address: "SourceAddress | None",
+    options: "Sequence[AnyOption]",
+) -> bool:
     family, _, _, _, sockaddr = candidate
-    source_address, options = plan.source_address, plan.options
     aims = kernel_chooses(family, source_address)
     if options or source_address:
         aims = sockets.prepare(sock, options, source_address) and aims
@@ -90,6 +112,16 @@ def _begin(plan: "Settings", sock: socket.socket, candidate: "Candidate") -> boo
     if code in _UNDER_WAY:
         return False
     raise OSError(code, os.strerror(code))
+
+
+def explain(
+    error: BaseException, sock: socket.socket, source_address: "SourceAddress | None", sockaddr: "SockAddr"
+) -> None:
+    """Add a note where the user's own source port is what stands in the way."""
+    if source_address and source_address[1] and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        from . import holders  # only on the way to an error
+
+        holders.tell_connection(error, sock, sockaddr)
 
 
 def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAddr]":

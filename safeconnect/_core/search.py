@@ -1,0 +1,44 @@
+"""Search: in which order to try the source ports that the user allows, toward one target.
+
+Where the allowed ports lie in the kernel's own range, one step offers many of them at once: the per-socket range, in
+which the kernel finds the free ones itself. The others are bound one by one.
+"""
+
+from ..ports import PortRange, PortSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..ports import Draw
+
+# A first look at a few ports at a random place keeps the source port hard to guess, and the kernel's walk short.
+WINDOW_SIZE = 16
+
+
+def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: "Draw") -> "Iterator[PortRange]":
+    """Ranges of ports to offer, each after the one before had no free port; in the end all allowed ports were offered.
+
+    A range of one port may be bound; a longer one lies within ``kernels``, and is for the per-socket range. None holds
+    the target's port.
+
+    :param kernels: the ports that a per-socket range may hold; empty where there is no such option.
+    :param draw: ``draw(n)`` gives an integer of ``range(n)``.
+    """
+    usable = allowed - PortSet([0, target_port])
+    inside = usable & kernels
+    if inside:
+        yield _window(inside, draw)
+        ranges = inside.ranges
+        first = draw(len(ranges))
+        yield from ranges[first:] + ranges[:first]
+    for port in (usable - inside).shuffled(draw):
+        yield PortRange(port, port)
+
+
+def _window(ports: PortSet, draw: "Draw") -> PortRange:
+    """A run of neighbouring ports of the set around a random one; each port is as likely to lie in it as the next."""
+    port = ports.choose(draw)
+    home = next(each for each in ports.ranges if port in each)
+    first = port - draw(WINDOW_SIZE)
+    return PortRange(max(first, home.first), min(first + WINDOW_SIZE - 1, home.last))

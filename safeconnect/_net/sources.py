@@ -1,0 +1,138 @@
+"""Hands that connect from where the user says, trying one local end after the other until one is free."""
+
+import errno
+import os
+import socket
+import sys
+
+from .._core import search
+from .._core.endpoint import written
+from ..errors import PortsExhaustedError
+from ..ports import PortSet
+from . import aim, attempt, kernel, sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .._core.messages import Candidate
+    from ..options import AnyOption
+    from ..ports import PortRange
+    from ..settings import Settings
+    from ..source import Source
+
+    # What to bind to, and the options that go on before.
+    End = tuple[tuple[Any, ...] | None, list[AnyOption]]
+
+# "This local end is taken": said by bind(), or by connect() where only this destination is taken.
+_TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+# netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
+_MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
+
+
+def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[socket.socket, bool]:
+    """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
+
+    :raises PortsExhaustedError: none of them is free toward the target.
+    :raises OSError: there is no address of that family (EADDRNOTAVAIL); or the kernel's own.
+    """
+    ipv6 = candidate[0] == socket.AF_INET6
+    if source.pool is None:
+        try:
+            address = source.address(ipv6=ipv6)
+        except LookupError as error:
+            raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
+        return _from(plan, candidate, address, source.ports)
+    full: PortsExhaustedError | None = None
+    for host, ports in source.pool.turns(ipv6=ipv6):
+        try:
+            return _from(plan, candidate, (host, 0), ports)
+        except PortsExhaustedError as error:
+            source.pool.exhausted(host)
+            full = error
+    if full is None:
+        raise OSError(errno.EADDRNOTAVAIL, f"no source address is of the family of {written(candidate[4])}: {source}")
+    raise PortsExhaustedError(errno.EADDRNOTAVAIL, f"{full.strerror}; and so for every other address of {source}")
+
+
+def _from(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
+) -> tuple[socket.socket, bool]:
+    taken: OSError | None = None
+    for place, options in _ends(plan, candidate, address, ports):
+        try:
+            return attempt.start_from(candidate, place, (*plan.options, *options))
+        except PortsExhaustedError:
+            raise
+        except OSError as error:
+            may_go_on = error.errno in _TAKEN or (error.errno == errno.EACCES and ports is not None)
+            if not may_go_on or ports is None:
+                raise
+            taken = error
+    assert ports is not None  # noqa: S101 - tells the type checker
+    if taken is not None and not sockets.has_way(candidate[0], candidate[4], address):
+        raise taken
+    raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
+
+
+def _exhausted(candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet) -> str:
+    usable = ports - PortSet([0, candidate[4][1]])
+    start = f" from {address[0]}" if address else ""
+    if not usable:
+        return f"no source port is left{start} toward {written(candidate[4])}: {ports} is the target's own"
+    return f"all {len(usable)} source ports of {ports}{start} toward {written(candidate[4])} are taken"
+
+
+def _ends(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
+) -> "Iterator[End]":
+    source = plan.source
+    assert source is not None  # noqa: S101 - tells the type checker
+    options: list[AnyOption] = list(_device(source.device, candidate[0]))
+    if source.share or (ports is not None and sys.platform == "linux"):
+        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+        options += _sharing()
+    if ports is None:
+        yield address, options
+        return
+    has_ranges = kernel.has_port_range()
+    kernels = kernel.source_ports() if has_ranges else PortSet()
+    for offered in search.steps(ports, kernels, candidate[4][1], aim.draw):
+        yield _end(candidate[0], address, offered, options, in_range=has_ranges and offered.first in kernels)
+
+
+def _end(
+    family: int,
+    address: "tuple[Any, ...] | None",
+    offered: "PortRange",
+    options: "list[AnyOption]",
+    *,
+    in_range: bool,
+) -> "End":
+    if in_range:
+        return address, [*options, (0, kernel.IP_LOCAL_PORT_RANGE, aim.packed(offered.first, offered.last))]
+    if address is None:
+        address = ("::", 0) if family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104 - any address of this host
+    return (address[0], offered.first, *address[2:]), options
+
+
+def _sharing() -> "list[AnyOption]":
+    """The flag with which several sockets may have one local address toward different destinations."""
+    if sys.platform == "linux":
+        return [(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)]
+    if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
+        raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
+    return [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
+
+
+def _device(name: str | None, family: int) -> "Iterator[AnyOption]":
+    if name is None:
+        return
+    if sys.platform == "linux":
+        yield socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(name)
+    elif sys.platform == "darwin":
+        level, number = _MACOS_BOUND_IF[socket.AddressFamily(family)]
+        yield level, number, socket.if_nametoindex(name)
+    else:
+        raise OSError(errno.ENOPROTOOPT, f"source_address: {sys.platform} cannot bind to an interface by name")

@@ -1,0 +1,163 @@
+"""A pool of source addresses: past the 28,000 connections that one address has toward one destination."""
+
+import sys
+from ipaddress import ip_address
+
+from ._net import aim, kernel
+from .ports import PortSet, port_set
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from .ports import PortRange
+
+    Ports = PortSet | PortRange | str
+
+# For how many connects an address that had no free port is passed over; by then some connection may have ended.
+_REST = 64
+
+# The kernel's tables (proc(5)); elsewhere psutil's.
+_TABLES = {False: "/proc/net/tcp", True: "/proc/net/tcp6"}
+
+
+class SourcePool:
+    """Source addresses that take turns, to be given as ``source_address``; each adds its own source ports.
+
+    One address can have as many connections to one destination as there are source ports: 28,231 with Linux's usual
+    range. Every connect chooses an address at random, and on it a source port as ever. An address without a free port
+    is passed over for the next 64 connects. There is no lock and no table of ports: processes and threads can use pools
+    of the same addresses side by side.
+
+    :param addresses: literal addresses of this host, IPv4 and IPv6.
+    :param ports: the source ports to use: the same for all, as for ``source_ports``; or a mapping from address to
+        ports. None: the kernel's own.
+    :raises TypeError: an argument of a wrong type.
+    :raises ValueError: no address, one that is no literal, one twice, ports for an address that is not there.
+
+    >>> from safeconnect import create_connection
+    >>> import socket
+    >>> pool = SourcePool(["127.0.0.2", "127.0.0.3"])
+    >>> with socket.create_server(("127.0.0.1", 0)) as server:
+    ...     with create_connection(server.getsockname(), timeout=5, source_address=pool) as sock:
+    ...         sock.getsockname()[0] in pool.addresses
+    True
+    """
+
+    __slots__ = ("_own", "_ports", "_resting", "addresses")
+
+    def __init__(self, addresses: "Iterable[str]", ports: "Ports | Mapping[str, Ports] | None" = None) -> None:
+        self.addresses = _checked(addresses)
+        given: Any = ports
+        if not hasattr(given, "items"):
+            given = {} if ports is None else dict.fromkeys(self.addresses, ports)
+        strange = [address for address in given if address not in self.addresses]
+        if strange:
+            raise ValueError(f"ports names addresses that are not in the pool: {', '.join(map(str, strange))}")
+        self._ports = {address: port_set("ports", value) for address, value in given.items()}
+        self._own = {
+            ipv6: tuple(address for address in self.addresses if (":" in address) == ipv6) for ipv6 in (False, True)
+        }
+        self._resting: dict[str, int] = {}
+
+    def turns(self, *, ipv6: bool) -> "Iterator[tuple[str, PortSet | None]]":
+        """The addresses of a family and their ports, in the order in which one connect is to try them."""
+        own = self._own[ipv6]
+        first = aim.draw(len(own)) if own else 0
+        late = []
+        for address in own[first:] + own[:first]:
+            rest = self._resting.get(address, 0)
+            if rest:
+                # Another thread may count at the same time: then it rests a connect more.
+                self._resting[address] = rest - 1
+                late.append(address)
+            else:
+                yield address, self._ports.get(address)
+        for address in late:
+            yield address, self._ports.get(address)
+
+    def exhausted(self, host: str) -> None:
+        """Pass the address over for a while."""
+        self._resting[host] = _REST
+
+    def room(self, address: "tuple[Any, ...]") -> dict[str, int]:
+        """How many more connections each address of the pool can have to one destination.
+
+        :param address: ``(host, port)`` of the destination, the host a literal.
+        :returns: the number of free source ports by address, those of the destination's family only. Connections in
+            TIME_WAIT count as used.
+        :raises OSError: the kernel's tables cannot be read, and psutil is not installed.
+        :raises ValueError: the host is no literal.
+
+        >>> SourcePool(["127.0.0.2"], "40000-40009").room(("127.0.0.1", 7))
+        {'127.0.0.2': 10}
+        """
+        host, port = ip_address(address[0]), address[1]
+        used = dict.fromkeys(self._own[host.version == 6], 0)
+        for local, local_port, peer in _connections(ipv6=host.version == 6):
+            if peer == (host, port) and str(local) in used and local_port in self._allowed(str(local)):
+                used[str(local)] += 1
+        return {own: len(self._allowed(own) - PortSet([0, port])) - count for own, count in used.items()}
+
+    def _allowed(self, address: str) -> PortSet:
+        return self._ports.get(address) or kernel.source_ports()
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def __repr__(self) -> str:
+        return f"SourcePool({list(self.addresses)!r}{f', {self._ports!r}' if self._ports else ''})"
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.addresses[:3])
+        return f"a pool of {len(self)} addresses ({shown}{', ...' if len(self) > 3 else ''})"
+
+
+def _checked(addresses: "Iterable[str]") -> tuple[str, ...]:
+    if isinstance(addresses, (str, bytes)):
+        raise TypeError(f"addresses must be several addresses, not {addresses!r}")
+    found = tuple(addresses)
+    for address in found:
+        if not isinstance(address, str):
+            raise TypeError(f"addresses must hold literal addresses, not {address!r}")
+        try:
+            ip_address(address)
+        except ValueError:
+            raise ValueError(f"addresses must hold literal addresses, not {address!r}") from None
+    if not found or len(set(found)) < len(found):
+        raise ValueError("addresses must hold at least one address, and none twice")
+    return found
+
+
+def _connections(*, ipv6: bool) -> "Iterator[tuple[Any, int, tuple[Any, int]]]":
+    """Local address and port, and the peer, of every TCP connection of this host."""
+    if sys.platform != "linux":
+        yield from _connections_by_psutil(ipv6=ipv6)
+        return
+    with open(_TABLES[ipv6], encoding="ascii") as table:  # noqa: PTH123 - as everywhere in here
+        next(table)
+        for line in table:
+            _, local, peer, *_ = line.split()
+            (host, port), end = _read(local), _read(peer)
+            yield host, port, end
+
+
+def _read(end: str) -> "tuple[Any, int]":
+    """An end as the kernel prints it: the address in words of 32 bits, each in the byte order of the machine."""
+    digits, _, port = end.partition(":")
+    words = (bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8))
+    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    return ip_address(packed), int(port, 16)
+
+
+def _connections_by_psutil(*, ipv6: bool) -> "Iterator[tuple[Any, int, tuple[Any, int]]]":
+    try:
+        import psutil
+    except ImportError:
+        raise OSError("SourcePool.room() needs psutil on this platform: pip install psutil") from None
+    for each in psutil.net_connections("tcp6" if ipv6 else "tcp4"):
+        local: tuple[Any, ...] = tuple(each.laddr)
+        peer: tuple[Any, ...] = tuple(each.raddr)
+        if peer:
+            yield ip_address(local[0]), local[1], (ip_address(peer[0]), peer[1])
