@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .keepalive import KeepAlive as KeepAlive
     from .keepalive import UserTimeout as UserTimeout
     from .memory import ConnectMemory as ConnectMemory
+    from .rendezvous import simultaneous_open as simultaneous_open
     from .retry import Backoff as Backoff
     from .retry import Retry as Retry
     from .retry import RetryBudget as RetryBudget
@@ -68,6 +69,7 @@ __all__ = [
     "reserve_port",
     "reserved_ports",
     "self_connect_exposure",
+    "simultaneous_open",
     "uninstall",
 ]
 
@@ -95,6 +97,7 @@ _LATER = {
     "is_transient": "retry",
     "reserve_port": "binding",
     "self_connect_exposure": "exposure",
+    "simultaneous_open": "rendezvous",
 }
 
 

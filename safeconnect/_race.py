@@ -57,7 +57,7 @@ class Race:
         self._clock = clock
         self._candidates = candidates
         self._is_literal = bool(candidates) and not plan.resolver and bool(resolve.literal(address))
-        self._dial = Dial(_rules(plan, address, limit, self._is_literal), _chance)
+        self._dial = Dial(_rules(plan, address, limit, self._is_literal), aim.chance)
         self._tell = teller(plan.trace)
         self._began: float | None = began  # None once the dial has begun
         self._flying: dict[int, tuple[socket.socket, Candidate, float]] = {}
@@ -235,8 +235,3 @@ def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is
         all_errors=plan.all_errors,
         first=first,
     )
-
-
-def _chance() -> float:
-    """A number of [0, 1), from the system's entropy."""
-    return aim.draw(1 << 53) / (1 << 53)

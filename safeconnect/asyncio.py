@@ -1,4 +1,4 @@
-"""The asyncio driver: `create_connection`, `open_connection` and `connect_transport`.
+"""The asyncio driver: `create_connection`, `open_connection`, `connect_transport` and `simultaneous_open`.
 
 The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. It
 works on any event loop (uvloop too), starts no task, and looks names up in daemon threads of its own, so that neither
@@ -17,12 +17,14 @@ from ._net import resolve
 from ._net.attempt import at_once
 from ._race import Race
 from ._trace import is_logged
+from .rendezvous import Sides
 from .settings import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from typing import Any, TypeVar
 
     from typing_extensions import Unpack
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
-__all__ = ["connect_transport", "create_connection", "open_connection"]
+__all__ = ["connect_transport", "create_connection", "open_connection", "simultaneous_open"]
 
 # The limit of asyncio's own open_connection(): bytes that a StreamReader buffers.
 _LIMIT = 2**16
@@ -163,6 +165,59 @@ async def open_connection(
         lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, **settings
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def simultaneous_open(
+    local: "tuple[Any, ...]",
+    peer: "tuple[Any, ...]",
+    *,
+    timeout: float | None,
+    at: "datetime | float | None" = None,
+    interval: float = 0.05,
+    allow_self_connect: bool = False,
+) -> socket.socket:
+    """Connect to a peer that connects to us: `safeconnect.simultaneous_open`, which see; the socket is non-blocking.
+
+    :raises OSError: and all the others: as there.
+
+    >>> async def main():
+    ...     a, b = ("127.0.0.1", 20803), ("127.0.0.1", 20804)
+    ...     both = await asyncio.gather(simultaneous_open(a, b, timeout=5), simultaneous_open(b, a, timeout=5))
+    ...     for sock in both:
+    ...         sock.close()
+    >>> asyncio.run(main())
+    """
+    loop = asyncio.get_running_loop()
+    sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
+    waits = sides.tries(at, interval, loop.time)
+    try:
+        while True:
+            sock, seconds = next(waits)
+            if sock is None:
+                await asyncio.sleep(seconds or 0)
+            else:
+                await _wait_for_writable(loop, sock, seconds)
+    except StopIteration as end:
+        winner: socket.socket = end.value
+        return winner
+    finally:
+        waits.close()
+
+
+async def _wait_for_writable(loop: asyncio.AbstractEventLoop, sock: socket.socket, seconds: float | None) -> None:
+    """Until the socket is writable, or so long; where the loop cannot watch sockets, a little while."""
+    writable = asyncio.Event()
+    try:
+        loop.add_writer(sock, writable.set)
+    except NotImplementedError:
+        await asyncio.sleep(_POLL_SECONDS)
+        return
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await writable.wait()
+    finally:
+        loop.remove_writer(sock)
 
 
 def _host_of(address: "tuple[Any, ...]") -> str:

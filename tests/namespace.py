@@ -42,6 +42,18 @@ def unavailable():
     return None if done.returncode == 0 else f"user namespaces are not to be had here: {done.stderr.strip()[-200:]}"
 
 
+def unshare_net():
+    """Move this process into another network namespace, under the user namespace that it is in."""
+    _unshare(_CLONE_NEWNET)
+
+
+def _unshare(flags):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "unshare")
+
+
 def privileged_below():
     """The first port that any user may bind to."""
     if os.geteuid() == 0:
@@ -65,10 +77,7 @@ def _python(script, timeout):
 def enter(ports, address):
     """Move this process, which must have one thread, into new namespaces, with lo up; called in the child."""
     user, group = os.getuid(), os.getgid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), "unshare")
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")

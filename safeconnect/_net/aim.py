@@ -121,6 +121,11 @@ def draw(n: int) -> int:
     return int.from_bytes(os.urandom(8), "little") * n >> 64
 
 
+def chance() -> float:
+    """A number of [0, 1), from the same source."""
+    return draw(1 << 53) / (1 << 53)
+
+
 def missed() -> None:
     """Read the source ports afresh: the kernel ignores a window whose bounds lie outside its own range.
 

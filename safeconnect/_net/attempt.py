@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MEETINGS = 16
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
 def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
@@ -104,12 +104,12 @@ def _begin(
             code = errno.EINPROGRESS
         else:
             return True
-    if code in _UNDER_WAY and sys.platform == "linux":
+    if code in UNDER_WAY and sys.platform == "linux":
         # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
         code = sock.connect_ex(sockaddr)
     if code in (0, errno.EISCONN):
         return True
-    if code in _UNDER_WAY:
+    if code in UNDER_WAY:
         return False
     raise OSError(code, os.strerror(code))
 
@@ -157,7 +157,7 @@ def connect_from_elsewhere(
         except OSError as again:
             if again.errno == errno.EADDRNOTAVAIL:
                 continue
-            if again.errno in _UNDER_WAY:
+            if again.errno in UNDER_WAY:
                 aim.remember(sock.getsockname()[1], sockaddr)
             raise
         return aim.remember(sock.getsockname()[1], sockaddr)

@@ -1,0 +1,371 @@
+"""Simultaneous open, where both sides connect: in threads, processes, event loops and over a wire."""
+
+import asyncio
+import datetime
+import errno
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import trio
+
+import safeconnect.asyncio
+import safeconnect.trio
+from safeconnect import SelfConnectError, is_self_connected, rendezvous, simultaneous_open
+from safeconnect._core import meeting
+from safeconnect._net import shield
+from safeconnect._net.sockets import reset
+from safeconnect.binding import reserve_port
+
+from . import namespace, support
+from .drivers.drivers import LoopWithoutWriters, uvloop
+from .support import linux_only, needs_ipv6
+
+
+def free_address(host="127.0.0.1"):
+    """Of this process's own: others run these tests at the same time."""
+    with reserve_port(host, "10000-30000") as held:
+        return host, held.port
+
+
+A, B = free_address(), free_address()
+
+
+def meet(one=A, other=B, **settings):
+    """Both sides, the second in a thread."""
+    met = {}
+
+    def side(local, peer):
+        met[local] = simultaneous_open(local, peer, timeout=5, **settings)
+
+    thread = threading.Thread(target=side, args=(other, one))
+    thread.start()
+    try:
+        side(one, other)
+    finally:
+        thread.join()
+    return met[one], met[other]
+
+
+def check_and_reset(one, other):
+    assert one.getsockname() == other.getpeername()
+    assert other.getsockname() == one.getpeername()
+    one.sendall(b"x")
+    other.settimeout(5)
+    assert other.recv(1) == b"x"
+    reset(one)
+    reset(other)
+
+
+@linux_only
+class TestMeeting:
+    def test_200_of_200_and_nothing_is_left(self):
+        began = time.monotonic()
+        for _ in range(200):
+            check_and_reset(*meet())
+        assert time.monotonic() - began < 60
+        assert [support.tcp_sockets(port) for _, port in (A, B)] == [[], []]
+
+    @needs_ipv6
+    def test_over_ipv6(self):
+        check_and_reset(*meet(free_address("::1"), (*free_address("::1"), 0, 0)))
+
+    def test_two_processes(self):
+        code = """
+            import sys
+            from safeconnect import simultaneous_open
+            local, peer = (("127.0.0.1", int(port)) for port in sys.argv[1:])
+            with simultaneous_open(local, peer, timeout=20) as sock:
+                sock.sendall(b"%d" % local[1])
+                print(sock.recv(100).decode())
+        """
+        code = "\n".join(line[12:] for line in code.splitlines())
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, *ports],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))},
+            )
+            for ports in ((str(A[1]), str(B[1])), (str(B[1]), str(A[1])))
+        ]
+        assert [child.communicate(timeout=60)[0] for child in children] == [f"{B[1]}\n", f"{A[1]}\n"]
+
+    @pytest.mark.parametrize("late", [0.0, 0.3, 1.0])
+    def test_one_side_comes_later(self, late):
+        both = {}
+
+        def second():
+            both[B] = simultaneous_open(B, A, timeout=10)
+
+        timer = threading.Timer(late, second)
+        timer.start()
+        both[A] = simultaneous_open(A, B, timeout=10)
+        timer.join()
+        check_and_reset(both[A], both[B])
+
+    @pytest.mark.parametrize("as_datetime", [True, False])
+    def test_at_an_agreed_instant(self, as_datetime):
+        at = time.time() + 0.4
+        one, other = meet(at=datetime.datetime.fromtimestamp(at, datetime.UTC) if as_datetime else at)
+        assert at - meeting.EARLY <= time.time() < at + 3
+        check_and_reset(one, other)
+
+    def test_an_instant_in_the_past_is_now(self):
+        check_and_reset(*meet(at=0))
+
+    def test_where_a_server_listens(self, server):
+        with simultaneous_open(A, server.getsockname(), timeout=5) as sock:
+            assert sock.gettimeout() == 5
+            reset(sock)
+
+
+@linux_only
+class TestWithoutAShield:
+    """As on other platforms: both must be connecting in the same microseconds, or refusals must be lost."""
+
+    @pytest.fixture(autouse=True)
+    def no_shield(self, monkeypatch):
+        monkeypatch.setattr(shield, "_attach_filter", lambda _: False)
+
+    def test_where_resets_are_dropped(self):
+        if not shutil.which("nft"):
+            pytest.skip("nft is not installed (Debian: nftables)")
+        code = """
+            import subprocess, threading
+            from safeconnect import simultaneous_open
+            from safeconnect._net import shield
+            shield._attach_filter = lambda _: False
+            rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; "
+            subprocess.run(["nft", rules + "add rule ip t c tcp flags rst drop"], check=True)
+            a, b = ("127.0.0.1", 20811), ("127.0.0.1", 20812)
+            for _ in range(5):
+                got = []
+                other = threading.Thread(target=lambda: got.append(simultaneous_open(b, a, timeout=20)))
+                other.start()
+                got.append(simultaneous_open(a, b, timeout=20))
+                other.join()
+                print(len(got))
+                a, b = ("127.0.0.1", a[1] + 2), ("127.0.0.1", b[1] + 2)
+                for sock in got:
+                    sock.close()
+        """
+        assert namespace.run(code).split() == ["2"] * 5
+
+    def test_nobody_comes(self):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match="timed out") as caught:
+            simultaneous_open(A, B, timeout=0.3)
+        assert 0.3 <= time.monotonic() - began < support.SOON
+        assert caught.value.__notes__[0].startswith(f"{A[0]}:{A[1]} and {B[0]}:{B[1]} did not meet in ")
+        assert "Connection refused" in caught.value.__notes__[0]
+
+    def test_the_shield_is_linuxs(self, monkeypatch):
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert shield.raise_shield(socket.AF_INET, A) is None
+
+
+@linux_only
+def test_the_first_waits_behind_the_seconds_shield():
+    """Deterministic: one SYN is sent while the other side is there but not yet connecting."""
+    with shield.raise_shield(socket.AF_INET, B), socket.socket() as first, socket.socket() as second:
+        for sock, local in ((first, A), (second, B)):
+            sock.settimeout(0)
+            shield.bind_shared(sock, local)
+        assert first.connect_ex(B) == errno.EINPROGRESS
+        assert first.connect_ex(B) == errno.EALREADY, "neither refused nor accepted"
+        second.connect_ex(A)
+        assert second.getpeername() == A
+        assert first.getpeername() == B
+        reset(first)
+        reset(second)
+
+
+def test_two_namespaces_over_a_wire():
+    if sys.platform != "linux" or not shutil.which("ip"):
+        pytest.skip("needs Linux and ip (Debian: iproute2)")
+    code = """
+        import os, subprocess
+        from tests import namespace
+        from safeconnect import simultaneous_open
+        from safeconnect._net.sockets import reset
+        ready, go = os.pipe()
+        told, tell = os.pipe()
+        child = os.fork()
+        if not child:
+            namespace.unshare_net()
+            os.write(tell, b"x")
+            os.read(ready, 1)
+            subprocess.run("ip link set lo up; ip link set v1 up; ip addr add 192.0.2.2/24 dev v1",
+                           shell=True, check=True)
+            for number in range(20):
+                sock = simultaneous_open(("192.0.2.2", 7000 + number), ("192.0.2.1", 7000 + number), timeout=20)
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"y"
+                sock.close()
+            os._exit(0)
+        os.read(told, 1)
+        subprocess.run(f"ip link add v0 type veth peer name v1 netns {child}; ip link set v0 up; "
+                       "ip addr add 192.0.2.1/24 dev v0", shell=True, check=True)
+        os.write(go, b"x")
+        for number in range(20):
+            sock = simultaneous_open(("192.0.2.1", 7000 + number), ("192.0.2.2", 7000 + number), timeout=20)
+            sock.sendall(b"y")
+            assert sock.recv(1) == b"x"
+            sock.close()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert namespace.run(code) == "0\n"
+
+
+@linux_only
+class TestOtherDrivers:
+    @pytest.mark.parametrize("factory", [None, uvloop and uvloop.new_event_loop, LoopWithoutWriters])
+    def test_asyncio(self, factory):
+        async def main():
+            for _ in range(10):
+                both = await asyncio.gather(
+                    safeconnect.asyncio.simultaneous_open(A, B, timeout=5),
+                    safeconnect.asyncio.simultaneous_open(B, A, timeout=5, at=time.time() + 0.15),
+                )
+                assert [sock.gettimeout() for sock in both] == [0, 0]
+                check_and_reset(*both)
+
+        with asyncio.Runner(debug=True, loop_factory=factory) as runner:
+            runner.run(main())
+
+    def test_trio(self):
+        async def main():
+            for _ in range(10):
+                met = {}
+
+                async def side(local, peer, met=met):
+                    met[local] = await safeconnect.trio.simultaneous_open(local, peer, timeout=5)
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(side, A, B)
+                    nursery.start_soon(side, B, A)
+                one, other = (
+                    socket.socket(sock.family, sock.type, 0, fileno=sock.detach()) for sock in (met[A], met[B])
+                )
+                check_and_reset(one, other)
+
+        trio.run(main)
+
+    def test_asyncio_cancelled(self):
+        async def main():
+            for pause in (0, 0.02):
+                task = asyncio.create_task(safeconnect.asyncio.simultaneous_open(A, B, timeout=None))
+                await asyncio.sleep(pause)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            with shield.raise_shield(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
+                await safeconnect.asyncio.simultaneous_open(A, B, timeout=0.05)
+            assert caught.value.__notes__[0].endswith("did not meet in 1 tries; the last is still unanswered")
+
+        asyncio.run(main(), debug=True)
+
+    def test_trio_cancelled(self):
+        async def main():
+            for blocked in (False, True):
+                held = shield.raise_shield(socket.AF_INET, B) if blocked else None
+                with trio.move_on_after(0.02) as scope:
+                    await safeconnect.trio.simultaneous_open(A, B, timeout=None)
+                assert scope.cancelled_caught
+                if held:
+                    held.close()
+
+        trio.run(main)
+
+
+class TestSelf:
+    def test_is_not_met(self):
+        with pytest.raises(SelfConnectError, match="its source address is the target"):
+            simultaneous_open(A, A, timeout=5)
+
+    @linux_only
+    def test_not_even_by_another_name(self):
+        with pytest.raises(SelfConnectError):
+            simultaneous_open(("0.0.0.0", A[1]), A, timeout=5)
+        assert support.tcp_sockets(A[1]) == []
+
+    def test_unless_it_is_allowed(self):
+        with simultaneous_open(A, A, timeout=5, allow_self_connect=True) as sock:
+            assert is_self_connected(sock)
+            reset(sock)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("local", "peer", "settings", "kind", "words"),
+        [
+            (A, ("name", 7), {}, ValueError, "peer must have a literal address"),
+            (("", 7), B, {}, ValueError, "local must have a literal address"),
+            (("127.0.0.1", 0), B, {}, ValueError, "the port of local must be 1-65535"),
+            (A, ("127.0.0.1", 65536), {}, ValueError, "the port of peer must be 1-65535"),
+            (A, ("127.0.0.1", "80"), {}, TypeError, "the port of peer must be an int"),
+            (A, ["127.0.0.1", 80], {}, TypeError, r"peer must be \(host, port\)"),
+            (A, ("::1", 80), {}, ValueError, "one family"),
+            (A, B, {"timeout": -1}, ValueError, "timeout must be"),
+            (A, B, {"interval": -1}, ValueError, "interval must be"),
+            (A, B, {"at": "noon"}, TypeError, "at must be"),
+            (A, B, {"at": datetime.datetime(2030, 1, 1)}, ValueError, "time zone"),
+            (("192.0.2.1", 7), B, {}, OSError, "192.0.2.1:7 is not an address of this host"),
+        ],
+    )
+    def test_wrong_ones(self, local, peer, settings, kind, words):
+        with pytest.raises(kind, match=words):
+            simultaneous_open(local, peer, **{"timeout": 5, **settings})
+
+    def test_local_port_is_taken(self, server):
+        with pytest.raises(OSError, match="in use"):
+            simultaneous_open(server.getsockname(), B, timeout=5)
+
+    def test_waits_for_sockets_without_poll(self, monkeypatch):
+        monkeypatch.delattr(rendezvous.select, "poll", raising=False)
+        with socket.socket() as sock:
+            rendezvous._wait(sock, 0.01)
+            rendezvous._wait(sock, None)
+
+
+class TestPauses:
+    """The policy, in virtual time."""
+
+    def tries_of(self, at, interval, until):
+        policy = meeting.Meeting(at, interval, lambda: 0.5)
+        now, tries = at - meeting.EARLY, []
+        while now < until:
+            if policy.next_try > now:
+                now = policy.next_try
+                continue
+            tries.append(now)
+            now += 0.01  # what a try takes
+            policy.failed(now)
+        return tries
+
+    def test_tight_around_the_instant_then_ever_longer(self):
+        tries = self.tries_of(100.0, 0.08, 102.0)
+        pauses = [round(later - earlier - 0.01, 6) for earlier, later in itertools.pairwise(tries)]
+        tight = [pause for when, pause in zip(tries, pauses, strict=False) if when < 100.0 + meeting.TIGHT - 0.01]
+        assert set(tight) == {0.0}
+        assert len(tight) == pytest.approx(60, abs=2)
+        late = pauses[len(tight) + 1 :]
+        assert late == sorted(late)
+        assert late[-1] == 0.08
+
+    def test_no_longer_than_the_interval(self):
+        assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
+
+    def test_pauses_are_spread(self):
+        policy = meeting.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__)
+        policy.failed(10.0)
+        first = policy.next_try - 10.0
+        policy.failed(10.0)
+        assert (first, policy.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)
