@@ -227,10 +227,8 @@ def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is
         delay=delay,
         resolution_delay=None if is_literal else plan.resolution_delay,
         retry=plan.retry,
-        source=plan.source or plan.source_address,
-        port_is_given=plan.source.port_is_given
-        if plan.source is not None
-        else bool(plan.source_address and plan.source_address[1]),
+        source=plan.source or plan.bind_to,
+        port_is_given=plan.source.port_is_given if plan.source is not None else bool(plan.bind_to and plan.bind_to[1]),
         allow_self_connect=plan.allow_self_connect,
         all_errors=plan.all_errors,
         first=first,

@@ -234,7 +234,7 @@ def _in_order(
                 if limit is not timeout:
                     sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
                 return sock
-        raise verdict.conclude(outcomes, plan.source_address, plan.all_errors)
+        raise verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
 
@@ -242,7 +242,7 @@ def _in_order(
 def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket | None:
     """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
-    source_address = plan.source_address
+    source_address = plan.bind_to
     aims = kernel_chooses(family, source_address)
     sock = socket.socket(family, kind, proto)
     try:
@@ -280,7 +280,7 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
 
 def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = MEETINGS if kernel_chooses(candidate[0], plan.source_address) else 1
+    meetings = MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
     for _ in range(meetings - 1):
         sock = _straight(plan, candidate, limit)
         if sock is not None:

@@ -5,7 +5,7 @@ from .options import check_options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Self
 
     from typing_extensions import TypedDict
 
@@ -45,12 +45,16 @@ if TYPE_CHECKING:
         connector: "Settings | None"
 
 
+_DERIVED = {"bind_to", "needs_dial", "source"}  # from the others
+
+
 class Settings:
     """The settings of a connect, checked; the drivers read them. Users know it as `Connector`."""
 
     __slots__ = (
         "all_errors",
         "allow_self_connect",
+        "bind_to",
         "happy_eyeballs_delay",
         "memory",
         "needs_dial",
@@ -58,12 +62,17 @@ class Settings:
         "resolution_delay",
         "resolver",
         "retry",
+        "share_source",
         "source",
         "source_address",
+        "source_ports",
         "trace",
     )
 
-    source_address: "SourceAddress | None"  # where that is all there is to say of the source
+    source_address: "AnySource | None"
+    source_ports: "Ports | None"
+    share_source: bool
+    bind_to: "SourceAddress | None"  # the source address, where that is all there is to say of the source
     source: "Source | None"  # where there is more
     options: "tuple[AnyOption, ...]"
     retry: "Retry | None"
@@ -93,12 +102,13 @@ class Settings:
         resolver: "Resolver | None" = None,
     ) -> None:
         source: Source | None = None
+        bind_to: Any = source_address or None
         if source_ports is not None or share_source is not False or not isinstance(source_address or (), tuple):
             from .source import source_of  # few connects say more than an address
 
-            source, source_address = source_of(source_address, source_ports, share_source), None
-        elif source_address:
-            _check_source_address(source_address)
+            source, bind_to = source_of(source_address, source_ports, share_source), None
+        elif bind_to:
+            _check_source_address(bind_to)
         check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         check_seconds("resolution_delay", resolution_delay)
         for name, value in (("trace", trace), ("resolver", resolver)):
@@ -108,6 +118,9 @@ class Settings:
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         write = object.__setattr__
         write(self, "source_address", source_address or None)
+        write(self, "source_ports", source_ports)
+        write(self, "share_source", share_source)
+        write(self, "bind_to", bind_to)
         write(self, "source", source)
         write(self, "options", check_options(options) if options else ())
         write(self, "retry", retry)
@@ -126,18 +139,32 @@ class Settings:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
 
+    def replace(self, **changes: "Any") -> "Self":
+        """The same with other values of some settings, by their names.
+
+        :raises TypeError: there is no such setting, or its value is of a wrong type.
+        :raises ValueError: as for the settings themselves.
+        """
+        return type(self)(**{**self._values(), **changes})
+
     def _values(self) -> "dict[str, object]":
         """Every setting by its name, also those of a subclass."""
         names = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())}
-        return {name: getattr(self, name) for name in sorted(names - {"needs_dial"})}
+        return {name: getattr(self, name) for name in sorted(names - _DERIVED)}
+
+    def _meaning(self) -> "dict[str, object]":
+        """What tells settings apart, however the source was written."""
+        written = ("source_address", "source_ports", "share_source")
+        values = {name: value for name, value in self._values().items() if name not in written}
+        return {**values, "bind_to": self.bind_to, "source": self.source}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Settings) or type(self) is not type(other):
             return NotImplemented
-        return self._values() == other._values()
+        return self._meaning() == other._meaning()
 
     def __hash__(self) -> int:
-        return hash(tuple(self._values().items()))
+        return hash(tuple(self._meaning().items()))
 
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name, value in self._values().items())

@@ -22,8 +22,9 @@ class TestConnector:
             "resolution_delay": None,
             "resolver": None,
             "retry": None,
-            "source": None,
+            "share_source": False,
             "source_address": None,
+            "source_ports": None,
             "timeout": DEFAULT_TIMEOUT,
             "trace": None,
         }
@@ -33,6 +34,15 @@ class TestConnector:
         for timeout, expected in ((DEFAULT_TIMEOUT, 3), (5, 5), (None, None)):
             with connector.connect(server.getsockname(), timeout) as sock:
                 assert sock.gettimeout() == expected
+
+    def test_can_be_replaced_by_one_with_other_values(self):
+        connector = Connector(timeout=3, source_address=["127.0.0.1"], source_ports="20000-20999", retry=Retry())
+        other = connector.replace(timeout=4)
+        assert (other.timeout, other.retry, other.source) == (4, connector.retry, connector.source)
+        assert other.replace(timeout=3) == connector
+        assert connector.replace(source_address=None, source_ports=None).source is None
+        with pytest.raises(TypeError, match="nonsense"):
+            connector.replace(nonsense=1)
 
     def test_is_immutable(self):
         connector = Connector()

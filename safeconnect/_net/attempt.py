@@ -61,7 +61,7 @@ def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool
         from . import sources  # few connects say more of their source than an address
 
         return sources.start(plan, plan.source, candidate)
-    return start_from(candidate, plan.source_address, plan.options)
+    return start_from(candidate, plan.bind_to, plan.options)
 
 
 def start_from(
