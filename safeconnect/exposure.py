@@ -2,11 +2,11 @@
 
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ._core.endpoint import same_host
 from ._net import kernel
-from .ports import MAX_PORT, PortRange
+from .ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Exposure:
     :ivar prevented: whether the kernel has the per-socket range of source ports (Linux 6.3), with which safeconnect's
         own connects leave the port out. They are checked in any case.
     :ivar ephemeral: the range of source ports that the answer is about.
+    :ivar reserved: the ports that the kernel leaves out of it.
+    :ivar advice: what to do for a server on that port, one sentence each; nothing where it is not exposed.
     """
 
     host: str
@@ -43,6 +45,26 @@ class Exposure:
     reason: "Reason"
     prevented: bool
     ephemeral: PortRange
+    reserved: PortSet = field(default_factory=PortSet)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        if not self:
+            return ()
+        below = f"below {self.ephemeral.first}" if self.ephemeral.first > 1 else "elsewhere"
+        advice = [f"move the server to a port {below}, which connect() never chooses"]
+        together = str(self.reserved | PortSet([self.port]))
+        if sys.platform == "linux":
+            line = f"sysctl -w net.ipv4.ip_local_reserved_ports={together}"
+            advice.append(f"or reserve the port, as root: {line} (and write it to /etc/sysctl.d/)")
+            if self.reason == "exposed":
+                other = self.port + 1 if self.port < self.ephemeral.last else self.port - 1
+                advice.append(f"or take a port of the other parity, {other} say: connect() chooses those last")
+        elif sys.platform == "win32":
+            line = f"netsh int ipv4 add excludedportrange protocol=tcp startport={self.port} numberofports=1"
+            advice.append(f"or reserve the port, as administrator: {line}")
+        advice.append(f"or hold it while the server is down: safeconnect.reserve_port({self.host!r}, {self.port})")
+        return tuple(advice)
 
     def __bool__(self) -> bool:
         return self.reason in ("exposed", "other-parity")
@@ -78,7 +100,8 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     if not 0 < port <= MAX_PORT:
         raise ValueError(f"port must be 1-{MAX_PORT}, not {port}")
     ephemeral = kernel.ephemeral_ports(refresh=True)
-    return Exposure(host, port, _reason(host, port, ephemeral), kernel.has_port_range(), ephemeral)
+    reason = _reason(host, port, ephemeral)
+    return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())
 
 
 def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from safeconnect import Exposure, PortRange, ephemeral_ports, self_connect_exposure
+from safeconnect import Exposure, PortRange, PortSet, ephemeral_ports, self_connect_exposure
 from safeconnect._net import kernel
 
 from . import namespace
@@ -116,3 +116,44 @@ def test_refuses_other_types(port):
 def test_a_name_that_is_none_says_so():
     with pytest.raises(socket.gaierror):
         self_connect_exposure("no-such-host.invalid", ephemeral_ports().first)
+
+
+class TestAdvice:
+    def of(self, reason, port=40000, reserved=()):
+        ephemeral = PortRange(32768, 60999)
+        return Exposure(
+            "127.0.0.1", port, reason, prevented=True, ephemeral=ephemeral, reserved=PortSet(reserved)
+        ).advice
+
+    @pytest.mark.parametrize("reason", ["foreign-host", "no-way", "outside-range", "reserved"])
+    def test_there_is_none_where_nothing_is_wrong(self, reason):
+        assert self.of(reason) == ()
+
+    def test_on_linux(self, on_platform):
+        on_platform("linux")
+        move, reserve, parity, hold = self.of("exposed", 40000, [8080, 40001])
+        assert "below 32768" in move
+        assert "net.ipv4.ip_local_reserved_ports=8080,40000-40001 " in reserve
+        assert "40001 say" in parity
+        assert "safeconnect.reserve_port('127.0.0.1', 40000)" in hold
+        assert len(self.of("other-parity", 40001)) == 3, "it has the other parity already"
+        assert "60998 say" in self.of("exposed", 60999)[2]
+
+    def test_elsewhere(self, on_platform):
+        on_platform("win32")
+        assert "startport=50000 numberofports=1" in self.of("exposed", 50000)[1]
+        on_platform("darwin")
+        assert len(self.of("exposed", 50000)) == 2
+
+    @linux_only
+    def test_the_line_to_write_works(self):
+        code = """
+            from pathlib import Path
+            from safeconnect import self_connect_exposure
+            Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text("40002")
+            exposure = self_connect_exposure("127.0.0.1", 40000)
+            line = exposure.advice[1].split("ip_local_reserved_ports=")[1].split()[0]
+            Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text(line)
+            print(line, self_connect_exposure("127.0.0.1", 40000).reason, self_connect_exposure("::1", 40002).reason)
+        """
+        assert namespace.run(code, ports="40000 40999").split() == ["40000,40002", "reserved", "reserved"]
