@@ -164,12 +164,12 @@ def create_connection(
 
 
 def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
-    if (plan.needs_dial or is_logged()) and (timeout != 0 or plan.source):
+    if (plan.needs_dial or is_logged()) and timeout != 0:
         from .racing import dial
 
         return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
     candidates: Sequence[Candidate] = () if plan.resolver else resolve.at_once(address)
-    if len(candidates) == 1:
+    if len(candidates) == 1 and plan.source is None:
         return _in_order(plan, candidates, timeout, timeout)
     began = monotonic()
     limit = timeout
@@ -179,7 +179,7 @@ def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) 
         limit = max(seconds - (monotonic() - began), 0.001)
     elif not candidates:
         candidates = look_up(plan, address, None)
-    if len(candidates) > 1 and seconds != 0:
+    if plan.source is not None or (len(candidates) > 1 and seconds != 0):
         return _race(plan, address, timeout, candidates, began)
     return _in_order(plan, candidates, timeout, limit)
 

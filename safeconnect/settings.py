@@ -131,7 +131,7 @@ class Settings:
         write(self, "all_errors", all_errors)
         write(self, "trace", trace)
         write(self, "resolver", resolver)
-        write(self, "needs_dial", any(each is not None for each in (source, retry, memory, trace, resolution_delay)))
+        write(self, "needs_dial", any(each is not None for each in (retry, memory, trace, resolution_delay)))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")

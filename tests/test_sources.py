@@ -284,9 +284,13 @@ class TestSettings:
         assert Connector(source_ports=LOW) != Connector()
         assert hash(Connector(source_address=["::1"])) == hash(Connector(source_address=["::1"]))
 
-    def test_a_socket_that_need_not_wait(self, server):
+    @linux_only
+    def test_a_socket_that_need_not_wait(self, server, hole):
+        with create_connection(server.getsockname(), 0, source_ports=LOW) as sock:
+            assert sock.gettimeout() == 0
+            support.reset(sock)
         with pytest.raises(TimeoutError):
-            create_connection(server.getsockname(), 0, source_ports=LOW)
+            create_connection(hole, 0, source_ports=LOW)
 
 
 def test_a_bound_socket_of_the_users_own_keeps_its_port(server):
