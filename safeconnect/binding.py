@@ -290,7 +290,7 @@ def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) ->
     elif reuse_address:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if reuse_port:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT"), 1)  # noqa: B009 - typed for Windows, too
     if sock.family == socket.AF_INET6:
         # "::" stands for IPv6 alone, so that "0.0.0.0" can be bound beside it.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -191,8 +191,7 @@ def _race(
     first, is_kept = at_once(plan, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
-            first.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
-            return first
+            return handed_over(first, timeout)
         from .racing import dial  # loaded when it is first needed
 
         return dial(plan, address, timeout, candidates, began=began, first=first)
@@ -231,12 +230,20 @@ def _in_order(
             except OSError as error:
                 outcomes.append((candidate[4], error, monotonic() - began))
             else:
-                if limit is not timeout:
-                    sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
-                return sock
+                return sock if limit is timeout else handed_over(sock, timeout)
         raise verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
+
+
+def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
+    """The connected socket, with the timeout that its user wants."""
+    try:
+        sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
+    except BaseException:  # OverflowError: the standard library takes up to 292 years
+        sock.close()
+        raise
+    return sock
 
 
 def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket | None:

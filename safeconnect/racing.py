@@ -2,17 +2,21 @@
 
 Attempts are non-blocking sockets under one selector. Only lookups take threads, and only where they could outlast the
 deadline or where the two families are looked up apart.
+
+What waits (`selectors.PollSelector`, `queue.SimpleQueue`, `time.sleep`) is looked up at call time: gevent and eventlet
+replace it, and may do so after this module was loaded.
 """
 
+import queue
 import selectors
 import socket
+import time
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from time import monotonic, sleep
+from time import monotonic
 
 from ._net import lookups, resolve
 from ._race import Race
-from .blocking import DEFAULT_TIMEOUT, look_up, may_take_long
+from .blocking import DEFAULT_TIMEOUT, handed_over, look_up, may_take_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +50,7 @@ def dial(
         sock = race.run()
     finally:
         race.close()
-    sock.settimeout(limit)
-    return sock
+    return handed_over(sock, limit)
 
 
 def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate]":
@@ -56,11 +59,11 @@ def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate
     :raises TimeoutError: there was no answer in time.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
     lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
     try:
         found, error = answers.get(timeout=max(limit, 0))
-    except Empty:
+    except queue.Empty:
         late = TimeoutError("timed out")
     else:
         if isinstance(error, OSError):
@@ -118,7 +121,7 @@ class _BlockingRace(Race):
     def _wait(self) -> None:
         seconds = self.seconds_left()
         if self._selector is None or not self._selector.get_map():
-            sleep(seconds or 0)  # a pause between two rounds
+            time.sleep(seconds or 0)  # a pause between two rounds
             return
         for key, _ in self._selector.select(seconds):
             if key.data is not None:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-import select
+import selectors
 import socket
 import time
 from datetime import datetime
@@ -228,12 +228,8 @@ def _seconds_until(at: "datetime | float | None") -> float:
 
 def _wait(sock: socket.socket | None, seconds: float | None) -> None:
     if sock is not None:
-        poll = getattr(select, "poll", None)
-        if poll is None:
-            select.select((), (sock,), (sock,), seconds)
-            return
-        watched = poll()
-        watched.register(sock, select.POLLOUT)
-        watched.poll(None if seconds is None else max(seconds, 0) * 1000)
+        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as watched:  # as in racing.py
+            watched.register(sock, selectors.EVENT_WRITE)
+            watched.select(seconds)
     elif seconds:
         time.sleep(seconds)

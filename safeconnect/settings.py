@@ -166,6 +166,11 @@ class Settings:
     def __hash__(self) -> int:
         return hash(tuple(self._meaning().items()))
 
+    def __reduce__(self) -> "tuple[Any, ...]":
+        # The standard library's mark for the default timeout is itself only in this process.
+        marked = {name: value for name, value in self._values().items() if type(value) is object}
+        return _rebuilt, (type(self), {name: value for name, value in self._values().items() if name not in marked})
+
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name, value in self._values().items())
         return f"{type(self).__name__}({', '.join(given)})"
@@ -188,6 +193,10 @@ def check_seconds(name: str, value: object) -> None:
 def _check_source_address(source_address: object) -> None:
     if not isinstance(source_address, tuple) or len(source_address) not in (2, 3, 4):
         raise TypeError(f"source_address must be (host, port), not {source_address!r}")
+
+
+def _rebuilt(kind: "type[Settings]", values: "dict[str, Any]") -> Settings:
+    return kind(**values)
 
 
 _PLAIN = Settings()

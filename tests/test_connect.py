@@ -13,7 +13,7 @@ import safeconnect
 from safeconnect import create_connection
 
 from . import namespace
-from .support import LOOPBACK, both_families, closed_port, linux_only, listening, needs_ipv6
+from .support import LOOPBACK, both_families, closed_port, linux_only, listening, needs_ipv6, resolver
 
 STANDARD = socket.create_connection
 
@@ -254,6 +254,13 @@ class TestArguments:
     def test_timeout_of_a_wrong_type(self, timeout):
         with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
             create_connection(("127.0.0.1", 1), timeout)
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "name"])
+    def test_a_timeout_that_no_socket_takes_leaves_nothing(self, server, host):
+        names = {"resolver": resolver(server.getsockname())} if host == "name" else {}
+        for settings in (names, {**names, "trace": lambda _: None}):
+            with pytest.raises(OverflowError):
+                create_connection((host, server.getsockname()[1]), 1e20, **settings)
 
     @pytest.mark.parametrize("source", [("127.0.0.1",), ("127.0.0.1", 0, 0, 0, 0), 5, {"127.0.0.1": 0}])
     def test_source_address_of_a_wrong_shape(self, source):

@@ -1,5 +1,7 @@
 """Connector and ConnectMemory: settings as a value, and what is remembered."""
 
+import copy
+import pickle
 import threading
 
 import pytest
@@ -43,6 +45,13 @@ class TestConnector:
         assert connector.replace(source_address=None, source_ports=None).source is None
         with pytest.raises(TypeError, match="nonsense"):
             connector.replace(nonsense=1)
+
+    @pytest.mark.parametrize("timeout", [DEFAULT_TIMEOUT, 5, None])
+    def test_can_be_copied_and_pickled(self, timeout):
+        connector = Connector(timeout=timeout, source_ports="20000-20999", retry=Retry(attempts=2))
+        for twin in (copy.copy(connector), copy.deepcopy(connector), pickle.loads(pickle.dumps(connector))):
+            assert twin == connector
+            assert twin.source == connector.source
 
     def test_is_immutable(self):
         connector = Connector()

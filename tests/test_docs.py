@@ -11,6 +11,8 @@ from .namespace import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IMPORT = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
+CLIENTS = {"aiohttp", "httpcore", "httpx", "paramiko", "pymysql", "redis", "requests", "urllib3", "websockets"}
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="the documentation is not beside these tests")
@@ -20,6 +22,8 @@ pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="the documentation
 def test_every_block_of_a_page_runs(page, capsys):
     names = {"__name__": page.stem}
     text = page.read_text()
+    for client in CLIENTS & {name for block in BLOCK.findall(text) for name in IMPORT.findall(block)}:
+        pytest.importorskip(client, reason=f"{page.name} shows {client}, which is not installed")
     try:
         for block in BLOCK.finditer(text):
             line = text.count("\n", 0, block.start()) + 1

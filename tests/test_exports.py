@@ -38,7 +38,12 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
 def test_docstring_examples(name):
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if not name.startswith("safeconnect.integrations."):
+            raise
+        pytest.skip(str(error))  # it needs a client that is not installed
     assert module.__doc__
     failed, _ = doctest.testmod(module)
     assert failed == 0

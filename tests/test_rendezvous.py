@@ -329,7 +329,7 @@ class TestArguments:
             simultaneous_open(server.getsockname(), B, timeout=5)
 
     def test_waits_for_sockets_without_poll(self, monkeypatch):
-        monkeypatch.delattr(rendezvous.select, "poll", raising=False)
+        monkeypatch.delattr(rendezvous.selectors, "PollSelector", raising=False)
         with socket.socket() as sock:
             rendezvous._wait(sock, 0.01)
             rendezvous._wait(sock, None)

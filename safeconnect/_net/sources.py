@@ -89,7 +89,7 @@ def _ends(
 ) -> "Iterator[End]":
     source = plan.source
     assert source is not None  # noqa: S101 - tells the type checker
-    options: list[AnyOption] = list(_device(source.device, candidate[0]))
+    options: list[AnyOption] = _device(source.device, candidate[0])
     if source.share or (ports is not None and sys.platform == "linux"):
         # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
         options += _sharing()
@@ -126,13 +126,12 @@ def _sharing() -> "list[AnyOption]":
     return [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
 
 
-def _device(name: str | None, family: int) -> "Iterator[AnyOption]":
+def _device(name: str | None, family: int) -> "list[AnyOption]":
     if name is None:
-        return
+        return []
     if sys.platform == "linux":
-        yield socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(name)
-    elif sys.platform == "darwin":
+        return [(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(name))]
+    if sys.platform == "darwin":
         level, number = _MACOS_BOUND_IF[socket.AddressFamily(family)]
-        yield level, number, socket.if_nametoindex(name)
-    else:
-        raise OSError(errno.ENOPROTOOPT, f"source_address: {sys.platform} cannot bind to an interface by name")
+        return [(level, number, socket.if_nametoindex(name))]
+    raise OSError(errno.ENOPROTOOPT, f"source_address: {sys.platform} cannot bind to an interface by name")

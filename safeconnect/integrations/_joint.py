@@ -1,0 +1,79 @@
+"""The joint: the safe connect, as all clients need it that bring their own timeouts, options and errors along."""
+
+import socket
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from ..blocking import DEFAULT_TIMEOUT, Connector
+
+_PLAIN = Connector()
+_Error = TypeVar("_Error", bound=Exception)
+
+
+def checked(connector: Connector | None) -> Connector:
+    """The connector, or a plain one for None.
+
+    :raises TypeError: it is something else.
+    """
+    if connector is None:
+        return _PLAIN
+    if not isinstance(connector, Connector):
+        raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
+    return connector
+
+
+def connect(
+    connector: Connector,
+    address: tuple[Any, ...],
+    timeout: float | None = DEFAULT_TIMEOUT,
+    source_address: Any = None,
+    *,
+    options: Iterable[Any] | None = None,
+    family: int = 0,
+) -> socket.socket:
+    """Connect by the connector's settings, and by the client's own where it has such settings.
+
+    :param timeout: the client's, for the connect and for the connected socket. Where it has none (None or the default),
+        the connector's is the deadline of the connect, and the socket is without one as the client wants it.
+    :param source_address: the client's, in the place of the connector's.
+    :param options: the client's, set after the connector's.
+    :param family: look up addresses of that family only; 0 means all.
+    :raises OSError: as `create_connection`. Never an `ExceptionGroup`, which no client expects.
+    """
+    changes: dict[str, Any] = {}
+    if source_address:
+        changes |= {"source_address": source_address, "source_ports": None, "share_source": False}
+    if options:
+        changes["options"] = (*connector.options, *map(tuple, options))
+    if family:
+        changes["resolver"] = _of_family(connector.resolver, family)
+    if connector.all_errors:
+        changes["all_errors"] = False
+    plan = connector.replace(**changes) if changes else connector
+    has_none = timeout is None or timeout is DEFAULT_TIMEOUT
+    limit = connector.timeout if has_none and connector.timeout is not DEFAULT_TIMEOUT else timeout
+    sock = plan.connect(address, limit)
+    if limit is not timeout:
+        sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
+    return sock
+
+
+def told(error: _Error, cause: BaseException) -> _Error:
+    """The client's error with the story of ours: its notes."""
+    for note in getattr(cause, "__notes__", ()):
+        error.add_note(note)
+    return error
+
+
+def missing(module: str, package: str, version: str) -> ImportError:
+    """The error for a client that is not there, or too old."""
+    return ImportError(f'{module} needs {package} >= {version}: pip install "{package}>={version}"', name=package)
+
+
+def _of_family(resolver: Any, family: int) -> Any:
+    def getaddrinfo(host: Any, port: Any, asked: int = 0, *rest: int) -> Any:
+        if asked not in (0, family):
+            return []  # a resolution_delay has the families looked up apart
+        return (resolver or socket.getaddrinfo)(host, port, family, *rest)
+
+    return getaddrinfo

@@ -1,0 +1,149 @@
+"""urllib3 (2 and later) with safe connects: connections, pools and managers in the place of its own.
+
+Everything urllib3 offers stays as it is: its timeouts, its ``source_address`` and ``socket_options``, its errors, its
+retries. They read the same, and take one more keyword, ``connector``.
+"""
+
+import socket
+import sys
+from functools import partial
+from typing import Any
+
+from . import _joint
+
+try:
+    import urllib3
+    import urllib3.connection
+    import urllib3.util.connection
+    from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+except ImportError as error:
+    raise _joint.missing(__name__, "urllib3", "2") from error
+
+from ..blocking import Connector
+
+
+class HTTPConnection(urllib3.connection.HTTPConnection):
+    """`urllib3.connection.HTTPConnection` that never connects to itself, races addresses and keeps its deadline.
+
+    Placed first among the bases it does the same for any other connection class of urllib3's family.
+
+    :param connector: a `Connector`, for what urllib3 has no word for: ``retry``, ``memory``, further ``options``. Its
+        timeout holds for the connect where urllib3 has none. None: a plain one.
+    :raises TypeError: the connector is no `Connector`.
+
+    Every other argument is urllib3's. Where the connect fails, the error is urllib3's, with the one of
+    `create_connection` as its ``__cause__`` and its notes: ``NameResolutionError``, ``ConnectTimeoutError``,
+    ``NewConnectionError`` for all others.
+
+    >>> HTTPConnection("127.0.0.1", 8080, timeout=5).timeout
+    5
+    """
+
+    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
+        self.connector = _joint.checked(connector)
+        super().__init__(*arguments, **keywords)
+
+    def _new_conn(self) -> socket.socket:
+        # As in urllib3.connection, with another connect; what create_connection() there does about hosts is done here.
+        host = self._dns_host.strip("[]") if self._dns_host.startswith("[") else self._dns_host
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise LocationParseError(f"'{host}', label empty or too long") from None
+        try:
+            sock = _joint.connect(
+                self.connector,
+                (host, self.port),
+                # Still urllib3's own mark for "default" where a tunnel through a proxy is prepared.
+                urllib3.Timeout.resolve_default_timeout(self.timeout),
+                self.source_address,
+                options=self.socket_options,
+                family=_wanted_family(),
+            )
+        except socket.gaierror as error:
+            raise _joint.told(NameResolutionError(self.host, self, error), error) from error
+        except TimeoutError as error:
+            message = f"Connection to {self.host} timed out. (connect timeout={self.timeout})"
+            raise _joint.told(ConnectTimeoutError(self, message), error) from error
+        except OSError as error:
+            message = f"Failed to establish a new connection: {error}"
+            raise _joint.told(NewConnectionError(self, message), error) from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
+
+
+def _wanted_family() -> int:
+    """AF_INET where `allowed_gai_family` has been replaced to say so: the well-known recipe for IPv4 only.
+
+    urllib3's own says it where this host has no IPv6; there an IPv6 address fails at once, and the race goes on.
+    """
+    return urllib3.util.connection.allowed_gai_family() if urllib3.util.connection.HAS_IPV6 else 0
+
+
+class HTTPSConnection(HTTPConnection, urllib3.connection.HTTPSConnection):
+    """`urllib3.connection.HTTPSConnection` with the connect of `HTTPConnection`; arguments and errors likewise."""
+
+
+class HTTPConnectionPool(urllib3.HTTPConnectionPool):
+    """`urllib3.HTTPConnectionPool` of safe connections.
+
+    :param connector: a `Connector`, by keyword, as for `HTTPConnection`.
+
+    >>> pool = HTTPConnectionPool("127.0.0.1", 8080, timeout=5, connector=Connector())
+    """
+
+    ConnectionCls: Any = HTTPConnection  # urllib3's own class does not fit its own protocol either
+
+
+class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
+    """`urllib3.HTTPSConnectionPool` of safe connections.
+
+    :param connector: a `Connector`, by keyword, as for `HTTPConnection`.
+    """
+
+    ConnectionCls: Any = HTTPSConnection
+
+
+def use_safe_pools(manager: urllib3.PoolManager, connector: Connector | None = None) -> None:
+    """Have an existing manager make safe pools from now on; those that it has already stay as they are.
+
+    :param manager: a `urllib3.PoolManager` or `urllib3.ProxyManager`, also one within another library.
+    :param connector: a `Connector`, as for `HTTPConnection`.
+    :raises TypeError: the connector is no `Connector`.
+
+    >>> manager = urllib3.PoolManager()
+    >>> use_safe_pools(manager)
+    >>> isinstance(manager.connection_from_url("http://127.0.0.1:8080"), HTTPConnectionPool)
+    True
+    """
+    connector = _joint.checked(connector)
+    # The manager only calls them. Pools hand the keywords that they do not know on to their connections.
+    pools: Any = {
+        "http": partial(HTTPConnectionPool, connector=connector),
+        "https": partial(HTTPSConnectionPool, connector=connector),
+    }
+    manager.pool_classes_by_scheme = pools
+
+
+class PoolManager(urllib3.PoolManager):
+    """`urllib3.PoolManager` of safe pools.
+
+    :param connector: a `Connector`, as for `HTTPConnection`.
+    :raises TypeError: the connector is no `Connector`.
+
+    >>> manager = PoolManager(timeout=5, retries=False)
+    """
+
+    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        use_safe_pools(self, connector)
+
+
+class ProxyManager(PoolManager, urllib3.ProxyManager):
+    """`urllib3.ProxyManager` of safe pools: the connect to the proxy is the safe one.
+
+    :param connector: a `Connector`, as for `HTTPConnection`.
+    :raises TypeError: the connector is no `Connector`.
+
+    >>> manager = ProxyManager("http://127.0.0.1:3128", timeout=5)
+    """
