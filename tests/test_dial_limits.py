@@ -187,3 +187,8 @@ class TestNewsOnItsWay:
         dial = self.dial()
         assert dial.receive(Tick(), 0.1) == []
         assert dial.wake_at == 0.25
+
+
+def test_a_driver_that_overslept_the_deadline_gives_up():
+    world = World("4.1 silent, 4.2 silent", timeout=1, late=0.125).run()
+    assert (type(world.error), world.now) == (TimeoutError, 1.125)

@@ -4,9 +4,11 @@ import errno
 
 import pytest
 
+from safeconnect._core.dial import Dial, Rules
+from safeconnect._core.messages import Failed, Resolve, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget
 
-from .world import World, said, script, table
+from .world import World, candidate, said, script, table
 
 SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
 THRICE = Retry(attempts=3, backoff=SECONDS)
@@ -280,3 +282,17 @@ def test_candidates_of_earlier_rounds_do_not_count_against_the_64():
     hosts = ", ".join(f"4.{number} refused" for number in range(1, 71))
     world = World(hosts, retry=Retry(attempts=2, backoff=SECONDS)).run()
     assert len(world.starts()) == 128
+
+
+def test_a_pause_ends_no_earlier_and_whenever_later():
+    dial = Dial(Rules(retry=THRICE), lambda: 0.5)
+    assert dial.begin(0.0) == [Resolve("both")]
+    assert dial.receive(Resolved("both", (candidate("4.1"),)), 0.0) == [Start(1, candidate("4.1"))]
+    assert dial.receive(Failed(1, ConnectionRefusedError(errno.ECONNREFUSED, "")), 0.5) == []
+    assert dial.wake_at == 1.5
+    assert dial.receive(Tick(), 1.25) == [], "a tick too early"
+    assert dial.wake_at == 1.5
+    assert dial.receive(Tick(), 1.75) == [Resolve("both")], "a driver that overslept"
+    world = World("4.1 refused@0.1 ok@0.1", retry=THRICE, late=0.25).run()
+    assert world.starts() == [(0.0, "4.1"), (pytest.approx(1.35), "4.1")]
+    assert world.kept == "4.1"

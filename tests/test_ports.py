@@ -29,6 +29,26 @@ def members(ports):
     return {port for item in ports.ranges for port in range(item.first, item.last + 1)}
 
 
+def check_windows(ports, size, exclude):
+    """What `window` promises, for every draw."""
+    allowed = members(ports) - {0, exclude}
+    if not allowed:
+        assert ports.window(lambda _: pytest.fail("nothing to draw from"), size, exclude) is None
+        return
+    weight = dict.fromkeys(allowed, 0.0)
+    for number in range(len(allowed) * size):
+        window = ports.window(lambda n, number=number: number, size, exclude)
+        within = allowed & set(window)
+        assert len(window) <= size
+        assert exclude not in window
+        assert 0 not in window
+        assert within, "a window must hold a port of the set"
+        for port in within:
+            weight[port] += 1 / len(within)
+    # A random port of a random window is any port with the same probability: each of them once in len(allowed).
+    assert all(share == pytest.approx(size) for share in weight.values())
+
+
 class TestPortRange:
     @given(ranges)
     def test_reads_what_it_prints(self, ports):
@@ -235,23 +255,12 @@ class TestChoosing:
     @example(ports=PortSet([0, 1, 2]), size=2, exclude=0)
     @example(ports=PortSet([0, 1, 2]), size=2, exclude=1)
     @example(ports=PortSet([5, 6, 7]), size=3, exclude=5)
+    @example(ports=PortSet([5, 6, 7]), size=3, exclude=6)
+    @example(ports=PortSet([5, 6, 7]), size=3, exclude=7)
+    @example(ports=PortSet([5, 6, 9, 10]), size=4, exclude=10)
+    @example(ports=PortSet([0, 1, 5, 6]), size=4, exclude=6)
     def test_window_keeps_its_promises_for_every_draw(self, ports, size, exclude):
-        allowed = members(ports) - {0, exclude}
-        if not allowed:
-            assert ports.window(lambda _: pytest.fail("nothing to draw from"), size, exclude) is None
-            return
-        weight = dict.fromkeys(allowed, 0.0)
-        for number in range(len(allowed) * size):
-            window = ports.window(lambda n, number=number: number, size, exclude)
-            within = allowed & set(window)
-            assert len(window) <= size
-            assert exclude not in window
-            assert 0 not in window
-            assert within, "a window must hold a port of the set"
-            for port in within:
-                weight[port] += 1 / len(within)
-        # A random port of a random window is any port with the same probability: each of them once in len(allowed).
-        assert all(share == pytest.approx(size) for share in weight.values())
+        check_windows(ports, size, exclude)
 
     @given(port_sets, st.integers(1, 64), st.one_of(st.none(), numbers), st.integers(0))
     def test_window_asks_for_one_draw_over_the_whole_space(self, ports, size, exclude, seed):
@@ -289,3 +298,23 @@ class TestShuffled:
     def test_any_draw_ends(self):
         assert sorted(PortSet(PortRange(1, 6)).shuffled(lambda n: n - 1)) == [1, 2, 3, 4, 5, 6]
         assert sorted(PortSet(PortRange(1, 6)).shuffled(lambda _: 0)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("first", [0, 1, 65530])
+def test_window_keeps_its_promises_in_every_small_set(first):
+    """Chance alone seldom puts ``exclude`` inside the set, or at the very end of a window."""
+    numbers = range(first, first + 6)
+    for count in range(5):
+        for members in itertools.combinations(numbers, count):
+            ports = PortSet(members)
+            for size, exclude in itertools.product((1, 2, 4), (None, *numbers)):
+                check_windows(ports, size, exclude)
+
+
+def test_sets_of_many_ranges():
+    odd, even = PortSet(range(1, 1200, 2)), PortSet(range(0, 1200, 2))
+    assert len(odd.ranges) == len(even.ranges) == 600
+    assert odd | even == even | odd == odd ^ even == PortSet(PortRange(0, 1199))
+    assert odd & even == even & odd == PortSet()
+    assert odd & odd == odd - even == odd
+    assert [odd.nth(index) for index in range(600)] == list(odd) == list(range(1, 1200, 2))

@@ -10,6 +10,7 @@ from safeconnect import SelfConnectError
 from safeconnect._core.endpoint import same_endpoint, same_host, written
 from safeconnect._core.order import interleaved, without_duplicates
 from safeconnect._core.verdict import chosen, conclude, duration, met_itself, rank
+from safeconnect.retry import Backoff, Retry
 
 from .world import World, candidate, said
 
@@ -234,3 +235,41 @@ class TestVerdict:
     )
     def test_duration(self, seconds, text):
         assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_compares_ports_by_value(host):
+    """The kernel's answers are objects of their own: 40000 is not 40000, 5 is."""
+    local, peer = [(host, int("40000")) for _ in range(2)]
+    assert local[1] is not peer[1], "CPython keeps small ints only"
+    assert same_endpoint(local, peer)
+
+
+def test_families_are_compared_by_value():
+    """A resolver of the user's own may give plain ints, the socket module gives an enum."""
+    given = list(map(candidate, ["6.1", "4.1", "6.2"]))
+    assert interleaved(given, int(socket.AF_INET6)) == list(map(candidate, ["4.1", "6.1", "6.2"]))
+
+
+def test_all_errors_gathers_the_lines_of_equal_addresses():
+    """Each round looks up anew, so equal addresses are objects of their own."""
+    again = (ONE[0], ONE[1])
+    assert again is not ONE
+    old, new = failure(errno.ECONNREFUSED), failure(errno.ECONNRESET)
+    group = conclude([(ONE, old, 0.1), (again, new, 0.2)], None, all_errors=True)
+    assert group.exceptions == (new,)
+    assert new.__notes__ == [
+        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
+        f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200.0 ms",
+    ]
+
+
+def test_all_errors_tells_of_all_rounds():
+    retry = Retry(attempts=2, backoff=Backoff(1, jitter="none"))
+    group = World("4.1 refused@0.1 reset@0.2", retry=retry, all_errors=True).run().error
+    assert [each.__notes__ for each in group.exceptions] == [
+        [
+            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
+            f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200.0 ms",
+        ]
+    ]
