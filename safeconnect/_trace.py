@@ -28,7 +28,7 @@ def is_logged() -> bool:
 
 def teller(trace: "Trace | None") -> "Callable[[Event | Order], object]":
     """What to call with every event and order."""
-    listeners: list[Callable[[Any], object]] = [trace] if trace else []
+    listeners: list[Callable[[Any], object]] = [trace] if trace is not None else []
     if is_logged():
         listeners.append(lambda message: _logger.debug("%s", message))
 

@@ -13,7 +13,7 @@ import select
 import socket
 from contextlib import suppress
 
-from ._net import resolve
+from ._net import kernel, resolve
 from ._net.attempt import at_once
 from ._race import Race
 from ._trace import is_logged
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from .settings import AsyncKeywords, Settings
 
     Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
+
+# Read now what the first connect needs to know: it is in files, and a loop is not to wait for files.
+kernel.source_ports()
 
 __all__ = ["connect_transport", "create_connection", "open_connection", "simultaneous_open"]
 

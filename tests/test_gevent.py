@@ -24,7 +24,7 @@ PATCH = {
         spawn, sleep = eventlet.spawn, eventlet.sleep
     """,
 }
-IMPORT = "import safeconnect\n"
+IMPORT = "import safeconnect.racing\n"
 COMMON = """
     import contextlib, socket, threading, time
     from safeconnect import Backoff, Retry, SelfConnectError, create_connection

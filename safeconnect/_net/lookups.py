@@ -35,7 +35,7 @@ def start(resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> "
     :raises socket.gaierror: ``EAI_AGAIN``, at once: too many lookups are unanswered already.
     """
     # At the end of the interpreter the daemon threads stand still, and one of them may hold the lock of its pool.
-    pool = _Pool() if sys.is_finalizing() else _pool
+    pool = _Pool() if sys.is_finalizing() else _current()
     return pool.start(resolver, arguments, done)
 
 
@@ -89,6 +89,7 @@ class _Pool:
     """The threads and their work."""
 
     def __init__(self) -> None:
+        self.kind = threading.Lock  # gevent and eventlet put another one there
         self.changed = threading.Condition()  # guards all that follows, and the callers of the flights
         self.flights: dict[object, _Flight] = {}  # unanswered, in the queue or in a thread
         self.queue: deque[_Flight] = deque()
@@ -205,6 +206,17 @@ def _twin(error: BaseException) -> BaseException:
 
 
 _pool = _Pool()
+
+
+def _current() -> _Pool:
+    """The pool; a new one if gevent or eventlet have put greenlets in the place of threads since it was made.
+
+    Greenlets cannot share locks with threads: all of them are one thread to the old locks.
+    """
+    global _pool
+    if _pool.kind is not threading.Lock:
+        _pool = _Pool()
+    return _pool
 
 
 def _start_afresh() -> None:

@@ -1,0 +1,1 @@
+"""Asynchronous clients with safe connects, each tested through the client itself."""

@@ -1,0 +1,64 @@
+"""Event loops to run clients on, and connectors that tell what they do."""
+
+import asyncio
+import sys
+
+import pytest
+
+import safeconnect
+from safeconnect._core.messages import Failed, Start
+
+from .. import support
+
+uvloop = None
+if sys.platform != "win32":
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    uvloop.new_event_loop().close()  # libuv opens a pipe with the first loop and keeps it: not the fault of a test
+
+LOOPS = {"asyncio": asyncio.SelectorEventLoop} | ({"uvloop": uvloop.new_event_loop} if uvloop else {})
+on_every_loop = pytest.mark.parametrize("loop", LOOPS)
+
+
+def run(main, loop="asyncio"):
+    """Run a coroutine function on an event loop in debug mode, which tells of what was never awaited or closed."""
+    with asyncio.Runner(debug=True, loop_factory=LOOPS[loop]) as runner:
+        return runner.run(main())
+
+
+def leading_to(*sockaddrs, **settings):
+    """A connector for which every name has these addresses."""
+    return safeconnect.Connector(resolver=support.resolver(*sockaddrs), **settings)
+
+
+def url_of(sockaddr, scheme="http"):
+    return f"{scheme}://{sockaddr[0]}:{sockaddr[1]}/"
+
+
+class Trace:
+    """What a connector does.
+
+    :param held: a bound socket, to listen from the first failure on.
+    """
+
+    def __init__(self, held=None):
+        self.messages = []
+        self.held = held
+        self.task = None
+
+    def __call__(self, message):
+        self.messages.append(message)
+        if self.held is not None and isinstance(message, Failed):
+            self.held.listen()
+            self.held = None
+        if self.task is not None and isinstance(message, Start):
+            asyncio.get_running_loop().call_soon(self.task.cancel)  # by then it waits for the attempt
+
+    @property
+    def targets(self):
+        return [message.candidate[4] for message in self.messages if isinstance(message, Start)]
+
+    async def cancel_with_the_first_attempt(self, work):
+        self.task = asyncio.ensure_future(work)
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+        assert len(self.targets) == 1
