@@ -288,8 +288,7 @@ class TestSearch:
         """
         printed = [line.split() for line in namespace.run(code, ports="40000 42999").splitlines()]
         assert {port for port, _ in printed} == {"42000"}
-        steps = [int(count) for _, count in printed]
-        first, *rest = steps
-        assert first > 0
-        assert sum(rest) == 2, "each random window costs one more step: the neighbourhood"
-        assert rest.count(0) == 2 * 16
+        rest = [int(count) for _, count in printed[1:]]  # the first one searched
+        # By chance, once in 188 times, a random window is the right one.
+        assert sum(rest) <= 2, "each random window costs one more step: the neighbourhood"
+        assert rest.count(0) >= 2 * 16
