@@ -96,11 +96,11 @@ class TestReservation:
 
     @needs_ipv6
     def test_of_one_port_at_two_hosts_where_one_is_taken(self):
-        with support.listening(socket.AF_INET6) as taken:
-            port = taken.getsockname()[1]
+        with reserve_port(["127.0.0.1", "::1"]) as held:
+            held.sockets[0].close()
             with pytest.raises(OSError, match="is taken"):
-                reserve_port(["127.0.0.1", "::1"], port)
-            reserve_port("127.0.0.1", port).release()
+                reserve_port(["127.0.0.1", "::1"], held.port)
+            reserve_port("127.0.0.1", held.port).release()
 
     @pytest.mark.parametrize("family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)])
     def test_of_a_name(self, family):
@@ -126,7 +126,7 @@ class TestReservation:
     def test_in_random_order(self):
         taken = set()
         for _ in range(40):
-            with reserve_port(port=PortRange(20000, 20999)) as held:
+            with reserve_port(port=PortRange(30000, 30999)) as held:
                 taken.add(held.port)
         assert len(taken) > 30
 

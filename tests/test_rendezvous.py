@@ -30,7 +30,7 @@ from .support import linux_only, needs_ipv6
 
 def free_address(host="127.0.0.1"):
     """Of this process's own: others run these tests at the same time."""
-    with reserve_port(host, "10000-30000") as held:
+    with reserve_port(host, "10000-19999") as held:
         return host, held.port
 
 
