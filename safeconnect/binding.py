@@ -41,9 +41,9 @@ class Reservation:
 
     __slots__ = ("addresses", "sockets")
 
-    def __init__(self, reserved: "Sequence[socket.socket]") -> None:
-        self.sockets = tuple(reserved)
-        self.addresses: tuple[tuple[Any, ...], ...] = tuple(sock.getsockname() for sock in reserved)
+    def __init__(self, held: "Sequence[tuple[socket.socket, tuple[Any, ...]]]") -> None:
+        self.sockets = tuple(sock for sock, _ in held)
+        self.addresses = tuple(address for _, address in held)
 
     @property
     def socket(self) -> "Socket":
@@ -151,7 +151,7 @@ def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
 
 def _reserve(
     places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, reuse_port: bool
-) -> "list[socket.socket]":
+) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
     error: OSError | None = None
     tried = 0
     for port in ports.shuffled(aim.draw) if ports is not None else [0] * _COMMON_TRIES:
@@ -159,41 +159,51 @@ def _reserve(
         try:
             return _hold(places, port, reuse_port)
         except OSError as busy:
-            if busy.errno not in _BUSY:
+            if busy.errno not in _BUSY or (busy.errno == errno.EACCES and _is_one(ports) and sys.platform != "win32"):
                 raise
             error = busy
     hosts = ", ".join(str(place[1][0]) for place in places)
-    if ports is not None and len(ports) == 1:
+    if ports is not None and _is_one(ports):
         text = f"port {ports} of {hosts} is taken"
     elif ports is not None:
         text = f"all {tried} ports of {ports} are taken at {hosts}, or may not be used"
     else:
         text = f"no port is free at {hosts}"
     failure = OSError(errno.EADDRINUSE if error is None else error.errno, text)
-    if ports is not None and len(ports) == 1:
+    if ports is not None and _is_one(ports):
         holders.tell_port(failure, ports.nth(0))
     raise failure from error
 
 
-def _hold(places: "list[tuple[int, tuple[Any, ...]]]", port: int, reuse_port: bool) -> "list[socket.socket]":
+def _is_one(ports: PortSet | None) -> bool:
+    return ports is not None and len(ports) == 1
+
+
+def _hold(
+    places: "list[tuple[int, tuple[Any, ...]]]", port: int, reuse_port: bool
+) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
     """Bind at every place to one port, that of the first where it is 0."""
     held: list[socket.socket] = []
+    addresses = []
     try:
         for family, address in places:
             sock = socket.socket(family, socket.SOCK_STREAM)
             held.append(sock)
-            _set_flags(sock, reuse_address=False, reuse_port=reuse_port)
+            _set_flags(sock, reuse_address=False, reuse_port=False)
             sock.bind((address[0], port, *address[2:]))
-            port = sock.getsockname()[1]
+            addresses.append(sock.getsockname())
+            port = addresses[-1][1]
             if sys.platform == "linux":
                 # After bind(): set before, another reservation could bind to the same port. From now on a server that
                 # sets it, too, can, for this socket does not listen (inet_bind_conflict).
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if reuse_port:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except BaseException:
         for sock in held:
             sock.close()
         raise
-    return held
+    return list(zip(held, addresses, strict=True))
 
 
 def bind_socket(
@@ -212,8 +222,9 @@ def bind_socket(
         address counts. Port 0 lets the kernel choose.
     :param ports: ports to choose from, in random order; the port of ``address`` is 0 then.
     :param reuse_address: bind although old connections of the port are in TIME_WAIT: SO_REUSEADDR. Left out, it is set
-        wherever it means that and no more: for a given port, everywhere but on Windows. There it would let anybody
-        take the port over, so SO_EXCLUSIVEADDRUSE is set instead, whatever is said here.
+        for a given port, everywhere but on Windows. (On Linux other sockets that set it and do not listen may be bound
+        to the port as well.) There it would let anybody take the port over, so SO_EXCLUSIVEADDRUSE is set instead,
+        whatever is said here.
     :param reuse_port: share the port with other sockets of this user that set it, too (SO_REUSEPORT, Linux 3.9).
     :param device: the name of a network interface, and of nothing else to use (SO_BINDTODEVICE, Linux).
     :param transparent: allow addresses that are not this host's (IP_TRANSPARENT, Linux; CAP_NET_ADMIN).
@@ -245,7 +256,7 @@ def bind_socket(
         try:
             sockets.prepare(sock, [*checked, *extra], None)
             _set_flags(
-                sock, reuse_address=bool(each) if reuse_address is None else reuse_address, reuse_port=reuse_port
+                sock, reuse_address=bool(port) if reuse_address is None else reuse_address, reuse_port=reuse_port
             )
             sock.bind((place[0], each, *(tail or place[2:])))
         except OSError as error:

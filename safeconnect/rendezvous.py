@@ -4,6 +4,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import time
 from datetime import datetime
 from ipaddress import ip_address
@@ -15,6 +16,7 @@ from ._core.meeting import Meeting
 from ._core.verdict import met_itself
 from ._net import aim, attempt, sockets
 from ._net.shield import bind_shared, raise_shield
+from .blocking import handed_over
 from .errors import SelfConnectError
 from .ports import MAX_PORT
 from .settings import check_seconds
@@ -91,8 +93,11 @@ def simultaneous_open(
         sock: socket.socket = end.value
     finally:
         waits.close()
-    sock.settimeout(timeout)
-    return sock
+    return handed_over(sock, timeout)
+
+
+# Selectors take no more than some weeks.
+_LONGEST_WAIT = 86_400.0
 
 
 class Sides:
@@ -119,6 +124,8 @@ class Sides:
         Closing the generator closes what is open.
         """
         check_seconds("interval", interval)
+        if interval is None:
+            raise TypeError("interval must be a number of seconds, not None")
         began = clock()
         meeting = Meeting(began + _seconds_until(at), interval, aim.chance)
         deadline = inf if self.timeout is None else began + self.timeout
@@ -126,7 +133,7 @@ class Sides:
         try:
             while (now := clock()) < deadline:
                 if meeting.next_try > now:
-                    yield None, min(meeting.next_try, deadline) - now
+                    yield None, min(min(meeting.next_try, deadline) - now, _LONGEST_WAIT)
                     continue
                 sock = yield from self._try(deadline, clock)
                 if sock is not None:
@@ -144,14 +151,13 @@ class Sides:
         is_done = False
         sock = socket.socket(self.family, socket.SOCK_STREAM)
         try:
-            is_done = _begin(sock, self.local, self.peer)
-            while not is_done and (left := deadline - clock()) > 0:
-                yield sock, None if left == inf else left
-                is_done = _is_connected(sock)
-            if is_done and not self._allow_self_connect and same_endpoint(*attempt.names(sock, self.peer)):
-                is_done = False  # the local address is 0.0.0.0, say
-                sockets.reset(sock)
-                raise met_itself(self.peer, 1)
+            is_connected = _begin(sock, self.local, self.peer)
+            while not is_connected and (left := deadline - clock()) > 0:
+                yield sock, None if left == inf else min(left, _LONGEST_WAIT)
+                is_connected = _is_connected(sock, self.peer)
+            if is_connected and not self._allow_self_connect and same_endpoint(*attempt.names(sock, self.peer)):
+                raise met_itself(self.peer, 1)  # the local address is 0.0.0.0, say
+            is_done = is_connected
         except SelfConnectError:
             raise
         except OSError as error:
@@ -160,7 +166,7 @@ class Sides:
             self._last = error
         finally:
             if not is_done:
-                sockets.discard(sock)
+                sockets.reset(sock)
         return sock if is_done else None
 
     def _late(self) -> TimeoutError:
@@ -178,10 +184,10 @@ def _begin(sock: socket.socket, local: "Address", peer: "Address") -> bool:
     code = sock.connect_ex(peer)
     if code not in (0, errno.EISCONN, *attempt.UNDER_WAY):
         raise OSError(code, os.strerror(code))
-    return _is_connected(sock)
+    return _is_connected(sock, peer)
 
 
-def _is_connected(sock: socket.socket) -> bool:
+def _is_connected(sock: socket.socket, peer: "Address") -> bool:
     """Whether the handshake is over.
 
     :raises OSError: it has failed.
@@ -195,6 +201,12 @@ def _is_connected(sock: socket.socket) -> bool:
         if error.errno in sockets.NO_PEER:
             return False
         raise
+    if sys.platform == "linux":
+        # There is a peer in SYN_RECV, too; another connect() says whether the handshake is over (EALREADY: it is not).
+        code = sock.connect_ex(peer)
+        if code not in (0, errno.EISCONN, *attempt.UNDER_WAY):
+            raise OSError(code, os.strerror(code))
+        return code in (0, errno.EISCONN)
     return True
 
 

@@ -117,7 +117,8 @@ class Settings:
         if retry is not None and not hasattr(retry, "pause"):
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         write = object.__setattr__
-        write(self, "source_address", source_address or None)
+        # A list is copied, for the caller may change it.
+        write(self, "source_address", list(source_address) if type(source_address) is list else source_address or None)
         write(self, "source_ports", source_ports)
         write(self, "share_source", share_source)
         write(self, "bind_to", bind_to)

@@ -85,11 +85,13 @@ def source_of(source_address: object, source_ports: object, share_source: object
     if isinstance(source_address, str) and not _is_literal(source_address):
         check_name("source_address", source_address)
         device = source_address
-    elif source_address:
+    elif source_address is not None:
         each: Any = [source_address] if isinstance(source_address, (str, tuple)) else source_address
         addresses = tuple(_addresses(each))
     if ports is not None and any(address[1] for address in addresses):
         raise ValueError("give either source_ports or a port in source_address")
+        if not addresses:
+            raise ValueError("source_address must hold at least one address")
     return Source(addresses, device, ports, share_source)
 
 

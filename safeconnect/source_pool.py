@@ -45,7 +45,7 @@ class SourcePool:
     True
     """
 
-    __slots__ = ("_own", "_ports", "_resting", "addresses")
+    __slots__ = ("_calls", "_own", "_ports", "_rested", "addresses")
 
     def __init__(self, addresses: "Iterable[str]", ports: "Ports | Mapping[str, Ports] | None" = None) -> None:
         self.addresses = _checked(addresses)
@@ -59,27 +59,23 @@ class SourcePool:
         self._own = {
             ipv6: tuple(address for address in self.addresses if (":" in address) == ipv6) for ipv6 in (False, True)
         }
-        self._resting: dict[str, int] = {}
+        self._calls = 0
+        self._rested: dict[str, int] = {}  # at which call an address that was full may be tried again
 
     def turns(self, *, ipv6: bool) -> "Iterator[tuple[str, PortSet | None]]":
         """The addresses of a family and their ports, in the order in which one connect is to try them."""
-        own = self._own[ipv6]
-        first = aim.draw(len(own)) if own else 0
-        late = []
-        for address in own[first:] + own[:first]:
-            rest = self._resting.get(address, 0)
-            if rest:
-                # Another thread may count at the same time: then it rests a connect more.
-                self._resting[address] = rest - 1
-                late.append(address)
-            else:
+        self._calls += 1  # threads may count one for two: then an address rests a connect more
+        now = self._calls
+        resting = [address for address in self._own[ipv6] if self._rested.get(address, 0) >= now]
+        ready = [address for address in self._own[ipv6] if address not in resting] if resting else self._own[ipv6]
+        for group in (ready, resting):
+            first = aim.draw(len(group)) if group else 0
+            for address in (*group[first:], *group[:first]):
                 yield address, self._ports.get(address)
-        for address in late:
-            yield address, self._ports.get(address)
 
     def exhausted(self, host: str) -> None:
         """Pass the address over for a while."""
-        self._resting[host] = _REST
+        self._rested[host] = self._calls + _REST
 
     def room(self, address: "tuple[Any, ...]") -> dict[str, int]:
         """How many more connections each address of the pool can have to one destination.
@@ -94,11 +90,12 @@ class SourcePool:
         {'127.0.0.2': 10}
         """
         host, port = ip_address(address[0]), address[1]
-        used = dict.fromkeys(self._own[host.version == 6], 0)
+        own = {ip_address(address): address for address in self._own[host.version == 6]}
+        used = dict.fromkeys(own.values(), 0)
         for local, local_port, peer in _connections(ipv6=host.version == 6):
-            if peer == (host, port) and str(local) in used and local_port in self._allowed(str(local)):
-                used[str(local)] += 1
-        return {own: len(self._allowed(own) - PortSet([0, port])) - count for own, count in used.items()}
+            if peer == (host, port) and local in own and local_port in self._allowed(own[local]):
+                used[own[local]] += 1
+        return {address: len(self._allowed(address) - PortSet([0, port])) - count for address, count in used.items()}
 
     def _allowed(self, address: str) -> PortSet:
         return self._ports.get(address) or kernel.source_ports()
@@ -125,7 +122,7 @@ def _checked(addresses: "Iterable[str]") -> tuple[str, ...]:
             ip_address(address)
         except ValueError:
             raise ValueError(f"addresses must hold literal addresses, not {address!r}") from None
-    if not found or len(set(found)) < len(found):
+    if not found or len(set(map(ip_address, found))) < len(found):
         raise ValueError("addresses must hold at least one address, and none twice")
     return found
 

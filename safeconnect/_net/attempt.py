@@ -65,7 +65,11 @@ def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool
 
 
 def start_from(
-    candidate: "Candidate", source_address: "SourceAddress | None", options: "Sequence[AnyOption]"
+    candidate: "Candidate",
+    source_address: "SourceAddress | None",
+    options: "Sequence[AnyOption]",
+    *,
+    explains: bool = True,
 ) -> tuple[socket.socket, bool]:
     """`start`, from one address.
 
@@ -78,7 +82,8 @@ def start_from(
             return sock, _begin(sock, candidate, source_address, options)
         except BaseException as error:
             met_itself = sockets.is_refused_meeting(sock, candidate[4][1], error)
-            explain(error, sock, source_address, candidate[4])
+            if explains:
+                explain(error, sock, source_address, candidate[4])
             sockets.discard(sock)
             if not met_itself:
                 raise

@@ -1,5 +1,7 @@
 """Who holds a port or a connection: notes for the errors that say it is taken. psutil knows, where it is installed."""
 
+from collections import Counter
+
 from .._core.endpoint import written
 
 TYPE_CHECKING = False
@@ -12,15 +14,20 @@ if TYPE_CHECKING:
     Connection = tuple[tuple[Any, ...], tuple[Any, ...], int | None, str]
 
 
+# A busy server has thousands of connections; a few lines tell enough.
+_MOST_NOTES = 5
+
+
 def tell_port(error: OSError, port: int) -> None:
     """Add notes on who holds a port that could not be bound to."""
     found = _connections()
     if found is None:
         error.add_note(f"who holds port {port}? With psutil installed this note tells; `ss -tanp sport = :{port}` does")
         return
-    held = [each for each in found if each[0] and each[0][1] == port]
-    for local, _, pid, state in held:
-        error.add_note(f"{written(local)} is held by {_process(pid)}, {state}")
+    held = Counter((each[0], each[2], each[3]) for each in found if each[0] and each[0][1] == port)
+    for (local, pid, state), count in held.most_common(_MOST_NOTES):
+        times = f" ({count} times)" if count > 1 else ""
+        error.add_note(f"{written(local)} is held by {_process(pid)}, {state}{times}")
     if not held:
         error.add_note(f"port {port} is held by a socket that is bound and no more")
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # "This local end is taken": said by bind(), or by connect() where only this destination is taken.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+# How often a search begins, should the kernel's range change in the middle of it.
+_LOOKS = 3
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
@@ -59,21 +61,40 @@ def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[s
 def _from(
     plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
-    taken: OSError | None = None
-    for place, options in _ends(plan, candidate, address, ports):
-        try:
-            return attempt.start_from(candidate, place, (*plan.options, *options))
-        except PortsExhaustedError:
-            raise
-        except OSError as error:
-            may_go_on = error.errno in _TAKEN or (error.errno == errno.EACCES and ports is not None)
-            if not may_go_on or ports is None:
-                raise
-            taken = error
-    assert ports is not None  # noqa: S101 - tells the type checker
-    if taken is not None and not sockets.has_way(candidate[0], candidate[4], address):
+    if ports is None:
+        (place, options), *_ = _ends(plan, candidate, address, None)
+        return attempt.start_from(candidate, place, (*plan.options, *options))
+    for _ in range(_LOOKS):
+        taken: OSError | None = None
+        for place, options in _ends(plan, candidate, address, ports):
+            try:
+                sock, is_done = attempt.start_from(candidate, place, (*plan.options, *options), explains=False)
+            except OSError as error:
+                if error.errno not in (*_TAKEN, errno.EACCES):
+                    raise
+                if taken is None and not sockets.has_way(candidate[0], candidate[4], address):
+                    raise
+                taken = error
+                continue
+            if _port_of(sock) in ports:
+                return sock, is_done
+            # The kernel ignores a range with a bound outside its own, which has been changed: look afresh.
+            sockets.reset(sock)
+            aim.missed()
+            break
+        else:
+            break
+    if taken is not None and taken.errno == errno.EACCES:
         raise taken
     raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
+
+
+def _port_of(sock: socket.socket) -> int:
+    try:
+        return int(sock.getsockname()[1])
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _exhausted(candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet) -> str:
@@ -96,7 +117,8 @@ def _ends(
     if ports is None:
         yield address, options
         return
-    has_ranges = kernel.has_port_range()
+    # Who shares binds, for a port that another one shares is passed over by the kernel's own choice.
+    has_ranges = not source.share and kernel.has_port_range()
     kernels = kernel.source_ports() if has_ranges else PortSet()
     for offered in search.steps(ports, kernels, candidate[4][1], aim.draw):
         yield _end(candidate[0], address, offered, options, in_range=has_ranges and offered.first in kernels)
