@@ -58,8 +58,9 @@ async def connect_tcp(
     stream = await anyio.abc.SocketStream.from_socket(await _connect(plan, (str(remote_host), remote_port), limit))
     if not (tls or tls_hostname or ssl_context):
         return stream
+    scope = anyio.move_on_after(None if limit is None else began + limit - anyio.current_time())
     try:
-        with anyio.fail_after(None if limit is None else began + limit - anyio.current_time()):
+        with scope:
             return await TLSStream.wrap(
                 stream,
                 server_side=False,
@@ -70,6 +71,10 @@ async def connect_tcp(
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
+    await anyio.aclose_forcefully(stream)
+    late = TimeoutError("timed out")
+    late.add_note(f"during the TLS handshake with {remote_host!r}, port {remote_port!r}")
+    raise late
 
 
 async def _connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> "socket.socket":

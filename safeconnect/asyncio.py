@@ -113,8 +113,9 @@ async def connect_transport(
     """
     if server_hostname is not None and not ssl:
         raise ValueError("server_hostname is only meaningful with ssl")
-    if ssl and server_hostname is None:
-        server_hostname = _host_of(address)
+    if ssl:
+        server_hostname = _host_of(address) if server_hostname is None else server_hostname
+        _check_tls(ssl, server_hostname)
     plan, limit = chosen(timeout, settings)
     loop = asyncio.get_running_loop()
     deadline = None if limit is None else loop.time() + limit
@@ -235,6 +236,21 @@ async def _for_transport(plan: "Settings", address: "tuple[Any, ...]", limit: fl
     except OSError:
         await asyncio.sleep(0)
         raise
+
+
+def _check_tls(ssl: "ssl_module.SSLContext | bool", server_hostname: str) -> None:
+    """Let what is wrong with them be an error before there is a socket, which asyncio would leave open.
+
+    :raises TypeError: ``ssl`` is no context.
+    :raises ValueError: the name is none that TLS can send.
+    :raises ssl.SSLError: the context is a server's.
+    """
+    from ssl import PROTOCOL_TLS_CLIENT, MemoryBIO, SSLContext  # only for those who use it
+
+    if ssl is not True and not isinstance(ssl, SSLContext):
+        raise TypeError(f"ssl must be an SSLContext or True, not {type(ssl).__name__}")
+    context = SSLContext(PROTOCOL_TLS_CLIENT) if ssl is True else ssl
+    context.wrap_bio(MemoryBIO(), MemoryBIO(), server_hostname=server_hostname)
 
 
 def _host_of(address: "tuple[Any, ...]") -> str:

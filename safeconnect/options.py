@@ -30,6 +30,8 @@ def check_options(options: "Iterable[AnyOptionT]") -> "tuple[AnyOptionT, ...]":
 
     :raises TypeError: it is something else, naming the item.
     """
+    if not hasattr(options, "__iter__"):
+        raise TypeError(f"options must be several options, as in options=[{options!r}]")
     checked = tuple(options)
     for option in checked:
         if isinstance(option, tuple):

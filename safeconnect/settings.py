@@ -114,8 +114,13 @@ class Settings:
         for name, value in (("trace", trace), ("resolver", resolver)):
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+        for name, flag in (("allow_self_connect", allow_self_connect), ("all_errors", all_errors)):
+            if not isinstance(flag, int):
+                raise TypeError(f"{name} must be a bool, not {type(flag).__name__}")
         if retry is not None and not hasattr(retry, "pause"):
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
+        if memory is not None and not hasattr(memory, "recall"):
+            raise TypeError(f"memory must be a ConnectMemory, not {type(memory).__name__}")
         write = object.__setattr__
         # A list is copied, for the caller may change it.
         write(self, "source_address", list(source_address) if type(source_address) is list else source_address or None)

@@ -238,6 +238,18 @@ def _asyncio(address):
 
 
 class TestBindSocket:
+    def test_a_chosen_port_is_nobody_elses(self):
+        with (
+            bind_socket(("127.0.0.1", 0), ports="21500") as sock,
+            reserve_port(port="21501", reuse_port=hasattr(socket, "SO_REUSEPORT")),
+        ):
+            assert sock.getsockname()[1] == 21500
+            for port in ("21500", "21501"):
+                with pytest.raises(OSError, match=r"taken|in use"):
+                    bind_socket(("127.0.0.1", 0), ports=port)
+            with pytest.raises(OSError, match="taken"):
+                reserve_port(port="21501", reuse_port=True)
+
     def test_any_port(self):
         with bind_socket(("127.0.0.1", 0)) as sock:
             assert sock.getsockname()[0] == "127.0.0.1"

@@ -225,6 +225,38 @@ def test_two_namespaces_over_a_wire():
 
 
 @linux_only
+class TestHalfOpen:
+    def test_a_handshake_that_is_not_over_is_no_connection(self, monkeypatch):
+        """In SYN_RECV there is a peer already; only another connect() tells."""
+
+        class HalfOpen(socket.socket):
+            def connect_ex(self, address):
+                return errno.EALREADY
+
+            def getpeername(self):
+                return B
+
+        with HalfOpen() as sock:
+            assert not rendezvous._is_connected(sock, B)
+
+    def test_one_that_is_reset_meanwhile_is_tried_again(self, monkeypatch, server):
+        names = rendezvous.attempt.names
+        calls = []
+
+        def reset_once(sock, peer):
+            calls.append(sock)
+            if len(calls) == 1:
+                raise ConnectionResetError(errno.ECONNRESET, "reset")
+            return names(sock, peer)
+
+        monkeypatch.setattr(rendezvous.attempt, "names", reset_once)
+        with simultaneous_open(A, server.getsockname(), timeout=5) as sock:
+            assert sock is calls[1]
+            reset(sock)
+        assert calls[0].fileno() == -1
+
+
+@linux_only
 class TestOtherDrivers:
     @pytest.mark.parametrize("factory", [None, uvloop and uvloop.new_event_loop, LoopWithoutWriters])
     def test_asyncio(self, factory):

@@ -92,6 +92,28 @@ class TestPortsOnTheRealKernel:
         """
         assert namespace.run(code, ports="40000 40009") == "done\n"
 
+    def test_none_outside_is_used_when_the_kernels_range_changes(self):
+        code = """
+            import socket, safeconnect
+            from pathlib import Path
+            from tests.support import reset
+            server = socket.create_server(("127.0.0.1", 7))
+            safeconnect.create_connection(server.getsockname(), 5).close()
+            Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50999")
+            for _ in range(5):
+                sock = safeconnect.create_connection(server.getsockname(), 5, source_ports="40000-40099")
+                print(40000 <= sock.getsockname()[1] <= 40099)
+                reset(sock)
+        """
+        assert namespace.run(code, ports="40000 40999").split() == ["True"] * 5
+
+    def test_who_holds_the_ports_is_not_asked(self, monkeypatch, server):
+        monkeypatch.setattr(psutil, "net_connections", lambda _: pytest.fail("that takes long"))
+        with create_connection(server.getsockname(), 5, source_ports="20600") as sock:
+            with pytest.raises(PortsExhaustedError):
+                create_connection(server.getsockname(), 5, source_ports="20600")
+            support.reset(sock)
+
     def test_without_the_option_all_are_bound(self, monkeypatch, server):
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
         with create_connection(server.getsockname(), 5, source_ports="40000-40999") as sock:
@@ -148,7 +170,7 @@ class TestSharing:
                         create_connection(other.getsockname(), 5, **source)
                     assert caught.value.errno == errno.EADDRNOTAVAIL
                     target = f"127.0.0.1:{other.getsockname()[1]}"
-                    note = f"there is a connection from 127.0.0.1:20555 to {target} already: "
+                    note = f"there is a connection from 127.0.0.1:20555 to {target} already, or was a moment ago: "
                     assert any(each.startswith(note) for each in caught.value.__notes__), caught.value.__notes__
                     support.reset(two)
                 support.reset(one)

@@ -40,7 +40,7 @@ def tell_connection(error: OSError, sock: "socket.socket", target: "tuple[Any, .
         return
     if not local[1]:
         return  # it was bind() that failed, over the address
-    text = f"there is a connection from {written(local)} to {written(target)} already"
+    text = f"there is a connection from {written(local)} to {written(target)} already, or was a moment ago"
     for own, peer, pid, state in _connections() or ():
         if own[1:2] == local[1:2] and peer[:2] == target[:2] and own[0] in (local[0], "0.0.0.0", "::"):  # noqa: S104
             text += f": of {_process(pid)}, {state}"

@@ -64,8 +64,9 @@ def _from(
     if ports is None:
         (place, options), *_ = _ends(plan, candidate, address, None)
         return attempt.start_from(candidate, place, (*plan.options, *options))
+    taken: OSError | None = None
     for _ in range(_LOOKS):
-        taken: OSError | None = None
+        taken = None
         for place, options in _ends(plan, candidate, address, ports):
             try:
                 sock, is_done = attempt.start_from(candidate, place, (*plan.options, *options), explains=False)

@@ -107,6 +107,21 @@ class TestAsyncioStreams:
 
         run(main, loop_factory)
 
+    @pytest.mark.parametrize(
+        ("settings", "kind"),
+        [
+            ({"ssl": "yes"}, TypeError),
+            ({"ssl": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}, ssl.SSLError),
+            ({"ssl": True, "server_hostname": ".x"}, ValueError),
+        ],
+    )
+    def test_what_is_wrong_with_tls_leaves_nothing(self, loop_factory, server, settings, kind):
+        async def main():
+            with pytest.raises(kind):
+                await safeconnect.asyncio.open_connection(server.getsockname(), 5, **settings)
+
+        run(main, loop_factory)
+
     def test_refused(self, loop_factory):
         async def main():
             with pytest.raises(ConnectionRefusedError) as caught:
@@ -298,8 +313,9 @@ class TestAnyio:
     @linux_only
     def test_tls_handshake_under_the_deadline(self, backend, server):
         async def main():
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match="timed out") as caught:
                 await safeconnect.anyio.connect_tcp(*server.getsockname(), tls=True, timeout=0.05)
+            assert "during the TLS handshake" in caught.value.__notes__[0]
 
         anyio.run(main, backend=backend)
 
