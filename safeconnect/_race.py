@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 # Selectors and timers take no more than some weeks, and an infinite delay is a way to say "never".
-_LONGEST_WAIT = 86_400.0
+LONGEST_WAIT = 86_400.0
 
 _FAMILIES = {"both": 0, "AAAA": socket.AF_INET6, "A": socket.AF_INET}
 
@@ -102,7 +102,7 @@ class Race:
     def seconds_left(self) -> float | None:
         """How long to wait if nothing happens; None: until something does."""
         wake_at = self._dial.wake_at
-        return None if wake_at is None else min(max(wake_at - self._clock(), 0.0), _LONGEST_WAIT)
+        return None if wake_at is None else min(max(wake_at - self._clock(), 0.0), LONGEST_WAIT)
 
     def finish(self, number: int) -> None:
         """See how an attempt has ended that is writable."""

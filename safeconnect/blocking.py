@@ -10,7 +10,7 @@ from time import monotonic
 
 from ._core import verdict
 from ._net import aim, resolve, sockets
-from ._net.attempt import MEETINGS, at_once, connect_from_elsewhere, explain, kernel_chooses
+from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses
 from ._trace import is_logged
 from .settings import Settings, check_seconds
 
@@ -287,7 +287,7 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
 
 def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
+    meetings = verdict.MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
     for _ in range(meetings - 1):
         sock = _straight(plan, candidate, limit)
         if sock is not None:

@@ -132,10 +132,10 @@ class _BlockingRace(Race):
 
     def _register(self, sock: socket.socket, events: int, data: int | None) -> None:
         if self._selector is None:
-            self._selector = _new_selector()
+            self._selector = new_selector()
         self._selector.register(sock, events, data)
 
 
-def _new_selector() -> selectors.BaseSelector:
+def new_selector() -> selectors.BaseSelector:
     """One that takes no descriptor of its own, where there is one."""
     return getattr(selectors, "PollSelector", selectors.SelectSelector)()

@@ -1,7 +1,6 @@
 """TCP simultaneous open (RFC 9293, section 3.5): two sides connect to each other, and nobody listens."""
 
 import errno
-import os
 import selectors
 import socket
 import sys
@@ -16,9 +15,11 @@ from ._core.meeting import Meeting
 from ._core.verdict import met_itself
 from ._net import aim, attempt, sockets
 from ._net.shield import bind_shared, raise_shield
+from ._race import LONGEST_WAIT
 from .blocking import handed_over
 from .errors import SelfConnectError
 from .ports import MAX_PORT
+from .racing import new_selector
 from .settings import check_seconds
 
 TYPE_CHECKING = False
@@ -96,10 +97,6 @@ def simultaneous_open(
     return handed_over(sock, timeout)
 
 
-# Selectors take no more than some weeks.
-_LONGEST_WAIT = 86_400.0
-
-
 class Sides:
     """The two addresses of a simultaneous open, checked, and one side's tries.
 
@@ -133,7 +130,7 @@ class Sides:
         try:
             while (now := clock()) < deadline:
                 if meeting.next_try > now:
-                    yield None, min(min(meeting.next_try, deadline) - now, _LONGEST_WAIT)
+                    yield None, min(min(meeting.next_try, deadline) - now, LONGEST_WAIT)
                     continue
                 sock = yield from self._try(deadline, clock)
                 if sock is not None:
@@ -153,7 +150,7 @@ class Sides:
         try:
             is_connected = _begin(sock, self.local, self.peer)
             while not is_connected and (left := deadline - clock()) > 0:
-                yield sock, None if left == inf else min(left, _LONGEST_WAIT)
+                yield sock, None if left == inf else min(left, LONGEST_WAIT)
                 is_connected = _is_connected(sock, self.peer)
             if is_connected and not self._allow_self_connect and same_endpoint(*attempt.names(sock, self.peer)):
                 raise met_itself(self.peer, 1)  # the local address is 0.0.0.0, say
@@ -181,9 +178,7 @@ def _begin(sock: socket.socket, local: "Address", peer: "Address") -> bool:
     """Begin to connect; says whether it is done."""
     sock.settimeout(0)
     bind_shared(sock, local)
-    code = sock.connect_ex(peer)
-    if code not in (0, errno.EISCONN, *attempt.UNDER_WAY):
-        raise OSError(code, os.strerror(code))
+    attempt.is_done(sock.connect_ex(peer))
     return _is_connected(sock, peer)
 
 
@@ -192,9 +187,7 @@ def _is_connected(sock: socket.socket, peer: "Address") -> bool:
 
     :raises OSError: it has failed.
     """
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
+    attempt.raise_failure(sock)
     try:
         sock.getpeername()
     except OSError as error:
@@ -203,10 +196,7 @@ def _is_connected(sock: socket.socket, peer: "Address") -> bool:
         raise
     if sys.platform == "linux":
         # There is a peer in SYN_RECV, too; another connect() says whether the handshake is over (EALREADY: it is not).
-        code = sock.connect_ex(peer)
-        if code not in (0, errno.EISCONN, *attempt.UNDER_WAY):
-            raise OSError(code, os.strerror(code))
-        return code in (0, errno.EISCONN)
+        return attempt.is_done(sock.connect_ex(peer))
     return True
 
 
@@ -240,7 +230,7 @@ def _seconds_until(at: "datetime | float | None") -> float:
 
 def _wait(sock: socket.socket | None, seconds: float | None) -> None:
     if sock is not None:
-        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as watched:  # as in racing.py
+        with new_selector() as watched:
             watched.register(sock, selectors.EVENT_WRITE)
             watched.select(seconds)
     elif seconds:

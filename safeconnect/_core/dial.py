@@ -39,8 +39,6 @@ SHORTEST_DELAY = 0.010
 SHORTEST_SHARE = 2.0
 # In a full house nobody makes room sooner after the last start, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
-# How often an attempt that met itself is made again where the kernel chose the source port.
-MEETINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class Dial:
                 self.rules.retry.budget.succeeded()
             return [*self._abandon_all(), Keep(event.attempt)]
         flight.meetings += 1
-        if flight.meetings < MEETINGS and not self.rules.port_is_given:
+        if flight.meetings < verdict.MEETINGS and not self.rules.port_is_given:
             del self._flying[event.attempt]
             again = self._launch(flight.candidate, flight.began, flight.meetings)
             return [Abandon(event.attempt, reset=True), again]

@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from ..options import AnyOption
     from ..settings import Settings, SourceAddress
 
-# How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
-# of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
-MEETINGS = 16
-
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
 def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
@@ -75,7 +71,7 @@ def start_from(
 
     :raises OSError: as `start`.
     """
-    for _ in range(MEETINGS):
+    for _ in range(verdict.MEETINGS):
         sock = socket.socket(candidate[0], candidate[1], candidate[2])
         try:
             sock.settimeout(0)
@@ -87,7 +83,7 @@ def start_from(
             sockets.discard(sock)
             if not met_itself:
                 raise
-    raise verdict.met_itself(candidate[4], MEETINGS)
+    raise verdict.met_itself(candidate[4], verdict.MEETINGS)
 
 
 def _begin(
@@ -109,12 +105,20 @@ def _begin(
             code = errno.EINPROGRESS
         else:
             return True
-    if code in UNDER_WAY and sys.platform == "linux":
+    if code in _UNDER_WAY and sys.platform == "linux":
         # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
         code = sock.connect_ex(sockaddr)
+    return is_done(code)
+
+
+def is_done(code: int) -> bool:
+    """What connect_ex() has said: there is a connection, or not yet.
+
+    :raises OSError: there will be none.
+    """
     if code in (0, errno.EISCONN):
         return True
-    if code in UNDER_WAY:
+    if code in _UNDER_WAY:
         return False
     raise OSError(code, os.strerror(code))
 
@@ -134,15 +138,20 @@ def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAdd
 
     :raises OSError: what the connect ended with, if not with a connection.
     """
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
+    raise_failure(sock)
     try:
         return sock.getsockname(), sock.getpeername()
     except OSError as error:
         if error.errno not in sockets.NO_PEER:
             raise
         return sock.getsockname(), sockaddr  # it was connected, and the peer has reset it since
+
+
+def raise_failure(sock: socket.socket) -> None:
+    """Raise what a connect has failed with meanwhile, if it has; the kernel tells it once."""
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def connect_from_elsewhere(
@@ -162,7 +171,7 @@ def connect_from_elsewhere(
         except OSError as again:
             if again.errno == errno.EADDRNOTAVAIL:
                 continue
-            if again.errno in UNDER_WAY:
+            if again.errno in _UNDER_WAY:
                 aim.remember(sock.getsockname()[1], sockaddr)
             raise
         return aim.remember(sock.getsockname()[1], sockaddr)
