@@ -152,6 +152,7 @@ def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
 def _reserve(
     places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, reuse_port: bool
 ) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
+    only = ports.nth(0) if ports is not None and len(ports) == 1 else None
     error: OSError | None = None
     tried = 0
     for port in ports.shuffled(aim.draw) if ports is not None else [0] * _COMMON_TRIES:
@@ -159,24 +160,20 @@ def _reserve(
         try:
             return _hold(places, port, reuse_port)
         except OSError as busy:
-            if busy.errno not in _BUSY or (busy.errno == errno.EACCES and _is_one(ports) and sys.platform != "win32"):
+            if busy.errno not in _BUSY or (busy.errno == errno.EACCES and only and sys.platform != "win32"):
                 raise
             error = busy
     hosts = ", ".join(str(place[1][0]) for place in places)
-    if ports is not None and _is_one(ports):
-        text = f"port {ports} of {hosts} is taken"
+    if only is not None:
+        text = f"port {only} of {hosts} is taken"
     elif ports is not None:
         text = f"all {tried} ports of {ports} are taken at {hosts}, or may not be used"
     else:
         text = f"no port is free at {hosts}"
     failure = OSError(errno.EADDRINUSE if error is None else error.errno, text)
-    if ports is not None and _is_one(ports):
-        holders.tell_port(failure, ports.nth(0))
+    if only is not None:
+        holders.tell_port(failure, only)
     raise failure from error
-
-
-def _is_one(ports: PortSet | None) -> bool:
-    return ports is not None and len(ports) == 1
 
 
 def _hold(
@@ -197,8 +194,8 @@ def _hold(
                 # After bind(): set before, another reservation could bind to the same port. From now on a server that
                 # sets it, too, can, for this socket does not listen (inet_bind_conflict).
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if reuse_port:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if reuse_port:
+                _share_port(sock)  # after bind(), too
     except BaseException:
         for sock in held:
             sock.close()
@@ -301,10 +298,14 @@ def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) ->
     elif reuse_address:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if reuse_port:
-        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT"), 1)  # noqa: B009 - typed for Windows, too
+        _share_port(sock)
     if sock.family == socket.AF_INET6:
         # "::" stands for IPv6 alone, so that "0.0.0.0" can be bound beside it.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def _share_port(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT"), 1)  # noqa: B009 - typed for Windows, too
 
 
 def _check_reuse_port() -> None:

@@ -159,6 +159,22 @@ class TestReservation:
         with pytest.raises(kind, match=words):
             reserve_port(**arguments)
 
+    @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this platform has no SO_REUSEPORT")
+    @pytest.mark.parametrize("platform", ["linux", "darwin"])
+    def test_shares_on_every_platform_and_only_once_it_is_bound(self, on_platform, monkeypatch, platform):
+        flags = []
+
+        class Recorder(socket.socket):
+            def bind(self, address):
+                flags.append(self.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+                super().bind(address)
+
+        monkeypatch.setattr(socket, "socket", Recorder)
+        on_platform(platform)
+        with reserve_port(reuse_port=True) as held:
+            flags.append(held.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+        assert flags == [0, 1]
+
     def test_no_reuse_port_on_this_platform(self, monkeypatch):
         monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
         with pytest.raises(ValueError, match="no SO_REUSEPORT"):
