@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from ..blocking import DEFAULT_TIMEOUT, Connector
+from ..blocking import DEFAULT_TIMEOUT, Connector, handed_over
 
 _PLAIN = Connector()
 _Error = TypeVar("_Error", bound=Exception)
@@ -40,22 +40,36 @@ def connect(
     :param family: look up addresses of that family only; 0 means all.
     :raises OSError: as `create_connection`. Never an `ExceptionGroup`, which no client expects.
     """
-    changes: dict[str, Any] = {}
-    if source_address:
-        changes |= {"source_address": source_address, "source_ports": None, "share_source": False}
-    if options:
-        changes["options"] = (*connector.options, *map(tuple, options))
-    if family:
-        changes["resolver"] = _of_family(connector.resolver, family)
-    if connector.all_errors:
-        changes["all_errors"] = False
-    plan = connector.replace(**changes) if changes else connector
+    of_family = {"resolver": _of_family(connector.resolver, family)} if family else {}
+    plan = planned(connector, options=options, source_address=source_address, **of_family)
     has_none = timeout is None or timeout is DEFAULT_TIMEOUT
     limit = connector.timeout if has_none and connector.timeout is not DEFAULT_TIMEOUT else timeout
     sock = plan.connect(address, limit)
-    if limit is not timeout:
-        sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
-    return sock
+    return sock if limit is timeout else handed_over(sock, timeout)
+
+
+def planned(
+    connector: Connector,
+    *,
+    options: Iterable[Any] | None = None,
+    source_address: Any = None,
+    **changes: Any,
+) -> Connector:
+    """The connector's settings, and the client's own in their place where it has such settings.
+
+    :param options: the client's, set after the connector's.
+    :param source_address: the client's, in the place of the connector's.
+    :param changes: other settings, by their names.
+    :returns: never one that raises `ExceptionGroup`, which no client expects.
+    :raises TypeError: a setting of a wrong type.
+    """
+    if options:
+        changes["options"] = (*connector.options, *map(tuple, options))
+    if source_address:
+        changes |= {"source_address": source_address, "source_ports": None, "share_source": False}
+    if connector.all_errors:
+        changes["all_errors"] = False
+    return connector.replace(**changes) if changes else connector
 
 
 def told(error: _Error, cause: BaseException) -> _Error:

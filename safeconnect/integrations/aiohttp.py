@@ -7,7 +7,7 @@ connect to one of the addresses, is the safe one.
 import inspect
 from typing import Any
 
-from . import _joint, _joint_async
+from . import _joint
 
 try:
     import aiohttp
@@ -71,7 +71,7 @@ class TCPConnector(aiohttp.TCPConnector):
         self.connector = connector
         local = self._local_addr_infos
         self._local_family = local[0][0] if local else None
-        self._plan = _joint_async.planned(
+        self._plan = _joint.planned(
             connector,
             source_address=local[0][4] if local else None,
             happy_eyeballs_delay=self._happy_eyeballs_delay,
@@ -117,5 +117,5 @@ class TCPConnector(aiohttp.TCPConnector):
         plan = self._plan
         if plan.retry is not None:
             # A new round asks again: for the addresses of aiohttp's resolver, not for those of getaddrinfo().
-            plan = _joint_async.planned(plan, resolver=lambda *_: candidates)
+            plan = _joint.planned(plan, resolver=lambda *_: candidates)
         return await connect(plan, address, limit, candidates)

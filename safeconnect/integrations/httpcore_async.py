@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from . import _joint, _joint_async
+from . import _joint
 
 try:
     import httpcore
@@ -54,7 +54,7 @@ class AsyncBackend(AnyIOBackend):
         :raises httpcore.ConnectTimeout: no answer in time.
         :raises httpcore.ConnectError: anything else, with the error of `create_connection` as its cause, and its notes.
         """
-        plan = _joint_async.planned(
+        plan = _joint.planned(
             self.connector,
             options=(*(socket_options or ()), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)),
             source_address=(local_address, 0) if local_address is not None else None,

@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from . import _joint, _joint_async
+from . import _joint
 
 try:
     import redis.asyncio.connection
@@ -42,7 +42,7 @@ class Connection(redis.asyncio.connection.Connection):
             options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
             keepalive: Any = self.socket_keepalive_options
             options += [(socket.IPPROTO_TCP, name, value) for name, value in keepalive.items()]
-        plan = _joint_async.planned(self.connector, options=options)
+        plan = _joint.planned(self.connector, options=options)
         arguments = dict(self._connection_arguments())
         address = (arguments.pop("host"), arguments.pop("port"))
         self._reader, self._writer = await open_connection(
