@@ -26,6 +26,7 @@ _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _SUBPROCESS_SECONDS = 5.0
 
 _remembered: dict[str, PortSet] = {}
+_has_port_range = False  # whether a socket has shown that there is IP_LOCAL_PORT_RANGE
 _listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
@@ -73,8 +74,10 @@ def source_ports(*, refresh: bool = False) -> PortSet:
 
 
 def forget() -> None:
-    """Forget what was read and which options were missing; the next question asks the kernel."""
+    """Forget what was read and which options there are; the next question asks the kernel."""
+    global _has_port_range
     _remembered.clear()
+    _has_port_range = False
     if sys.platform == "linux":
         missing.clear()
     _tell()
@@ -97,10 +100,14 @@ if hasattr(os, "register_at_fork"):
 
 def has_port_range() -> bool:
     """Whether this kernel knows IP_LOCAL_PORT_RANGE; a socket is asked unless one has been already."""
+    global _has_port_range
     if IP_LOCAL_PORT_RANGE in missing:
         return False
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        return set_option(probe, IP_LOCAL_PORT_RANGE, 0)  # 0 takes the restriction back: it changes nothing
+    if not _has_port_range:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # 0 takes the restriction back: it changes nothing.
+            _has_port_range = set_option(probe, IP_LOCAL_PORT_RANGE, 0)
+    return _has_port_range
 
 
 def set_option(sock: socket.socket, name: int, value: int) -> bool:
