@@ -17,7 +17,6 @@ from ._net import kernel, resolve
 from ._net.attempt import at_once
 from ._race import Race
 from ._trace import is_logged
-from .rendezvous import Sides
 from .settings import chosen
 
 TYPE_CHECKING = False
@@ -196,6 +195,8 @@ async def simultaneous_open(
     ...         sock.close()
     >>> asyncio.run(main())
     """
+    from .rendezvous import Sides  # few need it, and it brings more modules along
+
     loop = asyncio.get_running_loop()
     sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
     waits = sides.tries(at, interval, loop.time)

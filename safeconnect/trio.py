@@ -15,7 +15,6 @@ from ._net import resolve
 from ._net.attempt import at_once
 from ._race import Race
 from ._trace import is_logged
-from .rendezvous import Sides
 from .settings import chosen
 
 try:
@@ -125,6 +124,8 @@ async def simultaneous_open(
     ...         nursery.start_soon(side, b, a)
     >>> trio.run(main)
     """
+    from .rendezvous import Sides  # few need it, and it brings more modules along
+
     await trio.lowlevel.checkpoint()
     sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
     waits = sides.tries(at, interval, trio.current_time)
