@@ -28,17 +28,11 @@ def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: "Draw") ->
     usable = allowed - PortSet([0, target_port])
     inside = usable & kernels
     if inside:
-        yield _window(inside, draw)
         ranges = inside.ranges
+        chosen = inside.choose(draw)
+        home = next(each for each in ranges if chosen in each)
+        yield PortSet(home).window(draw, WINDOW_SIZE) or home
         first = draw(len(ranges))
         yield from ranges[first:] + ranges[:first]
     for port in (usable - inside).shuffled(draw):
         yield PortRange(port, port)
-
-
-def _window(ports: PortSet, draw: "Draw") -> PortRange:
-    """A run of neighbouring ports of the set around a random one; each port is as likely to lie in it as the next."""
-    port = ports.choose(draw)
-    home = next(each for each in ports.ranges if port in each)
-    first = port - draw(WINDOW_SIZE)
-    return PortRange(max(first, home.first), min(first + WINDOW_SIZE - 1, home.last))
