@@ -5,9 +5,7 @@ and anyio's stream on each. Nothing else runs in the event loop. Accepting and c
 """
 
 import asyncio
-import gc
 import inspect
-import random
 import socket
 import statistics
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ import aiohttp.connector
 import anyio
 import anyio.abc
 import trio
-from measure import PACKAGES, Server, arguments, figures, report, row, show, target
+from measure import PACKAGES, Server, arguments, figures, report, row, show, target, turns
 from yarl import URL
 
 import safeconnect.anyio
@@ -167,23 +165,13 @@ async def interleave(
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, list[float]]:
     """`measure.interleave` for calls that are awaited: seconds that each took, round by round, in shuffled order."""
-    order = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in calls}
-    contenders = [(call, times[name]) for name, call in calls.items()]
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(-warm_up, rounds):
-            order.shuffle(contenders)
-            for call, taken in contenders:
-                began = clock()
-                result = await call()
-                seconds = clock() - began
-                await after(result)
-                if number >= 0:
-                    taken.append(seconds)
-    finally:
-        gc.enable()
+    for call, taken in turns(calls, times, rounds, warm_up):
+        began = clock()
+        result = await call()
+        seconds = clock() - began
+        await after(result)
+        taken.append(seconds)
     return times
 
 

@@ -54,6 +54,7 @@ def contenders(host: str, server: Server, timeout: float | None) -> dict[str, Ca
 
 
 def measure_one(host: str, timeout: float | None, rounds: int) -> dict[str, dict[str, float]]:
+    """The figures of all contenders toward one host."""
     with Server(host) as server:
 
         def drop(connection: Connection) -> None:
@@ -63,6 +64,7 @@ def measure_one(host: str, timeout: float | None, rounds: int) -> dict[str, dict
 
 
 def main() -> None:
+    """Measure, show and write it all down."""
     options = arguments(__doc__, rounds=4000).parse_args()
     headers = ("contender", "median us", "p90 us", "mean us", f"x {BASE}", "x its mean")
     results = []

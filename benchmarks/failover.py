@@ -61,6 +61,7 @@ Client = Callable[[int, float, int], Iterator[Outcome] | list[Outcome]]
 
 
 def blocking(connect: Blocking, port: int, timeout: float, times: int) -> list[Outcome]:
+    """How each of so many connects in a row ended."""
     outcomes = []
     for _ in range(times):
         began = monotonic()
@@ -94,16 +95,19 @@ async def waiting(connect: Waiting, port: int, timeout: float, times: int) -> li
 
 
 def remembering(port: int, timeout: float, times: int) -> list[Outcome]:
+    """By one connector, which remembers what answered."""
     connector = safeconnect.Connector(memory=safeconnect.ConnectMemory())
     return blocking(connector.connect, port, timeout, times)
 
 
 async def by_trio(host: str, port: int, timeout: float) -> Closer:
+    """As trio's own documentation has it."""
     with trio.fail_after(timeout):
         return (await trio.open_tcp_stream(host, port)).aclose
 
 
 async def by_anyio(host: str, port: int, timeout: float) -> Closer:
+    """As anyio's own documentation has it."""
     with anyio.fail_after(timeout):
         return (await anyio.connect_tcp(host, port)).aclose
 
@@ -116,6 +120,7 @@ async def by_aiohappyeyeballs(host: str, port: int, timeout: float) -> Closer:
 
 
 async def by_asyncio(host: str, port: int, timeout: float) -> Closer:
+    """By the streams, with the racing that asyncio leaves out unless asked."""
     async with asyncio.timeout(timeout):
         _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=DELAY)
     writer.close()
@@ -123,10 +128,12 @@ async def by_asyncio(host: str, port: int, timeout: float) -> Closer:
 
 
 def on_asyncio(connect: Waiting, port: int, timeout: float, times: int) -> list[Outcome]:
+    """`waiting` in an asyncio event loop of its own."""
     return asyncio.run(waiting(connect, port, timeout, times))
 
 
 def on_trio(connect: Waiting, port: int, timeout: float, times: int) -> list[Outcome]:
+    """`waiting` in a run of trio."""
     return trio.run(waiting, connect, port, timeout, times)
 
 
@@ -174,6 +181,7 @@ def resolver(answer: Callable[[int], list[Answer]]) -> Iterator[None]:
 
 
 def answers(numbers: Sequence[int], port: int) -> list[Answer]:
+    """What getaddrinfo() says for a name with these addresses."""
     return [
         (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (ADDRESS.format(number), port))
         for number in numbers
@@ -192,6 +200,7 @@ class Site:
             self.bury(number)
 
     def listen(self, number: int, port: int, backlog: int) -> socket.socket:
+        """A listener at the address of that number; closed with the site."""
         sock = self.open.enter_context(socket.socket())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
         sock.bind((ADDRESS.format(number), port))
@@ -259,6 +268,7 @@ def hang_once(client: str) -> tuple[Outcome, float]:
 
 
 def hanging(rounds: int) -> dict[str, list[tuple[Outcome, float]]]:
+    """How a lookup that hangs ends, and how long the process then takes to end, client by client."""
     taken: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in CLIENTS}
     for _ in range(rounds):
         for name, each in taken.items():
@@ -286,6 +296,7 @@ def how(figure: Mapping[str, Any]) -> str:
 
 
 def ms(figure: Mapping[str, Any]) -> str:
+    """The median in milliseconds; in words where not all rounds ended well."""
     return f"{figure['median_s'] * 1e3:.1f}" if figure["errors"] == [""] else how(figure)
 
 
@@ -300,6 +311,7 @@ def left(figure: Mapping[str, Any]) -> str:
 
 
 def measure_all(rounds: int) -> dict[str, dict[str, Any]]:
+    """All scenarios, and their figures by client."""
     site = Site()
     with site.open:
         scenario(site, [2, 1], times=1, rounds=1)  # warm up: load what is loaded late
@@ -321,6 +333,7 @@ def measure_all(rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def aims(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
+    """The targets, and whether they were met."""
     targets = []
 
     def at_most(name: str, what: str, key: str, seconds: float, ends: Sequence[str]) -> None:
@@ -345,6 +358,7 @@ def aims(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    """Measure, show and write it all down; or be the child process that looks a name up."""
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("--hang", choices=CLIENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -55,6 +55,7 @@ def import_once(module: str, cache: str) -> list[float]:
 
 
 def measure_all(rounds: int) -> dict[str, list[list[float]]]:
+    """What each import added, module by module, in turns."""
     with tempfile.TemporaryDirectory() as cache:
         for module in MODULES.values():
             import_once(module, cache)
@@ -66,6 +67,7 @@ def measure_all(rounds: int) -> dict[str, list[list[float]]]:
 
 
 def main() -> None:
+    """Measure, show and write it all down."""
     options = arguments(__doc__, rounds=25).parse_args()
     results = {}
     for name, taken in measure_all(options.rounds).items():

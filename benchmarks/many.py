@@ -58,6 +58,7 @@ def answer(sock: Any, selector: selectors.BaseSelector) -> None:
 
 
 def accept(listener: socket.socket, selector: selectors.BaseSelector, held: list[socket.socket]) -> None:
+    """Take what waits in the queue, up to the share of this process."""
     with suppress(BlockingIOError):  # another process was quicker, or the queue is empty
         while len(held) < SHARE:
             sock = listener.accept()[0]
@@ -125,6 +126,7 @@ class Children:
 
 @contextmanager
 def clients_and_servers(sources: list[str], count: int) -> Iterator[Children]:
+    """The client processes, with as many servers; all end with the block."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 7), backlog=4096))
         each = -(-count // SHARE)
@@ -185,12 +187,14 @@ def measure(sources: list[str], count: int) -> dict[str, Any]:
 
 
 def options() -> argparse.Namespace:
+    """What the command line says."""
     parser = arguments(__doc__, rounds=1)
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"(default {CONNECTIONS:,})")
     return parser.parse_args()
 
 
 def main() -> None:
+    """Measure, show and write it all down."""
     given = options()
     if not kernel.has_port_range():
         raise SystemExit("this benchmark needs IP_LOCAL_PORT_RANGE: Linux 6.3 or later")

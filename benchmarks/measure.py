@@ -15,7 +15,7 @@ import socket
 import statistics
 import struct
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Self, TypeVar
 
 Result = TypeVar("Result")
+Call = TypeVar("Call")
 
 BASE = "stdlib"
 RESULTS = Path(__file__).parent / "results"
@@ -31,19 +32,15 @@ PACKAGES = ("safeconnect", "urllib3", "httpcore")
 LINGER_0 = struct.pack("ii", 1, 0)
 
 
-def interleave(
-    calls: Mapping[str, Callable[[], Result]],
-    after: Callable[[Result], object],
-    rounds: int,
-    warm_up: int,
-) -> dict[str, list[float]]:
-    """Seconds that each call took, round by round; ``after`` disposes of the results outside of the timed part.
+def turns(
+    calls: Mapping[str, Call], times: Mapping[str, list[float]], rounds: int, warm_up: int
+) -> Iterator[tuple[Call, list[float]]]:
+    """Whose turn it is, and the list for its seconds; for the warm-up that is a list which nobody reads.
 
     Each round has an order of its own. In a fixed one every contender would always find the processor's caches as the
     same neighbour left them, and that was worth 3 %: the same function, listed twice, came out as two speeds.
     """
     order = random.Random(0)
-    times: dict[str, list[float]] = {name: [] for name in calls}
     contenders = [(call, times[name]) for name, call in calls.items()]
     gc.collect()
     gc.disable()
@@ -51,14 +48,25 @@ def interleave(
         for number in range(-warm_up, rounds):
             order.shuffle(contenders)
             for call, taken in contenders:
-                began = perf_counter()
-                result = call()
-                seconds = perf_counter() - began
-                after(result)
-                if number >= 0:
-                    taken.append(seconds)
+                yield call, taken if number >= 0 else []
     finally:
         gc.enable()
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], Result]],
+    after: Callable[[Result], object],
+    rounds: int,
+    warm_up: int,
+) -> dict[str, list[float]]:
+    """Seconds that each call took, round by round; ``after`` disposes of the results outside of the timed part."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call, taken in turns(calls, times, rounds, warm_up):
+        began = perf_counter()
+        result = call()
+        seconds = perf_counter() - began
+        after(result)
+        taken.append(seconds)
     return times
 
 

@@ -95,6 +95,7 @@ def order_of_ports(fill: str) -> list[int]:
 
 @contextmanager
 def server_outside_the_range() -> Iterator[Server]:
+    """A server on the first free port below the ephemeral range."""
     for port in range(SERVER_PORT, safeconnect.ephemeral_ports().first):
         try:
             server = Server(HOST, port)
@@ -107,6 +108,7 @@ def server_outside_the_range() -> Iterator[Server]:
 
 
 def contenders(address: tuple[str, int]) -> Calls:
+    """The ways to connect."""
     return {
         BASE: lambda: socket.create_connection(address),
         "safeconnect": lambda: safeconnect.create_connection(address),
@@ -130,6 +132,7 @@ def measure_fill(fill: str, rounds: int) -> list[dict[str, Any]]:
 
 
 def show_fill(fill: str, results: list[dict[str, Any]]) -> None:
+    """Print the table of one way to fill the range."""
     names = list(results[0]["contenders"])
     headers = ["% in use", *(f"{name} us" for name in names), "safeconnect p90", "mean", f"safeconnect x {BASE}"]
     rows = []
@@ -142,6 +145,7 @@ def show_fill(fill: str, results: list[dict[str, Any]]) -> None:
 
 
 def check(fill: str, results: list[dict[str, Any]]) -> Iterator[dict[str, object]]:
+    """The targets of one way to fill the range, and whether they were met."""
     ours = {result["percent_in_use"]: result["contenders"]["safeconnect"] for result in results}
     base = {result["percent_in_use"]: result["contenders"][BASE] for result in results}
     if fill == "plain":
@@ -162,6 +166,7 @@ def limit(text: str, values: dict[int, float], highest: float) -> dict[str, obje
 
 
 def main() -> None:
+    """Measure, show and write it all down."""
     parser = arguments(__doc__, rounds=600)
     parser.add_argument("--fill", choices=("plain", "random", "both"), default="both", help="how the range is filled")
     parser.add_argument("--window", type=int, metavar="N", help=f"ports per window (default {aim.WINDOW_SIZE})")

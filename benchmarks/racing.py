@@ -68,6 +68,7 @@ def contenders(port: int, timeout: float | None) -> dict[str, Connections]:
 def measure_one(
     hosts: tuple[str, str], timeout: float | None, rounds: int, *, for_nothing: bool
 ) -> dict[str, dict[str, float]]:
+    """The figures of all contenders for one order of the two addresses."""
     genuine = socket.getaddrinfo
     with Server(hosts[0]) as first, Server(hosts[1], first.port) as second:
         socket.getaddrinfo = Answers(first, second, None if for_nothing else genuine)
@@ -80,6 +81,7 @@ def measure_one(
 
 
 def main() -> None:
+    """Measure, show and write it all down."""
     options = arguments(__doc__, rounds=4000).parse_args()
     headers = ("contender", "median us", "p90 us", "mean us", f"x {BASE}", "x its mean")
     results = []

@@ -37,7 +37,6 @@ class Exposure:
         own connects leave the port out. They are checked in any case.
     :ivar ephemeral: the range of source ports that the answer is about.
     :ivar reserved: the ports that the kernel leaves out of it.
-    :ivar advice: what to do for a server on that port, one sentence each; nothing where it is not exposed.
     """
 
     host: str
@@ -49,6 +48,7 @@ class Exposure:
 
     @property
     def advice(self) -> tuple[str, ...]:
+        """What to do for a server on that port, one sentence each; nothing where it is not exposed."""
         if not self:
             return ()
         below = f"below {self.ephemeral.first}" if self.ephemeral.first > 1 else "elsewhere"

@@ -105,6 +105,14 @@ def resolver(*sockaddrs):
     return getaddrinfo
 
 
+def ran_into(kind, call, *arguments, **settings):
+    """The error that a call ends in, which must be of that class and no subclass of it."""
+    with pytest.raises(kind) as caught:
+        call(*arguments, **settings)
+    assert type(caught.value) is kind
+    return caught.value
+
+
 def timed(connect):
     began = time.monotonic()
     sock = connect()

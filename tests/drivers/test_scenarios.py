@@ -22,7 +22,18 @@ from safeconnect._core.messages import Failed, Start
 from safeconnect._net import kernel, sockets
 
 from .. import namespace, support
-from ..support import SOON, black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port, resolver, timed
+from ..support import (
+    SOON,
+    black_hole,
+    closed_port,
+    linux_only,
+    needs_ipv6,
+    needs_port_range,
+    one_port,
+    ran_into,
+    resolver,
+    timed,
+)
 from .drivers import DRIVERS, each_driver, on_asyncio, on_trio
 
 REFUSED = "[Errno 111] Connection refused"
@@ -31,13 +42,6 @@ REFUSED = "[Errno 111] Connection refused"
 def notes_of(error):
     """The notes without their durations."""
     return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
-
-
-def ran_into(kind, connect, *arguments, **settings):
-    with pytest.raises(kind) as caught:
-        connect(*arguments, **settings)
-    assert type(caught.value) is kind
-    return caught.value
 
 
 def written(address):

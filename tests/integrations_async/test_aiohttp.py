@@ -54,10 +54,7 @@ async def fetch(url, *, timeout=None, proxy=None, tls=True, **arguments):
 
 def failing(url, expected, loop="asyncio", **arguments):
     """The error of a request, which must be of that class and no subclass of it."""
-    with pytest.raises(expected) as caught:
-        run(lambda: fetch(url, **arguments), loop)
-    assert type(caught.value) is expected
-    return caught.value
+    return support.ran_into(expected, run, lambda: fetch(url, **arguments), loop)
 
 
 # What works

@@ -32,10 +32,7 @@ async def fetch(url, timeout=5, **arguments):
 
 
 def failing(url, expected, loop="asyncio", **arguments):
-    with pytest.raises(expected) as caught:
-        run(lambda: fetch(url, **arguments), loop)
-    assert type(caught.value) is expected
-    return caught.value
+    return support.ran_into(expected, run, lambda: fetch(url, **arguments), loop)
 
 
 @on_every_loop

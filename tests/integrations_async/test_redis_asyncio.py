@@ -54,10 +54,7 @@ async def ping(**arguments):
 
 
 def failing(expected, loop="asyncio", **arguments):
-    with pytest.raises(expected) as caught:
-        run(lambda: ping(**arguments), loop)
-    assert type(caught.value) is expected
-    return caught.value
+    return support.ran_into(expected, run, lambda: ping(**arguments), loop)
 
 
 @on_every_loop
