@@ -246,27 +246,31 @@ def bind_socket(
         _check_reuse_port()
     checked = check_options(options)
     family, place = _place(host, 0)
-    extra = [*_flags_as_options(family, device, transparent)]
+    dress = [*checked, *_flags_as_options(family, device, transparent)]
+    reuses = bool(port) if reuse_address is None else reuse_address
     failure: OSError | None = None
     for each in [0] if not port and ports is None else wanted.shuffled(aim.draw):
-        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sockets.prepare(sock, [*checked, *extra], None)
-            _set_flags(
-                sock, reuse_address=bool(port) if reuse_address is None else reuse_address, reuse_port=reuse_port
-            )
-            sock.bind((place[0], each, *(tail or place[2:])))
+            return _bound(family, (place[0], each, *(tail or place[2:])), dress, reuses, reuse_port)
         except OSError as error:
-            sock.close()
             failure = error
             if error.errno not in _BUSY or ports is None:
                 break
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise _explained(failure, host, wanted)
+
+
+def _bound(
+    family: int, address: "tuple[Any, ...]", options: "Sequence[AnyOption]", reuse_address: bool, reuse_port: bool
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sockets.prepare(sock, options, None)
+        _set_flags(sock, reuse_address=reuse_address, reuse_port=reuse_port)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _explained(failure: OSError | None, host: object, ports: PortSet) -> OSError:
