@@ -31,21 +31,20 @@ def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
 def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | OSError, bool]":
     """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
     try:
-        sock, is_done = start(plan, candidate)
+        if plan.source is None:
+            sock, is_connected = start_from(candidate, plan.bind_to, plan.options)
+        else:
+            sock, is_connected = start(plan, candidate)
     except OSError as error:
         return error, False
     try:
-        return sock, is_done and may_be_kept(plan, sock, candidate[4][1])
+        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+        if is_connected and sock.getsockname()[1] == candidate[4][1]:
+            is_connected = plan.allow_self_connect or not sockets.is_self_connected(sock)
     except BaseException:
         sockets.discard(sock)
         raise
-
-
-def may_be_kept(plan: "Settings", sock: socket.socket, target_port: int) -> bool:
-    """Whether a connected socket is not connected to itself, or may be."""
-    # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-    port = sock.getsockname()[1]
-    return port != target_port or plan.allow_self_connect or not sockets.is_self_connected(sock)
+    return sock, is_connected
 
 
 def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool]:
@@ -67,48 +66,49 @@ def start_from(
     *,
     explains: bool = True,
 ) -> tuple[socket.socket, bool]:
-    """`start`, from one address.
+    """`start`, from one address. Every asynchronous connect comes by here, so it calls nothing that it need not.
 
     :raises OSError: as `start`.
     """
+    family, kind, proto, _, sockaddr = candidate
     for _ in range(verdict.MEETINGS):
-        sock = socket.socket(candidate[0], candidate[1], candidate[2])
+        sock = socket.socket(family, kind, proto)
         try:
             sock.settimeout(0)
-            return sock, _begin(sock, candidate, source_address, options)
+            aims = family in _IP_FAMILIES
+            if options or source_address:
+                aims = kernel_chooses(family, source_address)
+                aims = sockets.prepare(sock, options, source_address) and aims
+            window = aim.aim(sock, sockaddr) if aims else None
+            code = sock.connect_ex(sockaddr)
+            if code == errno.EADDRNOTAVAIL and aims:
+                code = _code_from_elsewhere(sock, sockaddr, source_address, window is not None)
+            if code in _UNDER_WAY and sys.platform == "linux":
+                # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
+                code = sock.connect_ex(sockaddr)
+            return sock, code == 0 or is_done(code)
         except BaseException as error:
-            met_itself = sockets.is_refused_meeting(sock, candidate[4][1], error)
+            met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
             if explains:
-                explain(error, sock, source_address, candidate[4])
+                explain(error, sock, source_address, sockaddr)
             sockets.discard(sock)
             if not met_itself:
                 raise
-    raise verdict.met_itself(candidate[4], verdict.MEETINGS)
+    raise verdict.met_itself(sockaddr, verdict.MEETINGS)
 
 
-def _begin(
-    sock: socket.socket,
-    candidate: "Candidate",
-    source_address: "SourceAddress | None",
-    options: "Sequence[AnyOption]",
-) -> bool:
-    family, _, _, _, sockaddr = candidate
-    aims = kernel_chooses(family, source_address)
-    if options or source_address:
-        aims = sockets.prepare(sock, options, source_address) and aims
-    window = aim.aim(sock, sockaddr) if aims else None
-    code = sock.connect_ex(sockaddr)
-    if code == errno.EADDRNOTAVAIL and aims:
-        try:
-            connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
-        except BlockingIOError:
-            code = errno.EINPROGRESS
-        else:
-            return True
-    if code in _UNDER_WAY and sys.platform == "linux":
-        # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
-        code = sock.connect_ex(sockaddr)
-    return is_done(code)
+def _code_from_elsewhere(
+    sock: socket.socket, sockaddr: "SockAddr", source_address: "SourceAddress | None", aimed: bool
+) -> int:
+    """`connect_from_elsewhere`, for a socket that does not wait: what connect_ex() would have said.
+
+    :raises OSError: as there.
+    """
+    try:
+        connect_from_elsewhere(sock, sockaddr, source_address, aimed)
+    except BlockingIOError:
+        return errno.EINPROGRESS
+    return 0
 
 
 def is_done(code: int) -> bool:
