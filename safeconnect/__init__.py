@@ -1,5 +1,6 @@
 """Safe client connects: a drop-in for `socket.create_connection` that never connects to itself."""
 
+from ._lazy import loader as _loader
 from ._net.kernel import ephemeral_ports, reserved_ports
 from ._net.sockets import is_self_connected
 from .blocking import Connector, create_connection
@@ -100,14 +101,7 @@ _LATER = {
     "simultaneous_open": "rendezvous",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
-    return value
+__getattr__ = _loader(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import safeconnect.asyncio
+from safeconnect.asyncio import streams
 
 
 class OwnLoop(asyncio.SelectorEventLoop):
@@ -22,7 +23,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
 @pytest.fixture(params=["short", "public"])
 def loop_factory(request, monkeypatch):
     if request.param == "public":
-        monkeypatch.setattr(safeconnect.asyncio, "_make_transport", None)
+        monkeypatch.setattr(streams, "_make_transport", None)
     return asyncio.SelectorEventLoop
 
 
@@ -96,7 +97,7 @@ def test_a_transport_that_cannot_be_made(monkeypatch, server):
     def fails(loop, sock, protocol):
         raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(safeconnect.asyncio, "_make_transport", fails)
+    monkeypatch.setattr(streams, "_make_transport", fails)
 
     async def main():
         with pytest.raises(OSError, match="too many"):
@@ -121,6 +122,6 @@ def test_another_kind_of_loop_is_asked_by_its_public_name(server):
 @pytest.mark.skipif(sys.platform == "win32", reason="asyncio's standard loop there is not built on selectors")
 def test_the_standard_loop_has_what_makes_it_short():
     """A Python that renames it takes the speed away, and this is how we learn of it."""
-    assert safeconnect.asyncio._make_transport is not None
+    assert streams._make_transport is not None
     with asyncio.Runner() as runner:
         assert type(runner.get_loop()) is asyncio.SelectorEventLoop

@@ -1,39 +1,26 @@
-"""The trio driver: `create_connection`, `open_tcp_stream` and `simultaneous_open`.
-
-The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. Names
-are looked up in daemon threads of the library's own, so that no cancellation waits for a resolver.
-
-Every call is a checkpoint, and the checkpoint comes before there is a socket. A connect that is done at once, as on
-loopback, has no other.
-"""
+"""Connect on trio: the straight line, and a race with a task for each socket."""
 
 import math
 import socket
 from contextlib import suppress
 
-from ._net import resolve
-from ._net.attempt import at_once
-from ._race import Race
-from ._trace import is_logged
-from .settings import chosen
+import trio
 
-try:
-    import trio
-except ImportError as error:
-    raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from error
+from .._net import resolve
+from .._net.attempt import at_once
+from .._race import Race
+from .._trace import is_logged
+from ..settings import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from typing import Any
 
     from typing_extensions import Unpack
 
-    from ._core.messages import Candidate
-    from .settings import AsyncKeywords, Settings
-
-__all__ = ["create_connection", "open_tcp_stream", "simultaneous_open"]
+    from .._core.messages import Candidate
+    from ..settings import AsyncKeywords, Settings
 
 
 async def create_connection(
@@ -100,44 +87,6 @@ async def open_tcp_stream(
     if local_address is not None:
         settings["source_address"] = (local_address, 0)
     return trio.SocketStream(await create_connection((host, port), timeout, **settings))
-
-
-async def simultaneous_open(
-    local: "tuple[Any, ...]",
-    peer: "tuple[Any, ...]",
-    *,
-    timeout: float | None,
-    at: "datetime | float | None" = None,
-    interval: float = 0.05,
-    allow_self_connect: bool = False,
-) -> trio.socket.SocketType:
-    """Connect to a peer that connects to us: `safeconnect.simultaneous_open`, which see; the socket is trio's.
-
-    :raises OSError: and all the others: as there.
-
-    >>> async def side(local, peer):
-    ...     (await simultaneous_open(local, peer, timeout=5)).close()
-    >>> async def main():
-    ...     a, b = ("127.0.0.1", 20805), ("127.0.0.1", 20806)
-    ...     async with trio.open_nursery() as nursery:
-    ...         nursery.start_soon(side, a, b)
-    ...         nursery.start_soon(side, b, a)
-    >>> trio.run(main)
-    """
-    from .rendezvous import Sides  # few need it, and it brings more modules along
-
-    await trio.lowlevel.checkpoint()
-    sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
-    waits = sides.tries(at, interval, trio.current_time)
-    try:
-        while True:
-            sock, seconds = next(waits)
-            with trio.move_on_after(math.inf if seconds is None else seconds):
-                await (trio.sleep_forever() if sock is None else trio.lowlevel.wait_writable(sock))
-    except StopIteration as end:
-        return trio.socket.from_stdlib_socket(end.value)
-    finally:
-        waits.close()
 
 
 async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> socket.socket:

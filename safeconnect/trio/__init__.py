@@ -1,0 +1,29 @@
+"""The trio driver: `create_connection`, `open_tcp_stream` and `simultaneous_open`.
+
+The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. Names
+are looked up in daemon threads of the library's own, so that no cancellation waits for a resolver.
+
+Every call is a checkpoint, and the checkpoint comes before there is a socket. A connect that is done at once, as on
+loopback, has no other.
+"""
+
+try:
+    import trio as _trio  # noqa: F401 - so that its absence is told first
+except ImportError as error:
+    raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from error
+
+from .._lazy import loader as _loader
+from .connecting import connect as connect
+from .connecting import create_connection, open_tcp_stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .meeting import simultaneous_open as simultaneous_open
+
+__all__ = ["create_connection", "open_tcp_stream", "simultaneous_open"]
+
+__getattr__ = _loader(__name__, {"simultaneous_open": "meeting"})
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
