@@ -206,7 +206,7 @@ class TestPool:
         address = server.getsockname()
         low, high = (
             f"127.0.{1 + os.getpid() % 250}.{last}" for last in (2, 3)
-        )  # the tests beside this one have theirs
+        )  # not those of other processes
         pool = SourcePool([low, high], {low: "20100-20102", high: "41000-41002"})
         assert pool.room(address) == {low: 3, high: 3}
         held = [connect(address, 5, source_address=pool) for _ in range(6)]
