@@ -22,3 +22,23 @@ class PortsExhaustedError(OSError):
     >>> issubclass(PortsExhaustedError, OSError)
     True
     """
+
+
+class CrossedReplyError(ConnectionAbortedError):
+    """A reply that belongs to another request: its number is not the exchange's; errno is ECONNABORTED.
+
+    Raised by ``verify`` of an exchange of a `PersistentConnection`, which has reset the connection then.
+
+    >>> issubclass(CrossedReplyError, ConnectionAbortedError)
+    True
+    """
+
+
+class PeerClosedError(ConnectionResetError):
+    """The peer has closed the connection in order where more was to come; errno is ECONNRESET.
+
+    Raised by ``recv_exactly`` of an exchange of a `PersistentConnection`. A plain ``recv`` returns b"" then.
+
+    >>> issubclass(PeerClosedError, ConnectionResetError)
+    True
+    """

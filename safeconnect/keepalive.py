@@ -59,8 +59,9 @@ class KeepAlive:
 
         About half the time is idle, the other half three probes (fewer below 5 s), and a ninth is kept back: Linux's
         timers may run late by an eighth of their time. Data under way is timed by TCP_USER_TIMEOUT, with the same
-        number of seconds. macOS and Windows have no such option; there it is silently left out, and data under way
-        is given up when the system's own retransmissions are (minutes). TCP_USER_TIMEOUT bounds connect as well.
+        number of seconds, below 14 s with up to 1.5 s less than ``within``. macOS and Windows have no such option;
+        there it is silently left out, and data under way is given up when the system's own retransmissions are
+        (minutes). TCP_USER_TIMEOUT bounds connect as well.
 
         :param within: seconds, 2 to 32767; fractions are dropped. With 2 s nothing can be kept back, so that it may
             become 2.5 s.
@@ -74,9 +75,12 @@ class KeepAlive:
         total = max(2, int(within) * 8 // 9)
         count = min(3, total - 1)
         interval = max(1, total // (2 * count))
-        # The user timeout must be met by the last probe exactly: it ends the probing at the first probe that finds it
-        # over (net/ipv4/tcp_timer.c, tcp_keepalive_timer), so with a longer one the next would come too late.
-        return cls(total - interval * count, interval, count, user_timeout=total)
+        # A user timeout ends the probing at the first probe that finds it over (net/ipv4/tcp_timer.c,
+        # tcp_keepalive_timer): with one longer than all probes take, the next would come too late. Data under way is
+        # noticed up to 1.5 s after it, for it counts from the first retransmission, and a machine whose own cable was
+        # pulled retransmits late (measured, Linux 6.18).
+        user_timeout = min(total, max(int(within) - 1.5, 1))
+        return cls(total - interval * count, interval, count, user_timeout=user_timeout)
 
     def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
         """The switch, the times, and the user timeout where there is one."""

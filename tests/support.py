@@ -113,6 +113,14 @@ def ran_into(kind, call, *arguments, **settings):
     return caught.value
 
 
+def wait_until(condition):
+    """Wait for something that happens in another thread or in the kernel, 10 seconds at most."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.001)
+
+
 def timed(connect):
     began = time.monotonic()
     sock = connect()

@@ -204,9 +204,7 @@ class TestPool:
     @linux_only
     def test_uses_all_ports_of_all_addresses(self, connect, server):
         address = server.getsockname()
-        low, high = (
-            f"127.0.{1 + os.getpid() % 250}.{last}" for last in (2, 3)
-        )  # not those of other processes
+        low, high = (f"127.0.{1 + os.getpid() % 250}.{last}" for last in (2, 3))  # not those of other processes
         pool = SourcePool([low, high], {low: "20100-20102", high: "41000-41002"})
         assert pool.room(address) == {low: 3, high: 3}
         held = [connect(address, 5, source_address=pool) for _ in range(6)]

@@ -14,15 +14,27 @@ from . import kernel
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     from .._core.endpoint import SockAddr
     from ..options import AnyOption, Option
     from ..settings import SourceAddress
 
+    class HasNames(Protocol):
+        """A socket of any library."""
+
+        def getsockname(self) -> Any: ...
+        def getpeername(self) -> Any: ...
+
+    class HasLinger(Protocol):
+        """The same, seen from its end."""
+
+        def setsockopt(self, level: int, optname: int, value: bytes, /) -> None: ...
+        def close(self) -> None: ...
+
 
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
-_LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
 NO_PEER = (errno.ENOTCONN, errno.EINVAL)
@@ -69,7 +81,7 @@ def _bind(sock: socket.socket, source_address: "SourceAddress") -> None:
     sock.bind(source_address)
 
 
-def is_self_connected(sock: socket.socket) -> bool:
+def is_self_connected(sock: "HasNames") -> bool:
     """Whether the socket is connected to itself: its own address is its peer's.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
@@ -102,14 +114,28 @@ def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseExcepti
         return False
 
 
-def reset(sock: socket.socket) -> None:
+def reset(sock: "HasLinger") -> None:
     """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
 
     This is the one safe end for a socket connected to itself: closed in the ordinary way it would keep its port in
-    TIME_WAIT, and a server could not bind to that port for a minute.
+    TIME_WAIT, and a server could not bind to that port for a minute. Elsewhere it is the rude end: what the peer has
+    not read yet may be lost to it, too. `close_gracefully` is the polite one.
+
+    :param sock: any TCP socket; trio's will do. It is closed in any case.
+    :raises OSError: it is closed already (EBADF).
+
+    Sets SO_LINGER to 0 seconds (socket(7)).
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as server:
+    ...     sock = socket.create_connection(server.getsockname())
+    ...     reset(sock)
+    ...     with server.accept()[0] as peer:
+    ...         peer.recv(1)
+    Traceback (most recent call last):
+    ConnectionResetError: [Errno 104] Connection reset by peer
     """
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     finally:
         sock.close()
 
@@ -118,7 +144,7 @@ def discard(sock: socket.socket) -> None:
     """Close a socket whose connect failed or was broken off, with a reset where it has met itself meanwhile."""
     try:
         if is_self_connected(sock):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     except OSError:
         return  # a class of another tool has closed it already; what counts is the error of the connect
     finally:

@@ -15,12 +15,23 @@ from .streams import connect_transport, open_connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .closing import close_gracefully as close_gracefully
     from .meeting import simultaneous_open as simultaneous_open
+    from .persistent import PersistentConnection as PersistentConnection
 
-__all__ = ["connect_transport", "create_connection", "open_connection", "simultaneous_open"]
+__all__ = [
+    "PersistentConnection",
+    "close_gracefully",
+    "connect_transport",
+    "create_connection",
+    "open_connection",
+    "simultaneous_open",
+]
 
-__getattr__ = _loader(__name__, {"simultaneous_open": "meeting"})
+_LATER = {
+    "PersistentConnection": "persistent",
+    "close_gracefully": "closing",
+    "simultaneous_open": "meeting",
+}
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__ = _loader(__name__, _LATER)

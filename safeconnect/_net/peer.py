@@ -1,0 +1,109 @@
+"""Hands that look at what the other side has done: closed, reset, sent what nobody has read. Nothing here waits."""
+
+import select
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class HasFileno(Protocol):
+        """A socket of any library."""
+
+        def fileno(self) -> int: ...
+
+
+# poll(2): Linux 2.6.17 and FreeBSD 13 tell of a FIN even while there is data before it; POLLHUP and POLLERR, of a
+# reset, are told without being asked for.
+_RDHUP = getattr(select, "POLLRDHUP", 0)
+_READABLE = 1  # POLLIN, the lowest bit everywhere; urgent data and ends have higher ones
+
+
+def peer_closed(sock: "HasFileno") -> bool:
+    """Whether the other side has closed the connection, in order or with a reset. Reads nothing, and does not wait.
+
+    What a pool asks before it uses a connection again. False means that no such sign has arrived: a peer that vanished
+    sends none (see `KeepAlive`). Data that has arrived before the end can still be read; `unread_bytes` tells of it.
+    Elsewhere than on Linux and FreeBSD the end of a connection shows only when all data before it has been read.
+
+    :param sock: any TCP socket, in any mode; asyncio's and trio's will do. One that is not connected counts as closed.
+    :raises OSError: the socket is closed on this side (EBADF).
+
+    Uses POLLRDHUP (poll(2), Linux 2.6.17) where there is, else MSG_PEEK.
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    ...     peer = server.accept()[0]
+    ...     before = peer_closed(sock)
+    ...     peer.close()
+    ...     before, peer_closed(sock)
+    (False, True)
+    """
+    number = _open(sock)
+    events = _events(number)
+    if _RDHUP or not events:
+        return events > _READABLE
+    return not _peek(number)
+
+
+def is_quiet(sock: "HasFileno") -> bool:
+    """Whether nothing has come from the other side: neither data, nor an end."""
+    return not _events(_open(sock))
+
+
+def unread_bytes(sock: "HasFileno") -> int:
+    """How many bytes have arrived that nobody has read yet, for TLS still encrypted. Reads nothing, and does not wait.
+
+    On Windows at most 65536 are counted.
+
+    :param sock: as for `peer_closed`.
+    :returns: 0 also where the connection has ended and all has been read.
+    :raises OSError: the socket is closed on this side (EBADF), or listens (EINVAL).
+
+    Uses FIONREAD (ioctl; SIOCINQ in tcp(7)).
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    ...     with server.accept()[0] as peer:
+    ...         _ = peer.send(b"hello"), select.select([sock], [], [])
+    ...         unread_bytes(sock)
+    5
+    """
+    number = _open(sock)
+    if sys.platform == "win32":
+        return len(_peek(number, 2**16)) if _events(number) else 0
+    import fcntl  # neither of them exists on Windows
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def _open(sock: "HasFileno") -> int:
+    number = sock.fileno()
+    if number < 0:
+        import errno
+        import os
+
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return number
+
+
+def _events(number: int) -> int:
+    """What there is to notice, as poll(2) tells it: 0, _READABLE, or more than that for an end."""
+    if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it away
+        return _READABLE * any(map(bool, select.select([number], [], [number], 0)))
+    watched = select.poll()
+    watched.register(number, _RDHUP | select.POLLIN)
+    found = watched.poll(0)
+    return found[0][1] if found else 0
+
+
+def _peek(number: int, size: int = 1) -> bytes:
+    """What there is to be read, b"" at the end; asked only where there is something."""
+    # The plain class: TLS sockets refuse MSG_PEEK. It borrows the descriptor and changes nothing about it.
+    borrowed = socket.socket(fileno=number)
+    try:
+        return borrowed.recv(size, socket.MSG_PEEK)
+    except OSError:
+        return b""  # reset
+    finally:
+        borrowed.detach()

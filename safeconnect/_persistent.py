@@ -1,0 +1,267 @@
+"""What the persistent connections of all drivers share: one socket, what it is fit for, and how it ends."""
+
+import errno
+import os
+import socket
+import sys
+import threading
+import weakref
+from contextlib import suppress
+from itertools import count
+
+from ._core.reconnection import Reconnection
+from ._net import aim, peer, sockets
+from .errors import CrossedReplyError, PeerClosedError
+from .retry import Retry
+from .settings import Settings, check_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
+    AnySocket = Any
+
+# What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
+_VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+_lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
+
+
+class Line:
+    """The connection behind a `PersistentConnection`. Whoever has its turn calls this, but for `close`."""
+
+    def __init__(
+        self,
+        address: "tuple[Any, ...]",
+        *,
+        connector: Settings | None,
+        retry: Retry | None,
+        idle_limit: float | None,
+        on_connect: "Callable[[Any], Any] | None",
+        clock: "Callable[[], float]",
+    ) -> None:
+        if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
+            raise TypeError(f"address must be (host, port), not {address!r}")
+        if connector is not None and not isinstance(connector, Settings):
+            raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
+        if retry is not None and not isinstance(retry, Retry):
+            raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
+        if on_connect is not None and not callable(on_connect):
+            raise TypeError(f"on_connect must be callable, not {type(on_connect).__name__}")
+        check_seconds("idle_limit", idle_limit)
+        self.address = address
+        self.idle_limit = idle_limit
+        self.on_connect = on_connect
+        self.clock = clock
+        connector = connector or Settings()
+        retry = retry or connector.retry or Retry()
+        self.connector = connector.replace(retry=retry)
+        self.reconnection = Reconnection(retry, aim.chance)
+        self.is_closed = False
+        self.exchange: ExchangeBase | None = None  # the one under way
+        self.last_error = ""
+        self._sock: AnySocket | None = None
+        self._idle_since = 0.0
+        self._ids = count(1)
+        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
+        self._guard = threading.Lock()
+        _lines.add(self)
+
+    def state(self) -> str:
+        """For a representation."""
+        return ", closed" if self.is_closed else ", connected" if self._sock is not None else ""
+
+    def check_open(self) -> None:
+        """:raises RuntimeError: it has been closed."""
+        if self.is_closed:
+            raise RuntimeError(f"this PersistentConnection to {self.address!r} is closed")
+
+    def fit_socket(self) -> "AnySocket | None":
+        """The connection there is, if it may be used again; one that may not is ended."""
+        sock = self._sock
+        if sock is None:
+            return None
+        if self.idle_limit is not None and self.clock() - self._idle_since >= self.idle_limit:
+            self.discard()
+        elif not _is_quiet(sock):
+            # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
+            self.reset()
+        return self._sock
+
+    def seconds_to_wait(self, left: float | None) -> float:
+        """How long to wait before the next connection is made.
+
+        :raises TimeoutError: longer than there is time.
+        """
+        seconds = self.reconnection.seconds(self.clock())
+        if left is not None and seconds > left:
+            error = TimeoutError("timed out")
+            error.add_note(
+                f"{self.reconnection.lost} connections to {self.address!r} were lost in a row (the last: "
+                f"{self.last_error}), and the next is due in {seconds:.2f} s, {seconds - left:.2f} s after the deadline"
+            )
+            raise error
+        return seconds
+
+    def connected(self, sock: "AnySocket") -> "AnySocket":
+        """Take over a connection that has just been made; one that comes too late, after `close`, is ended."""
+        self._sock = sock
+        if self.is_closed:
+            self.discard()
+        self.check_open()
+        return sock
+
+    def failed(self, error: BaseException) -> None:
+        """An exchange, or the connect for it, has ended with an error: no late reply may follow on this connection."""
+        self.reset()
+        if isinstance(error, OSError):  # what else the user's code raises says nothing about the server
+            self.last_error = f"{type(error).__name__}: {error}"
+            self.reconnection.failed(self.clock())
+
+    def ended(self) -> None:
+        """An exchange has ended well: the connection is kept."""
+        if self._sock is None:
+            return  # reset by verify()
+        self.reconnection.succeeded()
+        self._idle_since = self.clock()
+        if self.is_closed:
+            self.discard()
+
+    def close(self, *, is_idle: bool) -> None:
+        """Close for good; an exchange under way reads the end."""
+        self.is_closed = True
+        if is_idle:
+            self.discard()
+            return
+        with self._guard, suppress(OSError):  # the peer may have ended it already: then whoever reads knows
+            if self._sock is not None:
+                self._sock.shutdown(socket.SHUT_RDWR)  # the descriptor stays whose it is
+
+    def discard(self) -> None:
+        """Close an idle connection in order."""
+        with self._guard:
+            sock, self._sock = self._sock, None
+            if sock is not None:
+                sock.close()
+
+    def reset(self) -> None:
+        """End the connection with a RST, and what is under way on it."""
+        with self._guard:
+            sock, self._sock = self._sock, None
+            if sock is not None and sock.fileno() >= 0:
+                sockets.reset(sock)
+
+    def next_id(self) -> int:
+        """The number of the next exchange."""
+        return next(self._ids)
+
+    def forked(self) -> None:
+        """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
+        self._guard = threading.Lock()  # a thread that is not here may have held the other
+        if self.exchange is not None:
+            self.exchange.is_over = True
+            self.exchange = None
+        self.discard()
+
+
+def _after_fork() -> None:
+    for line in list(_lines):
+        line.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class ExchangeBase:
+    """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
+
+    def __init__(self, line: Line, sock: "AnySocket", *, counts: bool) -> None:
+        self.id = line.next_id()
+        self.is_over = False
+        self.may_have_reply = True  # whether bytes of a reply may have come; known where they are counted
+        self._line = line
+        self._sock = sock
+        self._received = _bytes_received(sock) if counts else None
+        line.exchange = self
+
+    def _check(self) -> "AnySocket":
+        if self.is_over:
+            raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
+        return self._sock
+
+    def verify(self, reply_id: object) -> None:
+        """Make sure that a reply belongs to this exchange; where not, the connection is reset.
+
+        :param reply_id: the number that the reply bears, of the request that it answers.
+        :raises CrossedReplyError: it is not this exchange's `id`.
+        """
+        self._check()
+        if reply_id == self.id:
+            return
+        self._line.reset()
+        text = f"the reply to {reply_id!r} came where {self.id} was asked"
+        raise CrossedReplyError(errno.ECONNABORTED, f"{text}: replies are crossed, and the connection has been reset")
+
+    def over(self, error: BaseException | None) -> None:
+        """The block has been left, with this error or without."""
+        if self.is_over:  # by a fork
+            return
+        self.is_over = True
+        self._line.exchange = None
+        if error is None:
+            self._line.ended()
+            return
+        if self._received is not None:
+            self.may_have_reply = _bytes_received(self._sock) != self._received
+        self._line.failed(error)
+        if isinstance(error, OSError):
+            _tell(error, self.id)
+
+
+def _tell(error: OSError, number: int) -> None:
+    """Add to an error of an exchange what it means for the connection."""
+    if error.errno in _VANISHED:
+        told = "the peer has vanished: it no longer answers, and keepalive or the retransmissions have given it up"
+    elif isinstance(error, TimeoutError):
+        told = "no reply in time; the connection was reset, so that a late one cannot be taken for the next"
+    elif isinstance(error, PeerClosedError):
+        told = "the peer closed the connection in order, before the reply was complete"
+    elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        told = "the peer reset the connection: the server was restarted, or has dropped it"
+    else:
+        return
+    error.add_note(f"exchange {number}: {told}")
+
+
+def _is_quiet(sock: "AnySocket") -> bool:
+    """Whether nothing has come on an idle connection."""
+    if sock.fileno() < 0:
+        return False
+    ssl = sys.modules.get("ssl")
+    if ssl is None or not isinstance(sock, ssl.SSLSocket):
+        return peer.is_quiet(sock)
+    # TLS has messages of its own (session tickets): only reading tells them from data.
+    sock.settimeout(0)
+    try:
+        sock.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _bytes_received(sock: "AnySocket") -> int | None:
+    """How many bytes of data have ever come on a connection, None where the platform does not count."""
+    from ._net.tcp_info import tcp_info  # only for requests that may be sent twice
+
+    try:
+        info = tcp_info(sock)
+    except OSError:
+        return None
+    # Linux counts the peer's FIN, which has a number of its own among those of the bytes.
+    is_counted = sys.platform == "linux" and info.state == "CLOSE_WAIT"
+    return None if info.bytes_received is None else info.bytes_received - is_counted

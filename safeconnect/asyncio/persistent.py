@@ -1,0 +1,279 @@
+"""`PersistentConnection` on asyncio."""
+
+import asyncio
+import errno
+import inspect
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from .._net.sockets import reset
+from .._persistent import ExchangeBase, Line
+from ..errors import PeerClosedError
+from ..settings import check_seconds
+from .connecting import connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import Any, Self, TypeVar
+
+    from ..retry import Retry
+    from ..settings import Settings
+
+    Result = TypeVar("Result")
+    OnConnect = Callable[[socket.socket], Awaitable[socket.socket | None] | socket.socket | None]
+
+
+class Exchange(ExchangeBase):
+    """One request and its reply on a `PersistentConnection`; valid inside its ``async with`` block."""
+
+    @property
+    def socket(self) -> "socket.socket":
+        """The connection, a non-blocking socket for ``loop.sock_recv`` and the like.
+
+        :raises RuntimeError: the exchange is over.
+        """
+        sock: socket.socket = self._check()
+        return sock
+
+    async def sendall(self, data: "bytes | bytearray | memoryview") -> None:
+        """Send all of the data.
+
+        :raises OSError: as ``loop.sock_sendall``.
+        """
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def recv(self, bufsize: int) -> bytes:
+        """Receive what there is, up to so many bytes; b"" at the end of the stream.
+
+        :raises OSError: as ``loop.sock_recv``.
+        """
+        return await asyncio.get_running_loop().sock_recv(self.socket, bufsize)
+
+    async def recv_exactly(self, size: int) -> bytes:
+        """Receive so many bytes, no less and no more.
+
+        :raises safeconnect.PeerClosedError: the peer has closed before.
+        :raises OSError: as `recv`.
+        """
+        data = bytearray()
+        while len(data) < size:
+            part = await self.recv(size - len(data))
+            if not part:
+                raise PeerClosedError(errno.ECONNRESET, f"the peer closed after {len(data)} of {size} bytes")
+            data += part
+        return bytes(data)
+
+
+class PersistentConnection:
+    """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
+
+    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
+    turn, and a cancelled exchange resets the connection. It belongs to one event loop at a time.
+
+    :param address: as for `create_connection`.
+    :param connector: how to connect, a `safeconnect.Connector`; its ``timeout`` holds for a connect where the exchange
+        has none.
+    :param retry: how often to try to connect, and how long to pause before a lost connection is made again.
+    :param idle_limit: seconds after which an unused connection is not used again.
+    :param on_connect: called, and awaited where it returns an awaitable, with each new connected socket before its
+        first exchange.
+    :raises TypeError: an argument is of a wrong type.
+    :raises ValueError: ``idle_limit`` is negative.
+
+    >>> async def main():
+    ...     async def echo(reader, writer):
+    ...         while data := await reader.read(100):
+    ...             writer.write(data)
+    ...         writer.close()
+    ...     server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    ...     async with server, PersistentConnection(server.sockets[0].getsockname()) as connection:
+    ...         for word in (b"one", b"two"):
+    ...             async with connection.exchange(timeout=5) as exchange:
+    ...                 await exchange.sendall(word)
+    ...                 print(exchange.id, await exchange.recv(100))
+    >>> asyncio.run(main())
+    1 b'one'
+    2 b'two'
+    """
+
+    def __init__(
+        self,
+        address: "tuple[Any, ...]",
+        *,
+        connector: "Settings | None" = None,
+        retry: "Retry | None" = None,
+        idle_limit: float | None = None,
+        on_connect: "OnConnect | None" = None,
+    ) -> None:
+        self._line = Line(
+            address,
+            connector=connector,
+            retry=retry,
+            idle_limit=idle_limit,
+            on_connect=on_connect,
+            clock=monotonic,
+        )
+        timeout = getattr(connector, "timeout", None)
+        self._timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
+        self._turn = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner: asyncio.Task[Any] | None = None
+
+    @asynccontextmanager
+    async def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AsyncIterator[Exchange]":
+        """A block for one request and its reply.
+
+        :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
+        :param wait: whether to wait while another task has an exchange; if not, that is an error.
+        :returns: an asynchronous context manager that gives an `Exchange`.
+        :raises TimeoutError: it was not over in time; or the pause that is due is longer than that.
+        :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
+        :raises OSError: no connection could be made, as for `create_connection`.
+        :raises RuntimeError: it has been closed, or this task has an exchange already.
+        :raises ValueError: ``timeout`` is negative.
+        """
+        async with self._exchange(_deadline(timeout), wait=wait) as exchange:
+            yield exchange
+
+    async def run(
+        self,
+        function: "Callable[[Exchange], Awaitable[Result]]",
+        timeout: float | None = None,
+        *,
+        wait: bool = True,
+        idempotent: bool = False,
+    ) -> "Result":
+        """Call an async function with an `Exchange` and return what it returns; once more where that does no harm.
+
+        :param function: sends the request and reads the reply.
+        :param timeout: as for `exchange`, over all of it.
+        :param wait: as for `exchange`.
+        :param idempotent: as for `safeconnect.PersistentConnection`'s ``run``.
+        :raises OSError: and all others: as `exchange`, and what the function raises.
+        """
+        deadline = _deadline(timeout)
+        sendings = 0
+        while True:
+            exchange = None
+            try:
+                async with self._exchange(deadline, wait=wait, counts=idempotent) as exchange:
+                    return await function(exchange)
+            except OSError as error:
+                sendings += 1
+                if exchange is None or exchange.may_have_reply or (deadline is not None and _now() >= deadline):
+                    raise
+                if not self._line.reconnection.resends(sendings, error):
+                    raise
+
+    def close(self) -> None:
+        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
+        self._line.close(is_idle=not self._turn.locked())
+
+    @asynccontextmanager
+    async def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "AsyncIterator[Exchange]":
+        turn = await self._take_turn(deadline, wait=wait)
+        try:
+            exchange = Exchange(self._line, await self._connected(deadline), counts=counts)
+            scope = asyncio.timeout_at(deadline)
+            late = TimeoutError("timed out")
+            try:
+                async with scope:
+                    try:
+                        yield exchange
+                    except BaseException as error:
+                        exchange.over(late if scope.expired() else error)
+                        raise
+                    exchange.over(None)
+            except TimeoutError:
+                if scope.expired():
+                    raise late from None
+                raise
+        finally:
+            self._owner = None
+            turn.release()
+            if self._line.is_closed:
+                self._line.discard()
+
+    async def _take_turn(self, deadline: float | None, *, wait: bool) -> asyncio.Lock:
+        self._line.check_open()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # the loop of an earlier asyncio.run() is gone, with all that went on in it
+            if self._line.exchange is not None:
+                self._line.reset()
+            self._loop, self._turn, self._owner = loop, asyncio.Lock(), None
+        turn, task = self._turn, asyncio.current_task()
+        if self._owner is task:
+            raise RuntimeError("this task has an exchange already")
+        if turn.locked() and not wait:
+            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                await turn.acquire()
+        except TimeoutError as error:
+            error.add_note("another exchange was under way all the time")
+            raise
+        self._owner = task
+        return turn
+
+    async def _connected(self, deadline: float | None) -> "socket.socket":
+        line = self._line
+        line.check_open()
+        sock: socket.socket | None = line.fit_socket()
+        if sock is not None:
+            return sock
+        await asyncio.sleep(line.seconds_to_wait(_left(deadline)))
+        line.check_open()
+        within = self._timeout if deadline is None else _left(deadline)
+        try:
+            made = await self._prepared(await connect(line.connector, line.address, within), deadline)
+        except OSError as error:
+            line.failed(error)
+            raise
+        return line.connected(made)  # type: ignore[no-any-return]
+
+    async def _prepared(self, sock: "socket.socket", deadline: float | None) -> "socket.socket":
+        if self._line.on_connect is None:
+            return sock
+        try:
+            async with asyncio.timeout_at(deadline):
+                other = self._line.on_connect(sock)
+                if inspect.isawaitable(other):
+                    other = await other
+            return other or sock
+        except BaseException:
+            reset(sock)
+            raise
+
+    async def __aenter__(self) -> "Self":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _deadline(timeout: float | None) -> float | None:
+    check_seconds("timeout", timeout)
+    return None if timeout is None else _now() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    """How many seconds are left.
+
+    :raises TimeoutError: none.
+    """
+    if deadline is None:
+        return None
+    left = deadline - _now()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

@@ -1,0 +1,89 @@
+"""When a lost connection is made again: the policy, in virtual time."""
+
+import errno
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeconnect import Backoff, Retry, RetryBudget
+from safeconnect._core.reconnection import Reconnection
+
+
+def policy(draw=lambda: 0.5, **settings):
+    settings.setdefault("backoff", Backoff(initial=1, factor=2, maximum=5, jitter="none"))
+    return Reconnection(Retry(**settings), draw)
+
+
+def test_no_pause_before_the_first_connection():
+    assert policy().seconds(100.0) == 0
+
+
+def test_pauses_grow_while_exchanges_fail():
+    reconnection = policy()
+    pauses = []
+    for now in (100.0, 200.0, 300.0, 400.0, 500.0):
+        reconnection.failed(now)
+        pauses.append(reconnection.seconds(now))
+    assert pauses == [1, 2, 4, 5, 5]
+
+
+def test_the_pause_counts_from_the_failure():
+    reconnection = policy()
+    reconnection.failed(100.0)
+    assert reconnection.seconds(100.5) == 0.5
+    assert reconnection.seconds(101.0) == 0
+    assert reconnection.seconds(150.0) == 0
+
+
+def test_a_success_starts_over():
+    reconnection = policy()
+    reconnection.failed(100.0)
+    reconnection.failed(100.0)
+    reconnection.succeeded()
+    assert reconnection.seconds(100.0) == 0
+    reconnection.failed(101.0)
+    assert reconnection.seconds(101.0) == 1
+    assert reconnection.lost == 1
+
+
+def test_jitter_is_drawn_and_remembers_the_last_pause():
+    draws = iter([0.0, 1.0, 0.5])
+    reconnection = policy(lambda: next(draws), backoff=Backoff(initial=1, maximum=100, jitter="decorrelated"))
+    pauses = []
+    for _ in range(3):
+        reconnection.failed(0.0)
+        pauses.append(reconnection.seconds(0.0))
+    assert pauses == [1, 3, 5]  # initial, 3 times the last, halfway from 1 to 9
+
+
+def test_the_budget_keeps_account():
+    budget = RetryBudget(tokens=4, ratio=0.5)
+    reconnection = policy(budget=budget)
+    reconnection.failed(0.0)
+    assert budget.level == 3
+    reconnection.succeeded()
+    assert budget.level == 3.5
+    error = ConnectionResetError(errno.ECONNRESET, "reset")
+    assert reconnection.resends(1, error)
+    reconnection.failed(0.0)
+    reconnection.failed(0.0)
+    assert not reconnection.resends(1, error)
+
+
+def test_what_is_sent_again():
+    reconnection = policy(attempts=3)
+    lost = ConnectionResetError(errno.ECONNRESET, "reset")
+    assert [reconnection.resends(n, lost) for n in (1, 2, 3)] == [True, True, False]
+    assert not reconnection.resends(1, PermissionError(errno.EACCES, "no"))
+    assert policy(attempts=None).resends(1000, lost)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1000))), st.floats(0, 0.999))
+def test_never_negative_and_never_longer_than_the_maximum(events, drawn):
+    reconnection = policy(lambda: drawn, backoff=Backoff(initial=0.5, maximum=7))
+    now = 0.0
+    for is_failure, seconds in events:
+        now += seconds
+        reconnection.failed(now) if is_failure else reconnection.succeeded()
+        assert 0 <= reconnection.seconds(now) <= 7
+        assert (reconnection.lost == 0) is not is_failure
