@@ -1,13 +1,18 @@
 """PersistentConnection between threads and processes: turns, closing while it is used, forks."""
 
+import asyncio
 import errno
 import os
 import signal
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import trio
 
+import safeconnect.asyncio
+import safeconnect.trio
 from safeconnect import Backoff, PersistentConnection, Retry
 
 from . import replying, support
@@ -200,6 +205,37 @@ class TestFork:
         exchange.sendall(request(exchange.id))
         assert number_of(exchange.recv_exactly(8)) == 1
         context.__exit__(None, None, None)
+
+
+def test_the_asynchronous_ones_after_a_fork(server):
+    """Forked inside an exchange, the child has a turn of its own."""
+
+    async def ask_async(connection):
+        async with connection.exchange(5) as exchange:
+            await exchange.sendall(request(exchange.id))
+            return number_of(await exchange.recv_exactly(8))
+
+    async def main(connect, run):
+        connection = connect(server.address)
+        async with connection.exchange(5) as exchange:
+            assert in_a_child(lambda: in_a_thread(run, ask_async, connection) - 2) == 0
+            await exchange.sendall(request(exchange.id))
+            assert number_of(await exchange.recv_exactly(8)) == 1
+        connection.close()
+
+    def asyncio_run(function, *arguments):
+        return asyncio.run(function(*arguments))
+
+    asyncio_run(main, safeconnect.asyncio.PersistentConnection, asyncio_run)
+    trio.run(main, safeconnect.trio.PersistentConnection, trio.run)
+    assert sorted(number for _, number in server.requests) == [1, 1, 2, 2]
+    assert len({connection for connection, _ in server.requests}) == 4
+
+
+def in_a_thread(run, function, connection):
+    """A loop of its own, for the one of this thread is the parent's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run, function, connection).result()
 
 
 def test_representation(connection, server):

@@ -112,7 +112,7 @@ class PersistentConnection:
         idle_limit: float | None = None,
         on_connect: "OnConnect | None" = None,
     ) -> None:
-        self._line = Line(
+        self._line = _Line(
             address,
             connector=connector,
             retry=retry,
@@ -122,7 +122,6 @@ class PersistentConnection:
         )
         timeout = getattr(connector, "timeout", None)
         self._timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
-        self._turn = trio.Lock()
 
     @asynccontextmanager
     async def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AsyncIterator[Exchange]":
@@ -172,7 +171,7 @@ class PersistentConnection:
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._line.close(is_idle=not self._turn.locked())
+        self._line.close(is_idle=not self._line.turn.locked())
 
     @asynccontextmanager
     async def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "AsyncIterator[Exchange]":
@@ -196,7 +195,7 @@ class PersistentConnection:
 
     async def _take_turn(self, deadline: float | None, *, wait: bool) -> trio.Lock:
         self._line.check_open()
-        turn = self._turn
+        turn = self._line.turn
         if turn.statistics().owner is trio.lowlevel.current_task():
             raise RuntimeError("this task has an exchange already")
         if turn.locked() and not wait:
@@ -253,6 +252,18 @@ class PersistentConnection:
 
 def _now() -> float:
     return trio.current_time()
+
+
+class _Line(Line):
+    """One that tasks take turns at."""
+
+    def __init__(self, *address: "Any", **settings: "Any") -> None:
+        super().__init__(*address, **settings)
+        self.turn = trio.Lock()
+
+    def forked(self) -> None:
+        self.turn = trio.Lock()  # whoever has the other is a task of the parent's
+        super().forked()
 
 
 def _deadline(timeout: float | None) -> float | None:
