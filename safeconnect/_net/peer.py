@@ -41,9 +41,8 @@ def peer_closed(sock: "HasFileno") -> bool:
     """
     number = _open(sock)
     events = _events(number)
-    if _RDHUP or not events:
-        return events > _READABLE
-    return not _peek(number)
+    # Readable alone may be the end as well: without POLLRDHUP, and under gevent and eventlet, nothing else tells.
+    return events > _READABLE or (events > 0 and not _peek(sock))
 
 
 def is_quiet(sock: "HasFileno") -> bool:
@@ -70,7 +69,7 @@ def unread_bytes(sock: "HasFileno") -> int:
     """
     number = _open(sock)
     if sys.platform == "win32":
-        return len(_peek(number, 2**16)) if _events(number) else 0
+        return len(_peek(sock, 2**16)) if _events(number) else 0
     import fcntl  # neither of them exists on Windows
     import termios
 
@@ -90,20 +89,29 @@ def _open(sock: "HasFileno") -> int:
 def _events(number: int) -> int:
     """What there is to notice, as poll(2) tells it: 0, _READABLE, or more than that for an end."""
     if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it away
-        return _READABLE * any(map(bool, select.select([number], [], [number], 0)))
+        return _READABLE * bool(select.select([number], [], [], 0)[0])
     watched = select.poll()
     watched.register(number, _RDHUP | select.POLLIN)
     found = watched.poll(0)
     return found[0][1] if found else 0
 
 
-def _peek(number: int, size: int = 1) -> bytes:
+def _peek(sock: "HasFileno", size: int = 1) -> bytes:
     """What there is to be read, b"" at the end; asked only where there is something."""
-    # The plain class: TLS sockets refuse MSG_PEEK. It borrows the descriptor and changes nothing about it.
-    borrowed = socket.socket(fileno=number)
+    if isinstance(sock, socket.socket):
+        return _peeked(sock, size)
+    borrowed = socket.socket(fileno=sock.fileno())
     try:
-        return borrowed.recv(size, socket.MSG_PEEK)
-    except OSError:
-        return b""  # reset
+        return _peeked(borrowed, size)
     finally:
         borrowed.detach()
+
+
+def _peeked(sock: socket.socket, size: int) -> bytes:
+    try:
+        # The plain class's: TLS sockets refuse MSG_PEEK.
+        return socket.socket.recv(sock, size, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
+    except BlockingIOError:
+        return b"?"  # nothing after all: urgent data, say
+    except OSError:
+        return b""  # reset

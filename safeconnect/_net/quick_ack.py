@@ -18,7 +18,7 @@ _TCP_QUICKACK = 12
 
 
 def quick_ack(sock: "HasOptions") -> bool:
-    """Acknowledge what has arrived now, and what comes next without a delay; for one turn, see `QuickAck`.
+    """Acknowledge what has been read now, and what comes next without a delay; for one turn, see `QuickAck`.
 
     What waits to be acknowledged is otherwise sent up to 40 ms later, in the hope of data that it can travel with. A
     peer that waits for the ACK before it sends more (Nagle's algorithm) waits as long.
