@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .socket_options import QuickAck as QuickAck
     from .socket_options import SynCount as SynCount
     from .source_pool import SourcePool as SourcePool
+    from .waiting import wait_for_port as wait_for_port
 
 __version__ = "0.1.0"
 
@@ -99,6 +100,7 @@ __all__ = [
     "tcp_state",
     "uninstall",
     "unread_bytes",
+    "wait_for_port",
 ]
 
 # Loaded when asked for: they need modules that a plain connect does not (dataclasses alone takes 5 ms).
@@ -138,6 +140,7 @@ _LATER = {
     "tcp_info": "_net.tcp_info",
     "tcp_state": "_net.tcp_info",
     "unread_bytes": "_net.peer",
+    "wait_for_port": "waiting",
 }
 
 __getattr__ = _loader(__name__, _LATER)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .closing import close_gracefully as close_gracefully
     from .meeting import simultaneous_open as simultaneous_open
     from .persistent import PersistentConnection as PersistentConnection
+    from .waiting import wait_for_port as wait_for_port
 
 __all__ = [
     "PersistentConnection",
@@ -28,12 +29,14 @@ __all__ = [
     "create_connection",
     "open_tcp_stream",
     "simultaneous_open",
+    "wait_for_port",
 ]
 
 _LATER = {
     "PersistentConnection": "persistent",
     "close_gracefully": "closing",
     "simultaneous_open": "meeting",
+    "wait_for_port": "waiting",
 }
 
 __getattr__ = _loader(__name__, _LATER)

@@ -1,0 +1,170 @@
+"""The pytest plugin: the faults of `safeconnect.testing` as fixtures, a guard, the safe connect for a whole session.
+
+Loading it imports nothing but pytest; each fixture imports what it needs.
+"""
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from .binding import Reservation
+    from .testing import Guard
+
+# Each fault, and the line that ``pytest --fixtures`` shows for it.
+_FAULTS = {
+    "refused": "an address that refuses connections",
+    "blackhole": "an address where connects are not answered; heal() makes a server of it",
+    "late_listener": "an address that refuses connections until its start() is called",
+    "echo": "a server that sends back what it gets",
+    "silent": "a server that accepts and reads, and never answers",
+    "never_reads": "a server that accepts and never reads",
+    "resets": "a server that resets its connections at once",
+    "half_closes": "a server that sends FIN at once, and goes on reading",
+    "drips": "a server that sends back what it gets, a byte at a time",
+    "slow_accept": "a server that accepts slowly",
+    "flaky": "a server whose connections go by a script, refuse, reset, serve unless said",
+    "crossed_replies": "a server that answers the first request of each connection late",
+    "self_connecting": "an address where the next connect meets itself",
+    "dual_stack": "a name with two addresses: ::1, a black hole, and 127.0.0.1, a server",
+    "tls": "a server that speaks TLS, with a client_context that trusts it",
+    "dead_peer": "a host of its own with a server that can vanish (skipped where there are no namespaces)",
+    "exposed_host": "a host of its own where every connect to one port meets itself (likewise)",
+}
+# What the plain fixtures call them with, where they need it.
+_ARGUMENTS: "dict[str, tuple[Any, ...]]" = {"slow_accept": (0.1,), "flaky": (("refuse", "reset", "serve"),)}
+_NAMESPACES = ("dead_peer", "exposed_host")
+# Those that safeconnect_faults goes through: ways in which a connect, or what comes after it, fails.
+_FAILING = (
+    "refused",
+    "blackhole",
+    "silent",
+    "never_reads",
+    "resets",
+    "half_closes",
+    "drips",
+    "crossed_replies",
+    "self_connecting",
+)
+
+
+def _make(name: str, *arguments: "Any", **settings: "Any") -> "Any":
+    from . import testing
+
+    if name in _NAMESPACES:
+        reason = testing.namespaces_unavailable()
+        if reason:
+            pytest.skip(reason)
+    return getattr(testing, name)(*arguments, **settings)
+
+
+def _plain(name: str) -> "Any":
+    def fixture() -> "Iterator[Any]":
+        with _make(name, *_ARGUMENTS.get(name, ())) as fault:
+            yield fault
+
+    fixture.__name__ = f"safeconnect_{name}"
+    fixture.__doc__ = f"A fault: {_FAULTS[name]}. See `safeconnect.testing.{name}`."
+    return pytest.fixture(fixture)
+
+
+def _factory(name: str) -> "Any":
+    def fixture() -> "Iterator[Callable[..., Any]]":
+        from contextlib import ExitStack
+
+        with ExitStack() as stack:
+            yield lambda *arguments, **settings: stack.enter_context(_make(name, *arguments, **settings))
+
+    fixture.__name__ = f"safeconnect_{name}_factory"
+    fixture.__doc__ = f"Makes as many as you like, with arguments: {_FAULTS[name]}. They end with the test."
+    return pytest.fixture(fixture)
+
+
+for _name in _FAULTS:
+    globals()[f"safeconnect_{_name}"] = _plain(_name)
+    globals()[f"safeconnect_{_name}_factory"] = _factory(_name)
+
+
+@pytest.fixture
+def safeconnect_port() -> "Iterator[Reservation]":
+    """A port that nobody else is given, held until the end of the test: a `safeconnect.Reservation`."""
+    from .binding import reserve_port
+
+    with reserve_port() as reservation:
+        yield reservation
+
+
+@pytest.fixture
+def safeconnect_port_factory() -> "Iterator[Callable[..., Reservation]]":
+    """Reserves as many ports as you like, with the arguments of `safeconnect.reserve_port`."""
+    from contextlib import ExitStack
+
+    from .binding import reserve_port
+
+    with ExitStack() as stack:
+        yield lambda *arguments, **settings: stack.enter_context(reserve_port(*arguments, **settings))
+
+
+@pytest.fixture
+def safeconnect_names() -> "Iterator[Callable[..., Any]]":
+    """Decides what names are looked up to, until the end of the test: call it as `safeconnect.testing.names`."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda answers: stack.enter_context(_make("names", answers))
+
+
+@pytest.fixture
+def safeconnect_faults(request: "pytest.FixtureRequest") -> "Iterator[Any]":
+    """Each fault in turn: the test runs once for each, or for those that its marker names."""
+    with _make(request.param, *_ARGUMENTS.get(request.param, ())) as fault:
+        yield fault
+
+
+@pytest.fixture
+def safeconnect_guard() -> "Iterator[Guard]":
+    """Fails a test that leaves descriptors open, connects to itself, or connects outside loopback."""
+    with _make("guard") as guard:
+        yield guard
+
+
+def pytest_generate_tests(metafunc: "pytest.Metafunc") -> None:
+    """Make a test of each fault."""
+    if "safeconnect_faults" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("safeconnect_faults")
+    names = marker.args if marker and marker.args else _FAILING
+    unknown = [name for name in names if name not in _FAULTS]
+    if unknown:
+        raise pytest.UsageError(f"safeconnect_faults: there is no fault {unknown[0]!r}, but {', '.join(_FAULTS)}")
+    metafunc.parametrize("safeconnect_faults", names, indirect=True)
+
+
+def pytest_addoption(parser: "pytest.Parser") -> None:
+    """Offer the option."""
+    parser.getgroup("safeconnect").addoption(
+        "--safeconnect",
+        action="store_true",
+        help="put the safe connect in the place of socket.create_connection for the whole session",
+    )
+
+
+def pytest_configure(config: "pytest.Config") -> None:
+    """Make the marker known, and install the safe connect where that is wanted."""
+    config.addinivalue_line(
+        "markers", "safeconnect_faults(*names): which faults the fixture safeconnect_faults goes through"
+    )
+    if config.getoption("--safeconnect"):
+        from .patching import install
+
+        install()
+
+
+def pytest_unconfigure(config: "pytest.Config") -> None:
+    """Take the safe connect back."""
+    if config.getoption("--safeconnect"):
+        from .patching import uninstall
+
+        uninstall()

@@ -1,0 +1,288 @@
+"""A server whose every connection is handled as a test wants: what all faults are built on."""
+
+import contextlib
+import selectors
+import socket
+import threading
+from time import monotonic
+
+from .._net import peer as peers
+from .._net.sockets import LINGER_0
+from ..racing import new_selector
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    Handler = Callable[["Peer"], object]
+
+# How long the end of a test waits for its threads: they have nothing to do by then.
+_JOIN_SECONDS = 10.0
+# How long a send may wait before it looks whether the fault is over.
+_SEND_SECONDS = 0.02
+
+
+class Over(Exception):  # noqa: N818 - not an error: it ends a handler
+    """The fault is over; raised inside of a handler that waits, which need not catch it."""
+
+
+class Connection:
+    """What became of one connection that a client made.
+
+    :ivar number: counted from 1, in the order in which they were accepted.
+    :ivar peer: the client's address.
+    :ivar accepted_at: when, in seconds of `time.monotonic`.
+    :ivar received: all bytes that the server has read from it.
+    :ivar received_at: when bytes came: ``[(seconds, how many), ...]``.
+    :ivar ended_at: when the server's side was closed, None as long as it is open.
+    """
+
+    def __init__(self, number: int, peer: "tuple[Any, ...]") -> None:
+        self.number = number
+        self.peer = peer
+        self.accepted_at = monotonic()
+        self.received = b""
+        self.received_at: list[tuple[float, int]] = []
+        self.ended_at: float | None = None
+
+    def __repr__(self) -> str:
+        state = "open" if self.ended_at is None else "ended"
+        return f"<Connection {self.number} from {self.peer[0]}:{self.peer[1]}, {len(self.received)} bytes, {state}>"
+
+
+class Peer:
+    """A handler's side of one connection. Every wait in it ends, with `Over`, when the fault does.
+
+    :ivar connection: its log, a `Connection`.
+    :ivar number: the connection's number, from 1.
+    """
+
+    def __init__(self, sock: socket.socket, connection: Connection) -> None:
+        self.socket = sock
+        self.connection = connection
+        self.number = connection.number
+        self._over = threading.Event()
+
+    def recv(self, bufsize: int = 65536) -> bytes:
+        """Receive, and take note of it; b"" at the end.
+
+        :raises OSError: as ``socket.recv``.
+        """
+        data = self.socket.recv(bufsize)
+        if self._over.is_set():
+            raise Over
+        if data:
+            self.connection.received += data
+            self.connection.received_at.append((monotonic(), len(data)))
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of the data.
+
+        :raises OSError: as ``socket.sendall``.
+        """
+        # By and by: a peer that does not read would hold this thread, which nothing but a timeout lets go.
+        self.socket.settimeout(_SEND_SECONDS)
+        rest = memoryview(data)
+        while rest:
+            if self._over.is_set():
+                raise Over
+            with contextlib.suppress(TimeoutError):
+                rest = rest[self.socket.send(rest) :]
+        self.socket.settimeout(None)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Let time pass; None: until the fault is over."""
+        if self._over.wait(seconds):
+            raise Over
+
+    def shutdown(self) -> None:
+        """Send FIN; reading goes on."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """End the connection with a RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        self.socket.close()
+
+    def end(self) -> None:
+        """Wake the handler, whatever it waits for, and let it end with a RST; called from another thread."""
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            # Not SSLSocket's own, under which its reader would go on in plain text; and no FIN, which SHUT_WR sends.
+            socket.socket.shutdown(self.socket, socket.SHUT_RD)
+
+
+class Fault:
+    """An address that behaves in a certain way as long as its ``with`` block lasts.
+
+    :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
+    :ivar connections: the log, a `Connection` for each connection that was accepted, in their order.
+    """
+
+    def __init__(self, address: "tuple[Any, ...]", family: int) -> None:
+        self.address = address
+        self.family = family
+        self.connections: list[Connection] = []
+
+    @property
+    def host(self) -> str:
+        """The host of `address`."""
+        return str(self.address[0])
+
+    @property
+    def port(self) -> int:
+        """The port of `address`."""
+        return int(self.address[1])
+
+    def close(self) -> None:
+        """End it; a ``with`` block does so by itself."""
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.host}:{self.port}, {len(self.connections)} connections>"
+
+
+class Server(Fault):
+    """A fault that accepts: each connection is given to a handler, in a thread of its own.
+
+    :param listener: a bound socket; it belongs to the server from now on.
+    :param handler: called with a `Peer`. When it returns, the connection is closed; its OSErrors end it, too.
+    :param backlog: as for ``listen``.
+    :param accept_delay: seconds before each accept.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: "Handler",
+        *,
+        backlog: int = 128,
+        accept_delay: float = 0.0,
+        listens: bool = True,
+    ) -> None:
+        super().__init__(listener.getsockname(), listener.family)
+        self.handler = handler
+        self._backlog = backlog
+        self._accept_delay = accept_delay
+        self._listener = listener
+        self._over = threading.Event()
+        self._changed = threading.Condition()
+        self._open: dict[Connection, Peer] = {}
+        self._threads: list[threading.Thread] = []
+        self._bell, self._rings = socket.socketpair()  # wakes the thread that accepts
+        if listens:
+            self.start()
+
+    def start(self) -> None:
+        """Begin to listen, and to accept."""
+        if self._threads:
+            return
+        self._listener.listen(self._backlog)
+        self._start_thread(self._accept)
+
+    def wait_for_connections(self, count: int, timeout: float = 10.0) -> "list[Connection]":
+        """Wait until so many connections have been accepted in all, and return them.
+
+        :raises AssertionError: not in time.
+        """
+        with self._changed:
+            enough = self._changed.wait_for(lambda: len(self.connections) >= count, timeout)
+        if not enough:
+            raise AssertionError(f"{len(self.connections)} connections came in {timeout} s, not {count}: {self!r}")
+        return self.connections[:count]
+
+    def reset(self) -> None:
+        """Reset every connection that is open now, as a server that is killed and restarted does."""
+        for peer in self._live():
+            peer.end()
+
+    def assert_all_closed(self, timeout: float = 1.0) -> None:
+        """Make sure that the client has closed every connection it made.
+
+        :param timeout: seconds in which it may still do so.
+        :raises AssertionError: it has not; the message names the connections.
+        """
+        until = monotonic() + timeout
+        while left := self._left_open():
+            seconds = until - monotonic()
+            if seconds <= 0:
+                raise AssertionError(f"the client has left open: {', '.join(map(repr, left))}")
+            with new_selector() as watched:
+                for sock in left.values():
+                    watched.register(sock, selectors.EVENT_READ)
+                watched.select(min(seconds, 0.02))
+
+    def _left_open(self) -> "dict[Connection, socket.socket]":
+        with self._changed:
+            live = dict(self._open)
+        return {each: peer.socket for each, peer in live.items() if not _is_closed(peer.socket)}
+
+    def close(self) -> None:
+        """Stop listening, reset what is open, and wait until all threads have ended."""
+        self._over.set()
+        self._bell.close()
+        for peer in self._live():
+            peer.end()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+        self._rings.close()
+        self._listener.close()
+
+    def _live(self) -> "list[Peer]":
+        with self._changed:
+            return list(self._open.values())
+
+    def _start_thread(self, target: "Callable[..., None]", *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, name="safeconnect.testing", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _accept(self) -> None:
+        listener = self._listener
+        with new_selector() as watched:
+            watched.register(listener, selectors.EVENT_READ)
+            watched.register(self._rings, selectors.EVENT_READ)
+            listener.settimeout(0)
+            while not self._over.is_set():
+                watched.select()
+                if self._over.wait(self._accept_delay):
+                    return
+                with contextlib.suppress(OSError):  # the client is gone again
+                    self._accepted(*listener.accept())
+
+    def _accepted(self, sock: socket.socket, address: "tuple[Any, ...]", handler: "Handler | None" = None) -> None:
+        sock.settimeout(None)
+        with self._changed:
+            connection = Connection(len(self.connections) + 1, address)
+            peer = Peer(sock, connection)
+            self.connections.append(connection)
+            self._open[connection] = peer
+            self._changed.notify_all()
+        if self._over.is_set():
+            peer.end()
+        self._start_thread(self._handle, peer, handler or self.handler)
+
+    def _handle(self, peer: Peer, handler: "Handler") -> None:
+        try:
+            with contextlib.suppress(OSError, Over):
+                handler(peer)
+        finally:
+            with self._changed:
+                peer.connection.ended_at = monotonic()
+                del self._open[peer.connection]
+            peer.socket.close()
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    try:
+        return peers.peer_closed(sock)
+    except OSError:
+        return True  # by its handler, meanwhile

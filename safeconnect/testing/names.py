@@ -1,0 +1,186 @@
+"""Names as a test wants them: `names` for a block, `dual_stack` for a name with two behaviours."""
+
+import ipaddress
+import socket
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ..binding import reserve_port
+from ..settings import check_seconds
+from . import faults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from ._server import Fault
+
+    Answer = "str | Sequence[str] | BaseException | Lookup"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a name is looked up to.
+
+    :param addresses: literal addresses, in the order in which they are given out.
+    :param delay: seconds before the answer.
+    :param error: raised in the place of an answer, such as ``socket.gaierror(socket.EAI_AGAIN, "try again")``.
+    :raises ValueError: an address is not a literal one, or the delay is negative.
+    """
+
+    addresses: "Sequence[str]" = ()
+    delay: float = 0.0
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        check_seconds("delay", self.delay)
+        for address in self.addresses:
+            ipaddress.ip_address(address)
+
+
+def _lookup(answer: "Any") -> Lookup:
+    if isinstance(answer, Lookup):
+        return answer
+    if isinstance(answer, BaseException):
+        return Lookup(error=answer)
+    return Lookup([answer] if isinstance(answer, str) else list(answer))
+
+
+class Names:
+    """The names of a block. `asked` is the log: every host that was looked up, in order."""
+
+    def __init__(self, answers: "Mapping[str, Any]") -> None:
+        self.asked: list[str] = []
+        self._answers = {name.lower(): _lookup(answer) for name, answer in answers.items()}
+        self._over = threading.Event()
+        self._real: Callable[..., Any] = socket.getaddrinfo
+
+    def __getitem__(self, name: str) -> Lookup:
+        return self._answers[name]
+
+    def __setitem__(self, name: str, answer: "Any") -> None:
+        """Change an answer, or add one."""
+        self._answers[name.lower()] = _lookup(answer)
+
+    def getaddrinfo(  # noqa: PLR0917 - socket.getaddrinfo()'s arguments
+        self,
+        host: "Any",
+        port: "Any",
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - getaddrinfo()'s own name for it
+        proto: int = 0,
+        flags: int = 0,
+    ) -> "list[Any]":
+        """What takes the place of `socket.getaddrinfo`; literal addresses and ``localhost`` are left to the real one.
+
+        :raises socket.gaierror: EAI_NONAME: the name is none of this block's, or has no address of the family.
+        """
+        name = host.decode() if isinstance(host, (bytes, bytearray)) else host
+        if name is None or name == "localhost" or _is_literal(name):
+            return list(self._real(host, port, family, type, proto, flags))
+        self.asked.append(name)
+        answer = self._answers.get(name.lower().rstrip("."))
+        if answer is not None:
+            self._over.wait(answer.delay)
+            if answer.error is not None:
+                raise answer.error
+            found = [each for address in answer.addresses for each in self._literal(address, port, family, type, proto)]
+            if found:
+                return found
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def _literal(self, address: str, *arguments: "Any") -> "list[Any]":
+        try:
+            return list(self._real(address, *arguments, socket.AI_NUMERICHOST))
+        except socket.gaierror:
+            return []  # of another family
+
+    def end(self) -> None:
+        """Let lookups that wait out their delay end now."""
+        self._over.set()
+
+
+def _is_literal(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def names(answers: "Mapping[str, Any]") -> "Iterator[Names]":
+    """Decide what names are looked up to, for a block: in `socket.getaddrinfo`, and so in asyncio and trio.
+
+    Any other name does not exist, so that no test asks the network; literal addresses and ``localhost`` stay as they
+    are. uvloop looks names up by itself.
+
+    :param answers: for each name a literal address, several of them, an error to be raised, or a `Lookup`.
+    :raises ValueError: an address is not a literal one.
+
+    >>> with names({"db.test": ["2001:db8::1", "192.0.2.1"]}):
+    ...     [found[4][0] for found in socket.getaddrinfo("db.test", 5432, type=socket.SOCK_STREAM)]
+    ['2001:db8::1', '192.0.2.1']
+    """
+    block = Names(answers)
+    real, socket.getaddrinfo = socket.getaddrinfo, block.getaddrinfo
+    try:
+        yield block
+    finally:
+        socket.getaddrinfo = real
+        block.end()
+
+
+class DualStack:
+    """A name with an IPv6 and an IPv4 address, each with a fault of its own: `v6` and `v4`."""
+
+    def __init__(self, name: str, v6: "Fault", v4: "Fault") -> None:
+        self.name = name
+        self.v6 = v6
+        self.v4 = v4
+        self.port = v4.port
+        self.address = (name, v4.port)
+
+
+@contextmanager
+def dual_stack(
+    v6: "str | Callable[..., Fault]" = "blackhole",
+    v4: "str | Callable[..., Fault]" = "echo",
+    *,
+    name: str = "dual.test",
+) -> "Iterator[DualStack]":
+    """A name whose two addresses, ::1 and 127.0.0.1, behave differently, on the same port.
+
+    :param v6: the fault at ::1, by its name or as a function that takes ``host`` and ``port``; ``"blackhole"`` unless
+        said.
+    :param v4: the fault at 127.0.0.1; ``"echo"`` unless said.
+    :param name: what it is called.
+    :raises OSError: this host has no IPv6 loopback address.
+    :raises ValueError: there is no such fault.
+
+    >>> with dual_stack(v6="refused", v4="echo") as both, socket.create_connection(both.address, 5) as sock:
+    ...     sock.family.name
+    'AF_INET'
+    """
+    with ExitStack() as stack:
+        with reserve_port(["::1", "127.0.0.1"]) as reserved:
+            port = reserved.port
+            if sys.platform != "linux":
+                reserved.release()  # where nobody can bind beside it
+            six = stack.enter_context(_made("v6", v6, "::1", port))
+            four = stack.enter_context(_made("v4", v4, "127.0.0.1", port))
+        stack.enter_context(names({name: ["::1", "127.0.0.1"]}))
+        yield DualStack(name, six, four)
+
+
+def _made(which: str, fault: "Any", host: str, port: int) -> "Fault":
+    if isinstance(fault, str):
+        made = getattr(faults, fault, None)
+        if made is None or fault.startswith("_"):
+            raise ValueError(f"{which} must be the name of a fault, not {fault!r}")
+        fault = made
+    made_fault: Fault = fault(host=host, port=port)
+    return made_fault

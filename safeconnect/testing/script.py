@@ -1,0 +1,210 @@
+"""`Script`: a network on paper and virtual time, for tests of one's own settings: exact, and in no time at all."""
+
+import errno
+import heapq
+import os
+import socket
+from dataclasses import dataclass
+from ipaddress import ip_address
+from math import inf
+
+from .._core.dial import Dial, Rules
+from .._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
+from ..settings import check_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from .._core.messages import Candidate, Event, Order
+    from ..retry import Retry
+
+_ERRORS = {
+    "refused": errno.ECONNREFUSED,
+    "reset": errno.ECONNRESET,
+    "timed out": errno.ETIMEDOUT,
+    "unreachable": errno.EHOSTUNREACH,
+    "denied": errno.EACCES,
+    "exhausted": errno.EADDRNOTAVAIL,
+}
+_SOURCE_PORT = 40000  # of the client in the script; nothing depends on it
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a scripted connect went.
+
+    :ivar timeline: what was done and when, ``[(seconds, "start 192.0.2.1"), ...]``: ``start``, ``abandon`` and
+        ``reset``, each with its address; at the end ``keep`` or ``give up``.
+    :ivar connected_to: the address that won, None where none did.
+    :ivar error: what the connect ended with, None where it succeeded.
+    :ivar seconds: how long it took, in virtual time.
+    """
+
+    timeline: "list[tuple[float, str]]"
+    connected_to: str | None
+    error: BaseException | None
+    seconds: float
+
+    def starts(self) -> "list[tuple[float, str]]":
+        """When each address was tried: ``[(seconds, address), ...]``."""
+        return [(when, what[6:]) for when, what in self.timeline if what.startswith("start ")]
+
+
+class Script:
+    """What would happen at each address of a name, for trying settings out without a network and without waiting.
+
+    The rules that connect are the library's own, the same that run behind `create_connection`.
+
+    :param addresses: for each literal address, in the resolver's order, what becomes of an attempt, or of the first,
+        the second, ... (the last goes on): ``"ok"``, ``"refused"``, ``"reset"``, ``"timed out"`` (as the kernel says),
+        ``"unreachable"``, ``"denied"``, ``"exhausted"``, ``"silent"``, ``"itself"`` (a connection to itself), each but
+        ``"silent"`` with the seconds it takes if it is more than none: ``"ok after 0.08"``.
+    :param port: the port of all of them.
+    :param lookup: how many seconds the lookup of the name takes.
+    :raises ValueError: there is no address, a literal one is wrong, or an outcome is unknown.
+
+    >>> script = Script({"2001:db8::1": "silent", "192.0.2.1": ["refused after 0.1", "ok after 0.02"]})
+    >>> from safeconnect import Backoff, Retry
+    >>> result = script.connect(timeout=5, retry=Retry(backoff=Backoff(initial=0.5, jitter="none")))
+    >>> for when, what in result.timeline[:2]:
+    ...     print(when, what)
+    0.0 start 2001:db8::1
+    0.25 start 192.0.2.1
+    """
+
+    def __init__(self, addresses: "Mapping[str, str | Sequence[str]]", *, port: int = 80, lookup: float = 0.0) -> None:
+        check_seconds("lookup", lookup)
+        if not addresses:
+            raise ValueError("addresses must have an address")
+        self._outcomes = {address: _outcomes(address, said) for address, said in addresses.items()}
+        self._candidates = tuple(_candidate(address, port) for address in addresses)
+        self._lookup = lookup
+
+    def connect(
+        self,
+        *,
+        timeout: float | None = None,
+        happy_eyeballs_delay: float | None = 0.25,
+        retry: "Retry | None" = None,
+        allow_self_connect: bool = False,
+        all_errors: bool = False,
+        draw: "Callable[[], float]" = lambda: 0.5,
+    ) -> Result:
+        """Connect in virtual time.
+
+        :param timeout: and the others: as for a `Connector`.
+        :param draw: the chance that jitter takes, a number of [0, 1) at each call.
+        :returns: a `Result`. Nothing is raised: the error is in it.
+        :raises AssertionError: it would wait for ever, as for a silent address without a timeout.
+        """
+        rules = Rules(
+            timeout=timeout,
+            delay=happy_eyeballs_delay,
+            retry=retry,
+            allow_self_connect=allow_self_connect,
+            all_errors=all_errors,
+        )
+        return _Run(Dial(rules, draw), self._outcomes, self._candidates, self._lookup).result()
+
+
+class _Run:
+    """One connect of a script."""
+
+    def __init__(
+        self,
+        dial: Dial,
+        outcomes: "Mapping[str, Sequence[tuple[str, float]]]",
+        candidates: "tuple[Candidate, ...]",
+        lookup: float,
+    ) -> None:
+        self._dial = dial
+        self._outcomes = outcomes
+        self._candidates = candidates
+        self._lookup = lookup
+        self._now = 0.0
+        self._tried = dict.fromkeys(outcomes, 0)
+        self._attempts: dict[int, str] = {}
+        self._coming: list[tuple[float, int, Event]] = []
+        self._number = 0
+        self._timeline: list[tuple[float, str]] = []
+        self._kept: str | None = None
+        self._error: BaseException | None = None
+
+    def result(self) -> Result:
+        self._obey(self._dial.begin(self._now))
+        while not self._dial.over:
+            event = self._next()
+            self._obey(self._dial.receive(event, self._now))
+        return Result(self._timeline, self._kept, self._error, round(self._now, 6))
+
+    def _next(self) -> "Event":
+        wake_at = self._dial.wake_at
+        if not self._coming and wake_at is None:
+            raise AssertionError("it would wait for ever: give it a timeout")
+        if not self._coming or (wake_at is not None and wake_at < self._coming[0][0]):
+            self._now = wake_at if wake_at is not None else self._now
+            return Tick()
+        self._now, _, event = heapq.heappop(self._coming)
+        return event
+
+    def _obey(self, orders: "Sequence[Order]") -> None:
+        for order in orders:
+            if isinstance(order, Resolve):
+                self._happens(self._lookup, Resolved(order.lookup, self._candidates))
+            elif isinstance(order, Start):
+                self._start(order)
+            elif isinstance(order, Abandon):
+                self._write(f"{'reset' if order.reset else 'abandon'} {self._attempts[order.attempt]}")
+            elif isinstance(order, Keep):
+                self._kept = self._attempts[order.attempt]
+                self._write(f"keep {self._kept}")
+            elif isinstance(order, GiveUp):
+                self._error = order.error
+                self._write("give up")
+
+    def _start(self, order: Start) -> None:
+        sockaddr = order.candidate[4]
+        address = self._attempts[order.attempt] = sockaddr[0]
+        self._write(f"start {address}")
+        outcomes = self._outcomes[address]
+        what, seconds = outcomes[min(self._tried[address], len(outcomes) - 1)]
+        self._tried[address] += 1
+        if what in _ERRORS:
+            event: Event = Failed(order.attempt, OSError(_ERRORS[what], os.strerror(_ERRORS[what])))
+        else:
+            local = sockaddr if what == "itself" else (sockaddr[0], _SOURCE_PORT, *sockaddr[2:])
+            event = Connected(order.attempt, local, sockaddr)
+        if what != "silent":
+            self._happens(seconds, event)
+
+    def _happens(self, seconds: float, event: "Event") -> None:
+        self._number += 1
+        heapq.heappush(self._coming, (self._now + seconds, self._number, event))
+
+    def _write(self, what: str) -> None:
+        self._timeline.append((round(self._now, 6), what))
+
+
+def _candidate(address: str, port: int) -> "Candidate":
+    is_six = ip_address(address).version == 6
+    sockaddr: tuple[Any, ...] = (address, port, 0, 0) if is_six else (address, port)
+    return socket.AF_INET6 if is_six else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr
+
+
+def _outcomes(address: str, said: "str | Sequence[str]") -> "list[tuple[str, float]]":
+    outcomes = []
+    for each in [said] if isinstance(said, str) else said:
+        what, _, seconds = each.partition(" after ")
+        if what not in {*_ERRORS, "ok", "itself", "silent"} or (what == "silent" and seconds):
+            raise ValueError(
+                f"the outcome at {address} must be one of ok, silent, itself, {', '.join(_ERRORS)}, "
+                f"with ' after ' and seconds if need be, not {each!r}"
+            )
+        outcomes.append((what, float(seconds or 0)))
+        if not 0 <= outcomes[-1][1] < inf:
+            raise ValueError(f"the seconds at {address} must be 0 or more, not {seconds!r}")
+    if not outcomes:
+        raise ValueError(f"there must be an outcome at {address}")
+    return outcomes
