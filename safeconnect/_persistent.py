@@ -6,18 +6,18 @@ import socket
 import sys
 import threading
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from ._core.reconnection import Reconnection
 from ._net import aim, peer, sockets
 from .errors import CrossedReplyError, PeerClosedError
-from .retry import Retry
+from .retry import Retry, is_transient
 from .settings import Settings, check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
 _VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+# A timeout of more than 31 years is none: sockets and clocks cannot count so far.
+LONGEST = 1e9
 
 _lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
 
@@ -66,7 +69,7 @@ class Line:
         self._idle_since = 0.0
         self._ids = count(1)
         # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal handler may call close() in the middle of it
         _lines.add(self)
 
     def state(self) -> str:
@@ -105,20 +108,35 @@ class Line:
             raise error
         return seconds
 
-    def connected(self, sock: "AnySocket") -> "AnySocket":
-        """Take over a connection that has just been made; one that comes too late, after `close`, is ended."""
+    def begin(self, sock: "AnySocket") -> None:
+        """Take over a connection that has just been made and is to be prepared: `close` ends it from now on."""
         self._sock = sock
-        if self.is_closed:
-            self.discard()
-        self.check_open()
-        return sock
 
-    def failed(self, error: BaseException) -> None:
+    def socket(self) -> "AnySocket":
+        """The connection, such as it is."""
+        return self._sock
+
+    def ready(self, prepared: "AnySocket | None") -> "AnySocket":
+        """The connection is prepared, perhaps with another socket in its place.
+
+        :raises RuntimeError: `close` was called meanwhile; or what was to prepare it has closed it.
+        """
+        if prepared is not None:
+            self._sock = prepared
+        if self.is_closed:
+            self.reset()
+        self.check_open()
+        if self._sock is None or self._sock.fileno() < 0:
+            raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
+        return self._sock
+
+    def failed(self, error: BaseException, *, connecting: bool = False) -> None:
         """An exchange, or the connect for it, has ended with an error: no late reply may follow on this connection."""
         self.reset()
-        if isinstance(error, OSError):  # what else the user's code raises says nothing about the server
+        # What else the user's code raises (FileNotFoundError, say) tells nothing of the server.
+        if connecting or is_transient(error):
             self.last_error = f"{type(error).__name__}: {error}"
-            self.reconnection.failed(self.clock())
+            self.reconnection.failed(self.clock(), charge=not connecting)
 
     def ended(self) -> None:
         """An exchange has ended well: the connection is kept."""
@@ -144,14 +162,15 @@ class Line:
         with self._guard:
             sock, self._sock = self._sock, None
             if sock is not None:
-                sock.close()
+                _close(sock)
 
     def reset(self) -> None:
         """End the connection with a RST, and what is under way on it."""
         with self._guard:
             sock, self._sock = self._sock, None
             if sock is not None and sock.fileno() >= 0:
-                sockets.reset(sock)
+                sockets.linger_not(sock)
+                _close(sock)
 
     def next_id(self) -> int:
         """The number of the next exchange."""
@@ -159,16 +178,26 @@ class Line:
 
     def forked(self) -> None:
         """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
-        self._guard = threading.Lock()  # a thread that is not here may have held the other
+        self._guard = threading.RLock()  # a thread that is not here may have held the other
         if self.exchange is not None:
             self.exchange.is_over = True
             self.exchange = None
-        self.discard()
+        sock, self._sock = self._sock, None
+        if sock is not None and sock.fileno() >= 0:
+            os.close(sock.detach())  # the bare one: trio's close() would tell the parent's epoll
+
+
+def _close(sock: "AnySocket") -> None:
+    try:
+        sock.close()
+    except RuntimeError:  # trio's, outside of trio.run(): nobody can be waiting for it
+        os.close(sock.detach())
 
 
 def _after_fork() -> None:
     for line in list(_lines):
-        line.forked()
+        with suppress(OSError):  # one that is in no good state must not keep the others from being left
+            line.forked()
 
 
 if hasattr(os, "register_at_fork"):
@@ -181,6 +210,7 @@ class ExchangeBase:
     def __init__(self, line: Line, sock: "AnySocket", *, counts: bool) -> None:
         self.id = line.next_id()
         self.is_over = False
+        self.broken_off = 0  # sends and receives that have not come to their end
         self.may_have_reply = True  # whether bytes of a reply may have come; known where they are counted
         self._line = line
         self._sock = sock
@@ -211,19 +241,30 @@ class ExchangeBase:
             return
         self.is_over = True
         self._line.exchange = None
-        if error is None:
+        if error is None and not self.broken_off:
             self._line.ended()
             return
         if self._received is not None:
             self.may_have_reply = _bytes_received(self._sock) != self._received
-        self._line.failed(error)
+        # A timeout or cancellation may have been caught inside the block; its reply may still come.
+        self._line.failed(TimeoutError("broken off") if error is None else error)
         if isinstance(error, OSError):
-            _tell(error, self.id)
+            _tell(error, self.id, is_closed=self._line.is_closed)
+
+    @contextmanager
+    def whole(self) -> "Iterator[AnySocket]":
+        """A send or a receive; one that is broken off spoils the connection, whoever catches its error."""
+        sock = self._check()
+        self.broken_off += 1
+        yield sock
+        self.broken_off -= 1
 
 
-def _tell(error: OSError, number: int) -> None:
+def _tell(error: OSError, number: int, *, is_closed: bool) -> None:
     """Add to an error of an exchange what it means for the connection."""
-    if error.errno in _VANISHED:
+    if is_closed:
+        told = "close() was called"
+    elif error.errno in _VANISHED:
         told = "the peer has vanished: it no longer answers, and keepalive or the retransmissions have given it up"
     elif isinstance(error, TimeoutError):
         told = "no reply in time; the connection was reset, so that a late one cannot be taken for the next"

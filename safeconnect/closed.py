@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 LIMIT = 2**20
 # The most that is read at a time.
 CHUNK = 2**16
+# How often to look whether the peer's system has all that was sent: no event tells.
+LOOK_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How `close_gracefully` has ended a connection.
 
-    :param how: ``"clean"``: both sides have closed, all that was sent has been received. ``"reset"``: the peer has
-        reset the connection, or was gone already; it may have missed what was sent last. ``"timed out"``: the peer had
-        not closed in time (or had vanished, as the kernel says), ``"overflow"``: it went on sending; in both cases the
-        connection has been reset.
+    :param how: ``"clean"``: both sides have closed, and the peer's system has all that was sent (asked on Linux only).
+        ``"reset"``: the peer has reset the connection, or was gone already; it may have missed what was sent last.
+        ``"timed out"``: the peer had not closed in time (or had vanished, as the kernel says), ``"overflow"``: it went
+        on sending; in both cases the connection has been reset.
     :param dropped: how many bytes the peer has still sent, which nobody has read. Over TLS a record of them (16 KiB)
         may go uncounted.
 

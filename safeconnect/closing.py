@@ -3,10 +3,11 @@
 import selectors
 import socket
 import sys
-from time import monotonic
+from time import monotonic, sleep
 
 from ._net import sockets
-from .closed import CHUNK, LIMIT, Closed, Goodbye
+from ._net.peer import has_unacknowledged
+from .closed import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
 from .racing import new_selector
 
 TYPE_CHECKING = False
@@ -69,6 +70,8 @@ def _say_goodbye(sock: socket.socket, goodbye: Goodbye, deadline: float | None) 
             return
         while goodbye.got(len(_receive(sock, deadline))):
             pass
+        while goodbye.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
+            sleep(min(_left(deadline) or LOOK_SECONDS, LOOK_SECONDS))
     except OSError as error:
         goodbye.failed(error)
 
@@ -111,7 +114,8 @@ def _say_goodbye_in_tls(sock: "SSLSocket", goodbye: Goodbye, deadline: float | N
             if not goodbye.got(size):
                 return False
     except ssl.SSLWantReadError:
-        _send_close_notify(sock, deadline)
+        pass
+    _send_close_notify(sock, deadline)
     socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's own, which would forget how to decrypt what comes
     try:
         while True:

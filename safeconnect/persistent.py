@@ -2,11 +2,10 @@
 
 import errno
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 
-from ._net.sockets import reset
-from ._persistent import ExchangeBase, Line
+from ._persistent import LONGEST, ExchangeBase, Line
 from .blocking import Connector
 from .errors import PeerClosedError
 from .settings import check_seconds
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from .retry import Retry
 
     Result = TypeVar("Result")
+    Turn = threading.RLock
 
 
 class Exchange(ExchangeBase):
@@ -45,14 +45,16 @@ class Exchange(ExchangeBase):
 
         :raises OSError: as ``socket.sendall``; `TimeoutError` when the exchange's time is over.
         """
-        self.socket.sendall(data)
+        with self.whole():
+            self.socket.sendall(data)
 
     def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``socket.recv``; `TimeoutError` when the exchange's time is over.
         """
-        return self.socket.recv(bufsize)
+        with self.whole():
+            return self.socket.recv(bufsize)
 
     def recv_exactly(self, size: int) -> bytes:
         """Receive so many bytes, no less and no more.
@@ -88,7 +90,8 @@ class PersistentConnection:
     :param idle_limit: seconds after which an unused connection is not used again but closed and made anew; None, the
         default, for any time. Below the server's own limit it saves a failed exchange.
     :param on_connect: called with each new connected socket before its first exchange, for a greeting or a login; it
-        may return another socket to be used in its place, such as one wrapped in TLS. Its time is the exchange's.
+        may return another socket to be used in its place, such as one wrapped in TLS. The socket's timeout is what is
+        left of the exchange's. Where it raises, the socket is reset; one that it has made of it, it closes itself.
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` is negative.
 
@@ -138,8 +141,15 @@ class PersistentConnection:
         :raises TimeoutError: no turn, or no connection, in time; or the pause that is due is longer than that.
         :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
         :raises OSError: no connection could be made, as for `create_connection`.
-        :raises RuntimeError: it has been closed, or this thread has an exchange already.
-        :raises ValueError: ``timeout`` is negative.
+        :raises ExceptionGroup: the same, where the connector has ``all_errors``.
+        :raises RuntimeError: it has been closed, this thread has an exchange already, or ``on_connect`` has closed the
+            socket.
+        :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
+        :raises TypeError: ``timeout`` is no number.
+
+        A timeout that is caught inside the block resets the connection all the same, if it came from the exchange's own
+        ``sendall`` or ``recv``. Of one that came from `Exchange.socket` the library knows nothing: let it leave the
+        block.
         """
         with self._exchange(_deadline(timeout), wait=wait) as exchange:
             yield exchange
@@ -178,14 +188,14 @@ class PersistentConnection:
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._line.closing.set()
         self._line.is_closed = True
+        self._line.end_pause()
         if not self._close_idle():
             self._line.close(is_idle=False)
 
     def _close_idle(self) -> bool:
         turn = self._line.turn
-        if not turn.acquire(blocking=False):
+        if self._line.has_turn() or not turn.acquire(blocking=False):
             return False
         self._line.close(is_idle=True)
         turn.release()
@@ -193,9 +203,15 @@ class PersistentConnection:
 
     @contextmanager
     def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "Iterator[Exchange]":
-        turn = self._take_turn(deadline, wait=wait)
+        line = self._line
+        line.check_open()
+        if line.has_turn() and line.exchange is not None:
+            raise RuntimeError("this thread has an exchange already")
+        turn = line.turn
         try:
-            exchange = Exchange(self._line, self._connected(deadline), deadline, counts=counts)
+            # An interrupt may come between any two steps: so the lock itself knows whose turn it is.
+            self._take_turn(turn, deadline, wait=wait)
+            exchange = Exchange(line, self._connected(deadline), deadline, counts=counts)
             try:
                 yield exchange
             except BaseException as error:
@@ -203,26 +219,25 @@ class PersistentConnection:
                 raise
             exchange.over(None)
         finally:
-            self._line.owner = None
-            turn.release()
-            if self._line.is_closed:  # meanwhile: close() has left it to us
+            with suppress(RuntimeError):  # there was no turn
+                turn.release()
+            if line.is_closed:  # meanwhile: close() has left it to us
                 self._close_idle()
 
-    def _take_turn(self, deadline: float | None, *, wait: bool) -> threading.Lock:
-        line = self._line
-        line.check_open()
-        if line.owner == threading.get_ident():
-            raise RuntimeError("this thread has an exchange already")
-        turn = line.turn
+    def _take_turn(self, turn: "Turn", deadline: float | None, *, wait: bool) -> None:
+        if self._line.has_turn():
+            return  # left over from an exchange whose end was interrupted
         seconds = -1.0 if deadline is None else min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX)
-        if not (turn.acquire(timeout=seconds) if wait else turn.acquire(blocking=False)):
-            if not wait:
-                raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
-            late = TimeoutError("timed out")
-            late.add_note("another exchange was under way all the time")
+        if turn.acquire(timeout=seconds) if wait else turn.acquire(blocking=False):
+            return
+        if not wait:
+            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
+        late = TimeoutError("timed out")
+        late.add_note("another exchange was under way all the time")
+        try:
             raise late
-        line.owner = threading.get_ident()
-        return turn
+        finally:
+            del late  # its traceback holds this frame: a cycle
 
     def _connected(self, deadline: float | None) -> "socket.socket":
         line = self._line
@@ -230,27 +245,30 @@ class PersistentConnection:
         sock: socket.socket | None = line.fit_socket()
         if sock is not None:
             return sock
-        line.closing.wait(line.seconds_to_wait(_left(deadline)))
+        line.pause(line.seconds_to_wait(_left(deadline)))
         line.check_open()
         within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
+        connector: Any = line.connector
         try:
-            connector: Any = line.connector
-            made: socket.socket = line.connected(self._prepared(connector.connect(line.address, *within), deadline))
-        except OSError as error:
-            line.failed(error)
+            line.begin(connector.connect(line.address, *within))
+            return self._prepared(deadline)
+        except (OSError, ExceptionGroup) as error:
+            line.failed(error, connecting=True)
             raise
-        return made
-
-    def _prepared(self, sock: "socket.socket", deadline: float | None) -> "socket.socket":
-        if self._line.on_connect is None:
-            return sock
-        try:
-            sock.settimeout(_left(deadline))
-            return self._line.on_connect(sock) or sock
         except BaseException:
-            if sock.fileno() >= 0:  # one that was being wrapped in TLS is closed
-                reset(sock)
+            line.reset()
             raise
+
+    def _prepared(self, deadline: float | None) -> "socket.socket":
+        line = self._line
+        prepared: socket.socket | None = None
+        if line.on_connect is not None:
+            sock = line.socket()
+            sock.settimeout(_left(deadline))
+            prepared = line.on_connect(sock)
+            _left(deadline)
+        ready: socket.socket = line.ready(prepared)
+        return ready
 
     def __enter__(self) -> "Self":
         return self
@@ -270,9 +288,24 @@ class _Line(Line):
         self._renew()
 
     def _renew(self) -> None:
-        self.turn = threading.Lock()
-        self.owner: int | None = None  # the thread that has its turn
-        self.closing = threading.Event()  # ends a pause
+        self.turn = threading.RLock()
+        self._gate = threading.Lock()  # held until close()
+        self._gate.acquire()
+
+    def has_turn(self) -> bool:
+        """Whether this thread has its turn."""
+        return bool(self.turn._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001 - as threading.Condition does
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless `close` is called."""
+        # Not an Event: an interrupt inside of its wait() may leave the lock in it held.
+        if seconds and self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            self._gate.release()
+
+    def end_pause(self) -> None:
+        """Let nobody wait any more."""
+        with suppress(RuntimeError):  # released already
+            self._gate.release()
 
     def forked(self) -> None:
         self._renew()
@@ -281,7 +314,7 @@ class _Line(Line):
 
 def _deadline(timeout: float | None) -> float | None:
     check_seconds("timeout", timeout)
-    return None if timeout is None else monotonic() + timeout
+    return None if timeout is None or timeout > LONGEST else monotonic() + timeout
 
 
 def _left(deadline: float | None) -> float | None:

@@ -122,7 +122,8 @@ def test_closed_while_it_waits_out_a_pause(server):
 
     thread = threading.Thread(target=work)
     thread.start()
-    while connection._line.owner is None:  # until it has its turn
+    while connection._line.turn.acquire(blocking=False):  # until the thread has it
+        connection._line.turn.release()
         assert thread.is_alive()
     connection.close()
     thread.join(support.SOON)

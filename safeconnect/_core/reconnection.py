@@ -21,12 +21,15 @@ class Reconnection:
         self._pause: float | None = None
         self.lost = 0  # in a row
 
-    def failed(self, now: float) -> None:
-        """A connection has been lost, or could not be made."""
+    def failed(self, now: float, *, charge: bool = True) -> None:
+        """A connection has been lost, or could not be made.
+
+        :param charge: whether the budget has to be told; of a connect it knows.
+        """
         self.lost += 1
         self._pause = self._retry.backoff.delay(self.lost, self._draw, self._pause)
         self._due = now + self._pause
-        if self._retry.budget is not None:
+        if charge and self._retry.budget is not None:
             self._retry.budget.failed()
 
     def succeeded(self) -> None:

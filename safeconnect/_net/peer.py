@@ -1,17 +1,24 @@
 """Hands that look at what the other side has done: closed, reset, sent what nobody has read. Nothing here waits."""
 
+import errno
+import os
 import select
 import socket
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class HasFileno(Protocol):
         """A socket of any library."""
 
         def fileno(self) -> int: ...
+
+    class HasOptions(HasFileno, Protocol):
+        """The same, with options."""
+
+        def getsockopt(self, level: int, optname: int, /, *size: Any) -> Any: ...
 
 
 # poll(2): Linux 2.6.17 and FreeBSD 13 tell of a FIN even while there is data before it; POLLHUP and POLLERR, of a
@@ -76,12 +83,29 @@ def unread_bytes(sock: "HasFileno") -> int:
     return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
+def has_unacknowledged(sock: "HasOptions") -> bool:
+    """Whether the peer's system has not acknowledged all that was sent, the FIN included; False where nobody can tell.
+
+    :raises OSError: and it never will: the connection has been reset, or given up.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+    import termios
+
+    from .tcp_info import tcp_state  # few have a reason to ask
+
+    if not any(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))):  # SIOCOUTQ, tcp(7)
+        return False
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code or tcp_state(sock) == "CLOSED":  # somebody may have been told the error already
+        raise OSError(code or errno.ECONNRESET, os.strerror(code or errno.ECONNRESET))
+    return True
+
+
 def _open(sock: "HasFileno") -> int:
     number = sock.fileno()
     if number < 0:
-        import errno
-        import os
-
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return number
 

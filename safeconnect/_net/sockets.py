@@ -135,9 +135,21 @@ def reset(sock: "HasLinger") -> None:
     ConnectionResetError: [Errno 104] Connection reset by peer
     """
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        linger_not(sock)
     finally:
         sock.close()
+
+
+def linger_not(sock: "HasLinger") -> None:
+    """Let the close that follows be a reset.
+
+    :raises OSError: the socket is closed already (EBADF).
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # macOS: the connection is over, so there is nothing to reset
+            raise
 
 
 def discard(sock: socket.socket) -> None:

@@ -1,10 +1,14 @@
 """`close_gracefully` on asyncio, for sockets and for streams."""
 
 import asyncio
+import os
 import socket
+import ssl
+from contextlib import suppress
 
 from .._net import sockets
-from ..closed import CHUNK, LIMIT, Closed, Goodbye
+from .._net.peer import has_unacknowledged
+from ..closed import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
 from ..closing import end
 
 TYPE_CHECKING = False
@@ -22,7 +26,7 @@ async def close_gracefully(
     :param timeout: seconds for all of it; None waits as long as the peer takes.
     :param limit: how many bytes the peer may still send, 1 MiB unless said.
     :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is no error. For streams over TLS, which asyncio
-        ends by itself with ``close_notify``, ``dropped`` is 0.
+        ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.
     :raises ValueError: a number is negative.
@@ -36,48 +40,82 @@ async def close_gracefully(
     Closed(how='clean', dropped=0)
     """
     goodbye = Goodbye(timeout, limit)
-    sock = connection[1].get_extra_info("socket") if isinstance(connection, tuple) else connection
+    if isinstance(connection, tuple):
+        await _close_streams(*connection, timeout, goodbye)
+    else:
+        await _close_socket(connection, timeout, goodbye)
+    return goodbye.result()
+
+
+async def _close_socket(sock: socket.socket, timeout: float | None, goodbye: Goodbye) -> None:
     meets_itself = sockets.is_self_connected(sock)
     try:
         async with asyncio.timeout(timeout):
             if meets_itself:
                 goodbye.how = "reset"
-            elif isinstance(connection, tuple):
-                await _by_streams(*connection, goodbye)
             else:
-                await _by_socket(connection, goodbye)
+                sock.settimeout(0)
+                sock.shutdown(socket.SHUT_WR)
+                await _drain(sock, goodbye)
     except OSError as error:  # the timeout's, too
         goodbye.failed(error)
     finally:
-        if isinstance(connection, tuple):
-            _end(connection[1], goodbye)
-        else:
-            end(connection, goodbye)
-    return goodbye.result()
+        end(sock, goodbye)
 
 
-async def _by_socket(sock: socket.socket, goodbye: Goodbye) -> None:
+async def _drain(sock: socket.socket, goodbye: Goodbye) -> None:
+    """Read to the end, and wait until the peer's system has what was sent."""
     loop = asyncio.get_running_loop()
-    sock.settimeout(0)
-    sock.shutdown(socket.SHUT_WR)
     while goodbye.got(len(await loop.sock_recv(sock, CHUNK))):
         pass
+    if goodbye.how == "clean":
+        await _wait_for_acknowledgement(sock)
 
 
-async def _by_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, goodbye: Goodbye) -> None:
-    if writer.can_write_eof():
-        writer.write_eof()
-        while goodbye.got(len(await reader.read(CHUNK))):
-            pass
-    if goodbye.how != "overflow":
-        writer.close()  # over TLS it sends close_notify, and drops what comes until the peer's
-        await writer.wait_closed()
-        goodbye.how = "clean"
+async def _wait_for_acknowledgement(sock: socket.socket) -> None:
+    """Wait, where the peer had closed before, until its system has all that was sent."""
+    while has_unacknowledged(sock):
+        await asyncio.sleep(LOOK_SECONDS)
 
 
-def _end(writer: asyncio.StreamWriter, goodbye: Goodbye) -> None:
-    """Make sure that the transport is closed: with a reset unless it was in order."""
+async def _close_streams(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float | None, goodbye: Goodbye
+) -> None:
     sock = writer.get_extra_info("socket")
-    if goodbye.how != "clean" and sock is not None and sock.fileno() >= 0:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
-    writer.transport.abort()
+    if sock is None or sock.fileno() < 0 or writer.is_closing():
+        # The transport has closed itself: over TLS it does so with the peer.
+        goodbye.how = "reset" if reader.exception() is not None or not reader.at_eof() else "clean"
+        writer.transport.abort()
+        return
+    # One of our own: over TLS the transport closes its descriptor before the peer has come to its end.
+    below = socket.socket(fileno=os.dup(sock.fileno()))
+    try:
+        async with asyncio.timeout(timeout):
+            if sockets.is_self_connected(below):
+                goodbye.how = "reset"
+            elif writer.can_write_eof():
+                writer.write_eof()
+                while goodbye.got(len(await reader.read(CHUNK))):
+                    pass
+                if goodbye.how == "clean":
+                    writer.close()  # it sends what it has kept back
+                    await writer.wait_closed()
+                    await _wait_for_acknowledgement(below)
+            else:
+                await _send_close_notify(writer)
+                below.settimeout(0)
+                below.shutdown(socket.SHUT_WR)
+                await _drain(below, goodbye)
+    except OSError as error:
+        goodbye.failed(error)
+    finally:
+        if goodbye.how != "clean":
+            sockets.linger_not(below)
+        writer.transport.abort()
+        below.close()
+
+
+async def _send_close_notify(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ssl.SSLError):  # what came next was not the peer's: it has more to say
+        await writer.wait_closed()

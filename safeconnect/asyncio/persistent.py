@@ -6,8 +6,7 @@ import inspect
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from .._net.sockets import reset
-from .._persistent import ExchangeBase, Line
+from .._persistent import LONGEST, ExchangeBase, Line
 from ..errors import PeerClosedError
 from ..settings import check_seconds
 from .connecting import connect
@@ -42,14 +41,16 @@ class Exchange(ExchangeBase):
 
         :raises OSError: as ``loop.sock_sendall``.
         """
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+        with self.whole() as sock:
+            await asyncio.get_running_loop().sock_sendall(sock, data)
 
     async def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``loop.sock_recv``.
         """
-        return await asyncio.get_running_loop().sock_recv(self.socket, bufsize)
+        with self.whole() as sock:
+            return await asyncio.get_running_loop().sock_recv(sock, bufsize)
 
     async def recv_exactly(self, size: int) -> bytes:
         """Receive so many bytes, no less and no more.
@@ -118,6 +119,8 @@ class PersistentConnection:
         timeout = getattr(connector, "timeout", None)
         self._timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
         self._turn = asyncio.Lock()
+        self._waiting = 0  # for their turn
+        self._pause: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._owner: asyncio.Task[Any] | None = None
 
@@ -131,8 +134,11 @@ class PersistentConnection:
         :raises TimeoutError: it was not over in time; or the pause that is due is longer than that.
         :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
         :raises OSError: no connection could be made, as for `create_connection`.
-        :raises RuntimeError: it has been closed, or this task has an exchange already.
-        :raises ValueError: ``timeout`` is negative.
+        :raises ExceptionGroup: the same, where the connector has ``all_errors``.
+        :raises RuntimeError: it has been closed, this task has an exchange already, or ``on_connect`` has closed the
+            socket.
+        :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
+        :raises TypeError: ``timeout`` is no number.
         """
         async with self._exchange(_deadline(timeout), wait=wait) as exchange:
             yield exchange
@@ -170,28 +176,30 @@ class PersistentConnection:
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
         self._line.close(is_idle=not self._turn.locked())
+        _wake(self._pause)
 
     @asynccontextmanager
     async def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "AsyncIterator[Exchange]":
         turn = await self._take_turn(deadline, wait=wait)
+        scope = asyncio.timeout_at(deadline)
+        late = TimeoutError("timed out")
         try:
             exchange = Exchange(self._line, await self._connected(deadline), counts=counts)
-            scope = asyncio.timeout_at(deadline)
-            late = TimeoutError("timed out")
-            try:
-                async with scope:
-                    try:
-                        yield exchange
-                    except BaseException as error:
-                        exchange.over(late if scope.expired() else error)
-                        raise
-                    exchange.over(None)
-            except TimeoutError:
-                if scope.expired():
-                    raise late from None
-                raise
+            async with scope:
+                try:
+                    yield exchange
+                except BaseException as error:
+                    exchange.over(late if scope.expired() else error)
+                    raise
+                exchange.over(late if scope.expired() else None)
+        except TimeoutError:
+            if scope.expired():
+                raise late from None
+            raise
         finally:
-            self._owner = None
+            del late  # its traceback holds this frame: a cycle
+            if turn is self._turn:
+                self._owner = None
             turn.release()
             if self._line.is_closed:
                 self._line.discard()
@@ -201,20 +209,21 @@ class PersistentConnection:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # the loop of an earlier asyncio.run() is gone, with all that went on in it
             if self._line.exchange is not None:
-                self._line.reset()
-            self._loop, self._turn, self._owner = loop, asyncio.Lock(), None
+                self._line.exchange.over(asyncio.CancelledError())
+            self._loop, self._turn, self._owner, self._waiting = loop, asyncio.Lock(), None, 0
         turn, task = self._turn, asyncio.current_task()
         if self._owner is task:
             raise RuntimeError("this task has an exchange already")
-        if turn.locked() and not wait:
+        if not wait and (turn.locked() or self._waiting):
             raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
-        scope = asyncio.timeout_at(deadline)
+        self._waiting += 1
         try:
-            async with scope:
+            async with asyncio.timeout_at(deadline):
                 await turn.acquire()
-        except TimeoutError as error:
-            error.add_note("another exchange was under way all the time")
-            raise
+        except TimeoutError:
+            raise _late("another exchange was under way all the time") from None
+        finally:
+            self._waiting -= 1
         self._owner = task
         return turn
 
@@ -224,28 +233,46 @@ class PersistentConnection:
         sock: socket.socket | None = line.fit_socket()
         if sock is not None:
             return sock
-        await asyncio.sleep(line.seconds_to_wait(_left(deadline)))
+        await self._wait(line.seconds_to_wait(_left(deadline)))
         line.check_open()
         within = self._timeout if deadline is None else _left(deadline)
         try:
-            made = await self._prepared(await connect(line.connector, line.address, within), deadline)
-        except OSError as error:
-            line.failed(error)
+            line.begin(await connect(line.connector, line.address, within))
+            return await self._prepared(deadline)
+        except (OSError, ExceptionGroup) as error:
+            line.failed(error, connecting=True)
             raise
-        return line.connected(made)  # type: ignore[no-any-return]
-
-    async def _prepared(self, sock: "socket.socket", deadline: float | None) -> "socket.socket":
-        if self._line.on_connect is None:
-            return sock
-        try:
-            async with asyncio.timeout_at(deadline):
-                other = self._line.on_connect(sock)
-                if inspect.isawaitable(other):
-                    other = await other
-            return other or sock
         except BaseException:
-            reset(sock)
+            line.reset()
             raise
+
+    async def _wait(self, seconds: float) -> None:
+        """Let time pass, unless `close` is called."""
+        if not seconds:
+            return
+        loop = asyncio.get_running_loop()
+        self._pause = pause = loop.create_future()
+        timer = loop.call_later(seconds, _wake, pause)
+        try:
+            await pause
+        finally:
+            timer.cancel()
+            self._pause = None
+
+    async def _prepared(self, deadline: float | None) -> "socket.socket":
+        prepared: socket.socket | None = None
+        if self._line.on_connect is not None:
+            scope = asyncio.timeout_at(deadline)
+            try:
+                async with scope:
+                    prepared = self._line.on_connect(self._line.socket())
+                    if inspect.isawaitable(prepared):
+                        prepared = await prepared
+            except TimeoutError:
+                if scope.expired():
+                    raise _late("in on_connect") from None
+                raise
+        return self._line.ready(prepared)  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> "Self":
         return self
@@ -257,13 +284,24 @@ class PersistentConnection:
         return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
 
 
+def _wake(pause: "asyncio.Future[None] | None") -> None:
+    if pause is not None and not pause.done():
+        pause.set_result(None)
+
+
+def _late(told: str) -> TimeoutError:
+    error = TimeoutError("timed out")
+    error.add_note(told)
+    return error
+
+
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
 def _deadline(timeout: float | None) -> float | None:
     check_seconds("timeout", timeout)
-    return None if timeout is None else _now() + timeout
+    return None if timeout is None or timeout > LONGEST else _now() + timeout
 
 
 def _left(deadline: float | None) -> float | None:

@@ -6,7 +6,8 @@ import socket
 import trio
 
 from .._net import sockets
-from ..closed import CHUNK, LIMIT, Closed, Goodbye
+from .._net.peer import has_unacknowledged
+from ..closed import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,19 +38,23 @@ async def close_gracefully(connection: "Connection", timeout: float | None = 5.0
     sock = _socket_of(connection)
     meets_itself = sockets.is_self_connected(sock)
     try:
-        with trio.move_on_after(math.inf if timeout is None else timeout):
+        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
             if meets_itself:
                 goodbye.how = "reset"
                 return goodbye.result()
             if isinstance(connection, trio.SSLStream):
                 await _send_close_notify(connection)
             await _say_goodbye(sock, goodbye)
+        if scope.cancelled_caught:
+            goodbye.how = "timed out"
     except OSError as error:
         goodbye.failed(error)
     finally:
-        if goodbye.how != "clean" and sock.fileno() >= 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
-        sock.close()
+        try:
+            if goodbye.how != "clean" and sock.fileno() >= 0:
+                sockets.linger_not(sock)
+        finally:
+            sock.close()
     return goodbye.result()
 
 
@@ -70,3 +75,5 @@ async def _say_goodbye(sock: trio.socket.SocketType, goodbye: Goodbye) -> None:
     sock.shutdown(socket.SHUT_WR)
     while goodbye.got(len(await sock.recv(CHUNK))):
         pass
+    while goodbye.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
+        await trio.sleep(LOOK_SECONDS)

@@ -8,8 +8,7 @@ from time import monotonic
 
 import trio
 
-from .._net.sockets import reset
-from .._persistent import ExchangeBase, Line
+from .._persistent import LONGEST, ExchangeBase, Line
 from ..errors import PeerClosedError
 from ..settings import check_seconds
 from .connecting import connect
@@ -45,15 +44,17 @@ class Exchange(ExchangeBase):
         :raises OSError: as ``send`` of trio's socket.
         """
         rest = memoryview(data)
-        while rest:
-            rest = rest[await self.socket.send(rest) :]
+        with self.whole() as sock:
+            while rest:
+                rest = rest[await sock.send(rest) :]
 
     async def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``recv`` of trio's socket.
         """
-        return await self.socket.recv(bufsize)
+        with self.whole() as sock:
+            return await sock.recv(bufsize)  # type: ignore[no-any-return]
 
     async def recv_exactly(self, size: int) -> bytes:
         """Receive so many bytes, no less and no more.
@@ -121,6 +122,7 @@ class PersistentConnection:
             clock=monotonic,
         )
         timeout = getattr(connector, "timeout", None)
+        self._pause: trio.CancelScope | None = None
         self._timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
 
     @asynccontextmanager
@@ -133,8 +135,11 @@ class PersistentConnection:
         :raises TimeoutError: it was not over in time; or the pause that is due is longer than that.
         :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
         :raises OSError: no connection could be made, as for `create_connection`.
-        :raises RuntimeError: it has been closed, or this task has an exchange already.
-        :raises ValueError: ``timeout`` is negative.
+        :raises ExceptionGroup: the same, where the connector has ``all_errors``.
+        :raises RuntimeError: it has been closed, this task has an exchange already, or ``on_connect`` has closed the
+            socket.
+        :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
+        :raises TypeError: ``timeout`` is no number.
         """
         async with self._exchange(_deadline(timeout), wait=wait) as exchange:
             yield exchange
@@ -172,23 +177,26 @@ class PersistentConnection:
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
         self._line.close(is_idle=not self._line.turn.locked())
+        if self._pause is not None:
+            self._pause.cancel()
 
     @asynccontextmanager
     async def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "AsyncIterator[Exchange]":
         turn = await self._take_turn(deadline, wait=wait)
+        late = TimeoutError("timed out")
         try:
             exchange = Exchange(self._line, await self._connected(deadline), counts=counts)
-            late = TimeoutError("timed out")
             with _until(deadline) as scope:
                 try:
                     yield exchange
                 except BaseException as error:
                     exchange.over(late if _is_late(error, scope) else error)
                     raise
-                exchange.over(None)
+                exchange.over(late if scope.cancel_called else None)
             if scope.cancelled_caught:
                 raise late
         finally:
+            del late  # its traceback holds this frame: a cycle
             turn.release()
             if self._line.is_closed:
                 self._line.discard()
@@ -203,9 +211,7 @@ class PersistentConnection:
         with _until(deadline) as scope:
             await turn.acquire()
         if scope.cancelled_caught:
-            late = TimeoutError("timed out")
-            late.add_note("another exchange was under way all the time")
-            raise late
+            raise _late("another exchange was under way all the time")
         return turn
 
     async def _connected(self, deadline: float | None) -> trio.socket.SocketType:
@@ -214,31 +220,34 @@ class PersistentConnection:
         sock: trio.socket.SocketType | None = line.fit_socket()
         if sock is not None:
             return sock
-        await trio.sleep(line.seconds_to_wait(_left(deadline)))
+        await self._wait(line.seconds_to_wait(_left(deadline)))
         line.check_open()
         within = self._timeout if deadline is None else _left(deadline)
         try:
-            sock = trio.socket.from_stdlib_socket(await connect(line.connector, line.address, within))
-            made = await self._prepared(sock, deadline)
-        except OSError as error:
-            line.failed(error)
+            line.begin(trio.socket.from_stdlib_socket(await connect(line.connector, line.address, within)))
+            return await self._prepared(deadline)
+        except (OSError, ExceptionGroup) as error:
+            line.failed(error, connecting=True)
             raise
-        return line.connected(made)  # type: ignore[no-any-return]
-
-    async def _prepared(self, sock: trio.socket.SocketType, deadline: float | None) -> trio.socket.SocketType:
-        if self._line.on_connect is None:
-            return sock
-        try:
-            with _until(deadline):
-                other = self._line.on_connect(sock)
-                if inspect.isawaitable(other):
-                    other = await other
-                return other or sock
         except BaseException:
-            reset(sock)
+            line.reset()
             raise
-        reset(sock)
-        raise TimeoutError("timed out")
+
+    async def _wait(self, seconds: float) -> None:
+        """Let time pass, unless `close` is called."""
+        with trio.CancelScope() as self._pause:
+            await trio.sleep(seconds)
+
+    async def _prepared(self, deadline: float | None) -> trio.socket.SocketType:
+        prepared: trio.socket.SocketType | None = None
+        if self._line.on_connect is not None:
+            with _until(deadline) as scope:
+                prepared = self._line.on_connect(self._line.socket())
+                if inspect.isawaitable(prepared):
+                    prepared = await prepared
+            if scope.cancelled_caught:
+                raise _late("in on_connect")
+        return self._line.ready(prepared)  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> "Self":
         return self
@@ -248,6 +257,12 @@ class PersistentConnection:
 
     def __repr__(self) -> str:
         return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
+
+
+def _late(told: str) -> TimeoutError:
+    error = TimeoutError("timed out")
+    error.add_note(told)
+    return error
 
 
 def _now() -> float:
@@ -268,7 +283,7 @@ class _Line(Line):
 
 def _deadline(timeout: float | None) -> float | None:
     check_seconds("timeout", timeout)
-    return None if timeout is None else _now() + timeout
+    return None if timeout is None or timeout > LONGEST else _now() + timeout
 
 
 def _left(deadline: float | None) -> float | None:
