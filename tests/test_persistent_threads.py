@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import random
 import signal
 import threading
 import warnings
@@ -237,6 +238,30 @@ def in_a_thread(run, function, connection):
     """A loop of its own, for the one of this thread is the parent's."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(run, function, connection).result()
+
+
+def test_interrupted_at_any_moment(connection):
+    """Ctrl-C, wherever it strikes, costs the connection at most: never the turn."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    draw = random.Random(0)
+    try:
+        for _ in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0001, 0.002))
+                while True:
+                    ask(connection)
+            except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert ask(connection, timeout=5)
+        with ThreadPoolExecutor(1) as pool:  # another thread gets its turn as well
+            assert pool.submit(ask, connection).result()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_representation(connection, server):
