@@ -3,6 +3,7 @@
 import selectors
 import socket
 import sys
+from contextlib import suppress
 from time import monotonic, sleep
 
 from ._net import sockets
@@ -108,13 +109,11 @@ def _say_goodbye_in_tls(sock: "SSLSocket", goodbye: Goodbye, deadline: float | N
     import ssl
 
     sock.settimeout(0)
-    try:
+    with suppress(ssl.SSLWantReadError):  # it has said no more so far
         # What is there already, for unwrap() would throw a record of it away uncounted.
         while size := len(sock.recv(CHUNK)):
             if not goodbye.got(size):
                 return False
-    except ssl.SSLWantReadError:
-        pass
     _send_close_notify(sock, deadline)
     socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's own, which would forget how to decrypt what comes
     try:

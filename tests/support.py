@@ -141,13 +141,17 @@ def descriptors():
     return found
 
 
-def tcp_sockets(port, *, remote=False):
-    """The states of all TCP sockets of this network namespace whose own port, or whose peer's, is ``port``."""
+def tcp_sockets(port, *, remote=False, peer=None):
+    """The states of all TCP sockets of this network namespace whose own port, or whose peer's, is ``port``.
+
+    With ``peer`` only those to that port: other tests may have connections from the same one.
+    """
     states = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         path = Path(table)
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
             ends, state = line.split()[1:3], line.split()[3]
-            if int(ends[remote].rpartition(":")[2], 16) == port:
+            ports = [int(end.rpartition(":")[2], 16) for end in ends]
+            if ports[remote] == port and peer in (None, ports[not remote]):
                 states.append(int(state, 16))
     return states

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def send_back(peer: "Peer") -> None:
+    """The handler of a server that sends back what it gets."""
     while data := peer.recv():
         peer.sendall(data)
 
@@ -26,6 +27,10 @@ def _read_silently(peer: "Peer") -> None:
 
 
 def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address that does not listen yet.
+
+    :raises OSError: the port is taken, or there is no such address here.
+    """
     family, kind, proto, _, sockaddr = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind, proto)
     try:

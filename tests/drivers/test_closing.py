@@ -194,18 +194,20 @@ class TestPlain:
             sock.bind(("127.0.0.1", port))
             sock.connect(("127.0.0.1", port))
             assert close(sock) == Closed("reset", 0)
-        assert support.tcp_sockets(port) == []
+        assert support.tcp_sockets(port, peer=port) == []
         support.serve_plainly(port)
 
     @linux_only
     def test_close_wait_is_over(self, close, pair):
         one, other = pair
-        port = one.getsockname()[1]
+        port, peer = one.getsockname()[1], other.getsockname()[1]
         other.shutdown(socket.SHUT_WR)
         assert safeconnect.tcp_state(one) == "CLOSE_WAIT"
         with meanwhile(lambda: (read_all(other), other.close())):
             assert close(one).is_clean
-        assert support.TIME_WAIT not in support.tcp_sockets(port)  # that is where the peer is: it closed first
+        assert support.TIME_WAIT not in support.tcp_sockets(
+            port, peer=peer
+        )  # that is where the peer is: it closed first
 
     @pytest.mark.parametrize(
         ("settings", "kind", "text"),
