@@ -95,14 +95,8 @@ class PersistentConnection:
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` is negative.
 
-    >>> import socket, threading
-    >>> server = socket.create_server(("127.0.0.1", 0))
-    >>> def echo():
-    ...     with server, server.accept()[0] as peer:
-    ...         while data := peer.recv(100):
-    ...             peer.sendall(data)
-    >>> threading.Thread(target=echo).start()
-    >>> with PersistentConnection(server.getsockname()) as connection:
+    >>> from safeconnect.testing import echo
+    >>> with echo() as server, PersistentConnection(server.address) as connection:
     ...     for word in (b"one", b"two"):
     ...         with connection.exchange(timeout=5) as exchange:
     ...             exchange.sendall(word)

@@ -83,18 +83,15 @@ class PersistentConnection:
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` is negative.
 
-    >>> async def main():
-    ...     async def echo(reader, writer):
-    ...         while data := await reader.read(100):
-    ...             writer.write(data)
-    ...         writer.close()
-    ...     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    ...     async with server, PersistentConnection(server.sockets[0].getsockname()) as connection:
+    >>> from safeconnect.testing import echo
+    >>> async def main(address):
+    ...     async with PersistentConnection(address) as connection:
     ...         for word in (b"one", b"two"):
     ...             async with connection.exchange(timeout=5) as exchange:
     ...                 await exchange.sendall(word)
     ...                 print(exchange.id, await exchange.recv(100))
-    >>> asyncio.run(main())
+    >>> with echo() as server:
+    ...     asyncio.run(main(server.address))
     1 b'one'
     2 b'two'
     """

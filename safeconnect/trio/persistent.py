@@ -87,19 +87,15 @@ class PersistentConnection:
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` is negative.
 
-    >>> async def main():
-    ...     async def echo(stream):
-    ...         async for data in stream:
-    ...             await stream.send_all(data)
-    ...     async with trio.open_nursery() as nursery:
-    ...         listeners = await nursery.start(trio.serve_tcp, echo, 0)
-    ...         async with PersistentConnection(("127.0.0.1", listeners[0].socket.getsockname()[1])) as connection:
-    ...             for word in (b"one", b"two"):
-    ...                 async with connection.exchange(timeout=5) as exchange:
-    ...                     await exchange.sendall(word)
-    ...                     print(exchange.id, await exchange.recv(100))
-    ...         nursery.cancel_scope.cancel()
-    >>> trio.run(main)
+    >>> from safeconnect.testing import echo
+    >>> async def main(address):
+    ...     async with PersistentConnection(address) as connection:
+    ...         for word in (b"one", b"two"):
+    ...             async with connection.exchange(timeout=5) as exchange:
+    ...                 await exchange.sendall(word)
+    ...                 print(exchange.id, await exchange.recv(100))
+    >>> with echo() as server:
+    ...     trio.run(main, server.address)
     1 b'one'
     2 b'two'
     """

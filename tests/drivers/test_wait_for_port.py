@@ -87,6 +87,7 @@ def serving(*greetings):
 def greet(peer, greeting):
     """Byte by byte; then the connection must end in a reset."""
     if greeting is not None:
+        peer.settimeout(10)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number in greeting:
             peer.sendall(bytes([number]))
@@ -309,7 +310,6 @@ ALONE = """
         Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40999")
         servers.append(socket.create_server(address))
         return 0.5
-
     aim.chance = chance
     wait(address)
     servers.pop().close()
