@@ -6,11 +6,13 @@ import os
 import re
 import socket
 from dataclasses import dataclass, field
+from unittest.mock import Mock, call
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import safeconnect.waiting
 from safeconnect import Connector, FastOpenConnect, NoDelay, PortsExhaustedError, Retry, SelfConnectError
 from safeconnect._core.waiting import LAST, SHORTEST, Greeting, Waiting, probing
 
@@ -237,9 +239,6 @@ class TestWhatItTells:
         assert note_of(wait).endswith(f" 5.00 s: {seen}; the last after 3.00 s: the check said no")
         assert wait.checked(1, "", 5.0) is True
 
-    def test_the_only_try(self):
-        assert note_of(a_wait(0), REFUSED).startswith("127.0.0.1:8000 was not up at the only try: refused once; the")
-
     def test_the_addresses_of_a_name_as_the_last_try_saw_them(self):
         wait = a_wait()
         early, late = TimeoutError("timed out"), os_error(errno.ECONNREFUSED)
@@ -252,6 +251,10 @@ class TestWhatItTells:
         with pytest.raises(TimeoutError) as caught:
             wait.pause(5.0)
         assert caught.value.__notes__[1:] == ["[::1]:8000: refused after 0.11 ms"]
+        wait.checked(None, "the check said no", 4.0)
+        with pytest.raises(TimeoutError) as caught:
+            wait.pause(5.0)
+        assert len(caught.value.__notes__) == 1
 
 
 class TestWhatCounts:
@@ -346,6 +349,15 @@ def test_greeting(sent, is_right, read, pieces):
     assert is_right or greeting.told == f"it sent {sent[:position]!r} in the place of b'220 '"
 
 
+def test_the_bytes_share_the_time_of_the_try(monkeypatch):
+    monkeypatch.setattr(safeconnect.waiting, "monotonic", itertools.count().__next__)
+    wait = a_wait(10.0, attempt_timeout=5, check=b"220 ")
+    wait.begin(0.0)
+    sock = Mock(recv=Mock(side_effect=[b"2", b"2", b"0", b" "]))
+    assert safeconnect.waiting._is_right(sock, b"220 ", wait)
+    assert sock.settimeout.mock_calls == [call(5), call(4), call(3), call(2)]
+
+
 class TestProbing:
     def test_one_try_that_cannot_be_fooled(self):
         own = Connector(timeout=7, retry=Retry(), allow_self_connect=True, all_errors=True, options=[NoDelay()])
@@ -358,19 +370,13 @@ class TestProbing:
     def test_a_fast_open_would_connect_to_nobody(self, option):
         assert probing(Connector(options=[(6, 1, 1), option]), gone=False) == Connector(options=[(6, 1, 1)])
 
-    def test_a_connector_is_one(self):
-        with pytest.raises(TypeError, match="connector must be a Connector, not str"):
-            probing("none", gone=False)
-
 
 @pytest.mark.parametrize(
     ("settings", "kind", "text"),
     [
         ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds, not -1"),
-        ({"timeout": float("nan")}, ValueError, "timeout must be 0 or more"),
         ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None, not str"),
         ({"interval": 0}, ValueError, "interval must be more than 0 and at most 86400 seconds, not 0"),
-        ({"interval": float("inf")}, ValueError, "interval must be more than 0"),
         ({"interval": None}, TypeError, "interval must be a number of seconds, not NoneType"),
         ({"attempt_timeout": 0.0}, ValueError, "attempt_timeout must be more than 0"),
         ({"attempt_timeout": float("nan")}, ValueError, "attempt_timeout must be more than 0"),
