@@ -242,6 +242,7 @@ def in_a_thread(run, function, connection):
         return pool.submit(run, function, connection).result()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a destructor
 def test_interrupted_at_any_moment(connection):
     """Ctrl-C, wherever it strikes, costs the connection at most: never the turn."""
 
@@ -256,7 +257,7 @@ def test_interrupted_at_any_moment(connection):
             with suppress(KeyboardInterrupt):
                 try:
                     signal.setitimer(signal.ITIMER_PROF, draw.uniform(0.0001, 0.002))
-                    until = time.monotonic() + 0.02  # one that strikes in a destructor is lost
+                    until = time.monotonic() + 0.02  # one that strikes in a destructor is lost to us
                     while time.monotonic() < until:
                         ask(connection)
                 finally:
