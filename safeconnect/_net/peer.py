@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int: ...
 
-    class HasOptions(HasFileno, Protocol):
-        """The same, with options."""
-
-        def getsockopt(self, level: int, optname: int, /, *size: Any) -> Any: ...
-
 
 # poll(2): Linux 2.6.17 and FreeBSD 13 tell of a FIN even while there is data before it; POLLHUP and POLLERR, of a
 # reset, are told without being asked for.
@@ -83,7 +78,7 @@ def unread_bytes(sock: "HasFileno") -> int:
     return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def has_unacknowledged(sock: "HasOptions") -> bool:
+def has_unacknowledged(sock: "Any") -> bool:
     """Whether the peer's system has not acknowledged all that was sent, the FIN included; False where nobody can tell.
 
     :raises OSError: and it never will: the connection has been reset, or given up.
