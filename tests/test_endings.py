@@ -205,9 +205,13 @@ def test_a_server_restarted_under_an_idle_connection(driver):
     assert namespace.run(code) == "done\n"
 
 
-def ends(port):
+def ends(port, client=None):
     """The states of the clients' ends and of the server's, of all connections to a port."""
-    return support.tcp_sockets(port, remote=True), [state for state in support.tcp_sockets(port) if state != LISTEN]
+    states = support.tcp_sockets(port, remote=True), [state for state in support.tcp_sockets(port) if state != LISTEN]
+    if client is None:
+        return states
+    # Of one connection: other tests' may have had the same port.
+    return support.tcp_sockets(client, peer=port), support.tcp_sockets(port, peer=client)
 
 
 def bind_plainly(port):
@@ -239,12 +243,12 @@ class TestTimeWait:
     @pytest.mark.parametrize("close", [socket.socket.close, close_gracefully])
     def test_the_client(self, pair, close):
         one, other = pair
-        port = other.getsockname()[1]
+        port, client = other.getsockname()[1], one.getsockname()[1]
         thread = threading.Thread(target=close_when_told, args=[other])
         thread.start()
         close(one)
         thread.join()
-        wait_until(lambda: ends(port) == ([TIME_WAIT], []))
+        wait_until(lambda: ends(port, client) == ([TIME_WAIT], []))
         bind_plainly(port)
 
     @pytest.mark.parametrize("close", [socket.socket.close, close_gracefully])
