@@ -7,7 +7,7 @@ from contextlib import suppress
 from time import monotonic
 
 from ._core.waiting import Greeting, Waiting, probing
-from ._net import aim, sockets
+from ._net import aim, kernel, sockets
 from .blocking import Connector
 
 TYPE_CHECKING = False
@@ -39,7 +39,8 @@ def wait_for_port(
 
     Tries to connect until it is so. No try is fooled by a connection to itself, and each ends with a reset, so that
     nothing of it stays, neither in TIME_WAIT nor on the port that a server is about to take. A server sees a connection
-    that is reset at once.
+    that is reset at once. Where the kernel has no source port toward the target but the target's own, or none that is
+    free, the tries go on from ports that it gives to nobody: those above its range, or else those below.
 
     :param address: ``(host, port)``, or the four parts of an IPv6 address. Of a name with several addresses one that
         answers is enough; ``gone`` takes a refusal from all of them but those that this host has no way to.
@@ -53,8 +54,9 @@ def wait_for_port(
         ``b"220 "``. A callable: gets the connected socket, with what is left of the try as its timeout, and returns
         whether it is; an `OSError` in it is a failed try, anything else is raised. Not together with ``gone``.
     :param gone: wait until connects are refused. Silence is no refusal: the host may be busy, or cut off.
-    :param connector: how to connect, a `Connector`. Its timeout and retry do not count, nor do ``allow_self_connect``,
-        ``all_errors``, and `FastOpenConnect`, by which a connect succeeds before anybody is asked.
+    :param connector: how to connect, a `Connector`; one with a source address or source ports keeps to them. Its
+        timeout and retry do not count, nor do ``allow_self_connect``, ``all_errors``, and `FastOpenConnect`, by which a
+        connect succeeds before anybody is asked.
     :raises TimeoutError: it was not so in time; its errno is None. A note says what was seen: how many tries were
         refused, met themselves, were not answered, ...
     :raises socket.gaierror: the name does not exist, at once. While its name server does not answer, the wait goes on.
@@ -77,10 +79,11 @@ def wait_for_port(
         check=check,
         gone=gone,
         draw=aim.chance,
+        spare_ports=kernel.spare_ports,
         now=monotonic(),
     )
     plan = probing(_PLAIN if connector is None else connector, gone=gone)
-    while not _try(plan, address, check, waiting):
+    while not _try(waiting.aimed(plan), address, check, waiting):
         time.sleep(waiting.pause(monotonic()))
 
 

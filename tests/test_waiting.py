@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import safeconnect.waiting
-from safeconnect import Connector, FastOpenConnect, NoDelay, PortsExhaustedError, Retry, SelfConnectError
+from safeconnect import Connector, FastOpenConnect, NoDelay, PortSet, PortsExhaustedError, Retry, SelfConnectError
 from safeconnect._core.waiting import LAST, SHORTEST, Greeting, Waiting, probing
 
 from .support import linux_only
@@ -25,9 +25,7 @@ def os_error(number):
     return OSError(number, os.strerror(number))
 
 
-REFUSED = os_error(errno.ECONNREFUSED)
-RESET = os_error(errno.ECONNRESET)
-UNREACHABLE = os_error(errno.ENETUNREACH)
+REFUSED, RESET, UNREACHABLE = map(os_error, (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH))
 NO_IPV6 = os_error(errno.EADDRNOTAVAIL)
 MET_ITSELF = SelfConnectError(errno.ECONNREFUSED, "nobody listens")
 SILENCE = TimeoutError("timed out")
@@ -46,6 +44,7 @@ def a_wait(timeout=5.0, *, interval=0.1, attempt_timeout=1.0, check=None, gone=F
         check=check,
         gone=gone,
         draw=draw,
+        spare_ports=PortSet,
         now=now,
     )
 

@@ -12,6 +12,7 @@ from math import inf
 
 from .._checks import check_bool
 from ..errors import PortsExhaustedError, SelfConnectError
+from ..ports import PortSet
 from ..retry import Backoff, is_transient
 from ..settings import Settings
 from ..settings import check_seconds as check_timeout
@@ -20,6 +21,7 @@ from .endpoint import written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeVar
 
     from ..options import AnyOption
@@ -43,6 +45,8 @@ _NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 class Waiting:
     """One wait: a driver makes a try, tells how it ended, pauses, and makes the next.
 
+    :param spare_ports: the source ports that the kernel chooses for no connect: for the tries that it has no other for.
+    :param tell: called after each try that was none, with what it saw (as the account calls it) and the text.
     :param now: when the wait begins.
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: an argument is out of range.
@@ -58,7 +62,9 @@ class Waiting:
         check: object,
         gone: bool,
         draw: "Draw",
+        spare_ports: "Callable[[], PortSet]",
         now: float,
+        tell: "Callable[[str, str], object] | None" = None,
     ) -> None:
         if not isinstance(address, tuple):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -76,10 +82,14 @@ class Waiting:
         self._attempt_timeout = float(attempt_timeout)
         self._gone = gone
         self._draw = draw
+        self._spare_ports = spare_ports
+        self._tell = tell
+        self._needs_spare = False
+        self._port = address[1]
         self._backoff = Backoff(interval * _FIRST_PAUSE, 2, interval, "equal")
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
-        self._tries = 0
+        self.tries = 0
         self._try_ends = now
         self._is_cut = False  # whether the deadline leaves the try less time than it should have
         self._seen: dict[str, int] = {}
@@ -89,9 +99,20 @@ class Waiting:
 
     # A try
 
+    def aimed(self, plan: "AnySettings") -> "AnySettings":
+        """How to connect at the next try.
+
+        Where the kernel had no source port toward the target but the target's own, or none at all, that does not tell
+        whether somebody listens: such a wait goes on from ports that the kernel gives to nobody.
+        """
+        if not self._needs_spare or plan.source_address is not None or plan.source_ports is not None:
+            return plan
+        ports = self._spare_ports() - PortSet([self._port])
+        return plan.replace(source_ports=ports) if ports else plan
+
     def begin(self, now: float) -> float:
         """A try begins: how many seconds it may take."""
-        self._tries += 1
+        self.tries += 1
         seconds = self._attempt_timeout
         if self._timeout:  # with 0, the only try has its own time
             seconds = min(seconds, max(self._deadline - now, SHORTEST))
@@ -139,6 +160,7 @@ class Waiting:
             # Its time was up when the last refusal came: there may be addresses that had no turn.
             error = against or TimeoutError("timed out")
             del against
+        self._needs_spare = self._needs_spare or _has_no_port(error)
         if _is_hopeless(error):
             try:
                 raise error
@@ -162,7 +184,7 @@ class Waiting:
         rest = self._deadline - LAST - now
         if rest < SHORTEST:
             raise self._late()
-        return min(self._backoff.delay(self._tries, self._draw), rest)
+        return min(self._backoff.delay(self.tries, self._draw), rest)
 
     def _was_cut_short(self, error: Exception) -> bool:
         """Whether the try has only met the deadline: no news of the other side, so what the last one saw stands."""
@@ -176,6 +198,8 @@ class Waiting:
         self._last = text
         self._last_at = now
         self._notes = []
+        if self._tell is not None:
+            self._tell(kind, text)
 
     def _late(self) -> TimeoutError:
         error = TimeoutError("timed out")
@@ -258,6 +282,10 @@ def _against_gone(error: Exception) -> Exception | None:
 
 def _has_no_way(error: OSError) -> bool:
     return error.errno in _NO_WAY and not isinstance(error, PortsExhaustedError)
+
+
+def _has_no_port(error: Exception) -> bool:
+    return isinstance(error, (SelfConnectError, PortsExhaustedError))
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from ..ports import PortRange, PortSet
+from ..ports import MAX_PORT, PortRange, PortSet
 
 # IANA's dynamic ports (RFC 6335, section 6): the default of macOS and Windows, and the guess where nothing answers.
 IANA_DYNAMIC_PORTS = PortRange(49152, 65535)
@@ -24,6 +24,7 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _SUBPROCESS_SECONDS = 5.0
+_FIRST_UNPRIVILEGED = 1024
 
 _remembered: dict[str, PortSet] = {}
 _has_port_range = False  # whether a socket has shown that there is IP_LOCAL_PORT_RANGE
@@ -71,6 +72,18 @@ def source_ports(*, refresh: bool = False) -> PortSet:
         _remembered["source"] = ports
         _tell()
     return ports
+
+
+def spare_ports() -> PortSet:
+    """The ports that the kernel gives to nobody by itself: those above the ephemeral range, or else those below.
+
+    Servers have theirs below, as a rule.
+    """
+    ephemeral = ephemeral_ports(refresh=True)
+    above = ephemeral.last + 1, MAX_PORT
+    below = _FIRST_UNPRIVILEGED, ephemeral.first - 1
+    found = next((PortSet(PortRange(first, last)) for first, last in (above, below) if first <= last), PortSet())
+    return found - reserved_ports(refresh=True)
 
 
 def forget() -> None:

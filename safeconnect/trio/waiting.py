@@ -5,7 +5,7 @@ import inspect
 import trio
 
 from .._core.waiting import Greeting, Waiting, probing
-from .._net import aim
+from .._net import aim, kernel
 from ..settings import Settings
 from ..waiting import end, prepare
 from .connecting import connect
@@ -63,10 +63,11 @@ async def wait_for_port(
         check=check,
         gone=gone,
         draw=aim.chance,
+        spare_ports=kernel.spare_ports,
         now=trio.current_time(),
     )
     plan = probing(_PLAIN if connector is None else connector, gone=gone)
-    while not await _try(plan, address, check, waiting):
+    while not await _try(waiting.aimed(plan), address, check, waiting):
         await trio.sleep(waiting.pause(trio.current_time()))
 
 
