@@ -54,7 +54,6 @@ async def wait_for_port(
     ...     await wait_for_port(address, timeout=5, gone=True)
     >>> asyncio.run(main())
     """
-    loop = asyncio.get_running_loop()
     waiting = Waiting(
         address,
         timeout,
@@ -64,9 +63,14 @@ async def wait_for_port(
         gone=gone,
         draw=aim.chance,
         spare_ports=kernel.spare_ports,
-        now=loop.time(),
+        now=asyncio.get_running_loop().time(),
     )
-    plan = probing(_PLAIN if connector is None else connector, gone=gone)
+    await go_on(waiting, address, check, probing(_PLAIN if connector is None else connector, gone=gone))
+
+
+async def go_on(waiting: Waiting, address: "tuple[Any, ...]", check: "Check | None", plan: Settings) -> None:
+    """Let a wait that has begun go on to its end."""
+    loop = asyncio.get_running_loop()
     while not await _try(waiting.aimed(plan), address, check, waiting):
         await asyncio.sleep(waiting.pause(loop.time()))
 

@@ -1,0 +1,60 @@
+"""Commands of the user's, run in this process's place."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    class Messages(Protocol):
+        """Where it is said why a command cannot be run."""
+
+        def line(self, *parts: str) -> None: ...
+
+
+# As the shells have them, and env(1).
+NOT_RUN = 126
+NOT_FOUND = 127
+
+
+def replace_with(command: "Sequence[str]", environment: "Mapping[str, str]", messages: "Messages") -> int:
+    """Run a command in this process's place: its signals and its exit status are its own.
+
+    :returns: only where there is nothing to be replaced (Windows), the command's exit status; or why it was not run.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if sys.platform == "win32":
+            return subprocess.run(list(command), env=environment, check=False).returncode  # noqa: S603 - the user's own
+        _restore_signals()
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
+    except OSError as error:
+        return _tell(command[0], error, messages)
+
+
+def status_of_failure(name: str, error: OSError) -> int:
+    """The shell's status for a command that could not be run."""
+    # Where the directories of PATH hold a file that may not be run, that is found, not missing.
+    missing = isinstance(error, FileNotFoundError) and not Path(name).exists()
+    return NOT_FOUND if missing else NOT_RUN
+
+
+def _tell(name: str, error: OSError, messages: "Messages") -> int:
+    status = status_of_failure(name, error)
+    what = "was not found" if status == NOT_FOUND else f"cannot be run: {error.strerror}"
+    messages.line(f"safeconnect: the command {name!r} {what}")
+    return status
+
+
+def _restore_signals() -> None:
+    """Undo what Python does to its own process at its start, and a command would inherit."""
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_DFL)

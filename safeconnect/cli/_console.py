@@ -1,0 +1,133 @@
+"""Where commands write: data on stdout, messages on stderr; with rich where there is a terminal, else plainly.
+
+The words are the same in both. Colour follows NO_COLOR and FORCE_COLOR, as rich knows them; nothing moves but on a
+terminal.
+"""
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, TextIO
+
+    Part = str | tuple[str, str]  # text; text and its style, in rich's words
+    Line = Sequence[Part]
+
+_GAP = "  "
+
+
+class Stream:
+    """One of a process's two output streams."""
+
+    def __init__(self, file: "TextIO") -> None:
+        self._file = file
+        self._rich = _rich_console(file)
+        self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person sees it as it comes."""
+        return self._file.isatty()
+
+    @property
+    def width(self) -> int:
+        """How many columns a line may have."""
+        return int(self._rich.width) if self._rich is not None else 80
+
+    def line(self, *parts: "Part") -> None:
+        """Write one line."""
+        if self._rich is None:
+            print(_plain(parts), file=self._file)
+        else:
+            self._rich.print(_text(parts), soft_wrap=True)
+
+    def table(self, headers: "Sequence[str]", rows: "Iterable[Line]", *, right: "Sequence[int]" = ()) -> None:
+        """Write rows below their headers in columns.
+
+        :param right: the numbers of the columns that are aligned to the right.
+        """
+        cells = [tuple(headers), *(tuple(row) for row in rows)]
+        widths = [max(len(_plain([row[column]])) for row in cells) for column in range(len(headers))]
+        for number, row in enumerate(cells):
+            padded = [_padded(part, widths[column], column in right) for column, part in enumerate(row)]
+            spaced = [piece for part in padded for piece in (part, _GAP)][:-1]
+            self.line(*(_bold(spaced) if not number else _stripped(spaced)))
+
+    def json(self, value: object) -> None:
+        """Write a value as JSON."""
+        print(json.dumps(value, indent=2), file=self._file)
+
+    @contextmanager
+    def live(self, lines: "Callable[[], Iterable[Line]]") -> "Iterator[None]":
+        """Show these lines and keep them up to date; on a terminal and with rich only. They are gone at the end."""
+        if not self._is_live:
+            yield
+            return
+        from rich.console import Group
+        from rich.live import Live
+
+        def render() -> Group:
+            return Group(*map(_text, lines()))
+
+        with Live(get_renderable=render, console=self._rich, refresh_per_second=10, transient=True):
+            yield
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> "Iterator[Callable[[], object]]":
+        """Show how much of it is done, on a terminal and with rich only; gives what to call after each piece."""
+        if not self._is_live:
+            yield lambda: None
+            return
+        from rich.progress import Progress
+
+        with Progress(console=self._rich, transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda: progress.advance(task)
+
+
+class Console:
+    """The two streams of a command."""
+
+    def __init__(self) -> None:
+        self.data = Stream(sys.stdout)
+        self.messages = Stream(sys.stderr)
+
+
+def _rich_console(file: "TextIO") -> "Any":
+    """Rich's console for the stream; None where nobody sees colours, or without rich."""
+    if not (file.isatty() or os.environ.get("FORCE_COLOR")):
+        return None
+    try:
+        from rich.console import Console as RichConsole
+    except ImportError:
+        return None
+    return RichConsole(file=file, highlight=False, markup=False, emoji=False)
+
+
+def _text(parts: "Line") -> "Any":
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
+def _plain(parts: "Line") -> str:
+    return "".join(part if isinstance(part, str) else part[0] for part in parts)
+
+
+def _padded(part: "Part", width: int, is_right: bool) -> "Part":
+    text, style = (part, "") if isinstance(part, str) else part
+    return (text.rjust(width) if is_right else text.ljust(width)), style
+
+
+def _bold(parts: "Line") -> "Line":
+    return _stripped([(_plain([part]), "bold") for part in parts])
+
+
+def _stripped(parts: "Line") -> "Line":
+    """Without spaces at the end."""
+    *others, (text, style) = ((part, "") if isinstance(part, str) else part for part in parts)
+    return [*others, (text.rstrip(), style)]

@@ -1,0 +1,284 @@
+"""The arguments of all commands and their help."""
+
+import argparse
+
+from .. import __version__
+from ._targets import count, deadline, expected_bytes, positive_seconds, seconds, target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_SHELLS = ("bash", "zsh", "tcsh")
+
+_DESCRIPTION = "TCP connects that cannot meet themselves: wait for a port, look at one, find out what is wrong."
+_EPILOG = """\
+environment:
+  NO_COLOR      no colours, whatever the value
+  FORCE_COLOR   colours also where the output is no terminal
+
+Data goes to standard output, messages go to standard error. With the extra
+`cli` installed (pip install 'safeconnect[cli]') terminals get colours and
+live lines, and `ports` and `doctor` can name processes.
+"""
+
+_WAIT = """\
+Wait until every TARGET accepts a TCP connection, then exit with 0, or run CMD
+in this process's place. Each try is reset at once, so that nothing of it stays.
+No try is fooled by a connection to itself, which is what a plain client gets
+sooner or later on a closed port among the machine's own source ports.
+"""
+_WAIT_EPILOG = """\
+exit status:
+  0     up (with --gone: gone); with CMD, that of CMD
+  1     it can never be: the name does not exist, or connecting is not permitted
+  2     wrong usage
+  124   not within the timeout; CMD was not run
+  126   CMD cannot be run
+  127   CMD was not found
+  130   interrupted by Ctrl-C
+
+examples:
+  safeconnect wait db:5432 && ./migrate
+  safeconnect wait db:5432 cache:6379 --timeout 60 -- ./serve --port 8000
+  safeconnect wait [::1]:25 --expect '220 ' --attempt-timeout 5
+  safeconnect wait localhost:8000 --gone --timeout 10
+"""
+
+_DOCTOR = """\
+Read what this machine has set for TCP connects, say what is wrong with it and
+what to do. With a target, also try each of its addresses, one after another.
+Changes nothing.
+"""
+_DOCTOR_EPILOG = """\
+exit status:
+  0     nothing is wrong, or nothing that makes connects fail
+  1     something makes connects fail: a finding of severity error
+  2     wrong usage
+  130   interrupted by Ctrl-C
+
+examples:
+  safeconnect doctor
+  safeconnect doctor db.internal:5432
+  safeconnect doctor --json | jq '.findings[] | select(.severity == "error")'
+"""
+
+_PORTS = """\
+With CMD: reserve free ports, put them into CMD's environment and run it. A
+reserved port is bound, and nobody else is given it; CMD's server binds to it
+as servers do, with SO_REUSEADDR, and listens. Without CMD: list the listening
+ports of this machine, and how many source ports its busiest destinations take.
+"""
+_PORTS_EPILOG = """\
+environment of CMD:
+  PORT             the first port, or the variable of --env
+  PORT1, PORT2...  all of them in order, with more than one
+
+exit status:
+  that of CMD; 128 and the number of the signal that ended it
+  0     the list is printed
+  1     no port could be reserved, or the list could not be read
+  2     wrong usage
+  126   CMD cannot be run
+  127   CMD was not found
+  130   interrupted by Ctrl-C
+
+examples:
+  safeconnect ports
+  safeconnect ports -- sh -c 'python3 -m http.server $PORT'
+  safeconnect ports -n 2 --env APP_PORT -- ./serve
+"""
+
+_CONNECT = """\
+Connect once and show how: the names looked up, each address tried and when, as
+a race in time, what the connection is like, or why there is none. The
+connection is ended in order, and nothing is sent on it.
+"""
+_CONNECT_EPILOG = """\
+exit status:
+  0     connected (with --repeat: every time)
+  1     not connected
+  2     wrong usage
+  124   not within the timeout
+  130   interrupted by Ctrl-C
+
+examples:
+  safeconnect connect example.org:443
+  safeconnect connect [::1]:8080 --timeout 2
+  safeconnect connect localhost:5432 --repeat 1000
+"""
+
+_DEMO = """\
+Show on this machine, in a few seconds, how the standard library connects to
+itself on a closed port, how that blocks the port for a server, and how
+safeconnect does neither.
+"""
+_DEMO_EPILOG = """\
+exit status:
+  0     all of it was seen
+  1     it was not; the reason is printed
+  130   interrupted by Ctrl-C
+"""
+
+
+class _PrintCompletion(argparse.Action):
+    """Print what a shell reads to complete the commands and their options."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: "Any", **_: "Any") -> None:
+        try:
+            import shtab
+        except ImportError:
+            parser.exit(1, "--print-completion needs shtab: pip install 'safeconnect[cli]'\n")
+        print(shtab.complete(parser, values[1]))
+        parser.exit()
+
+
+def parse(argv: "Sequence[str]") -> argparse.Namespace:
+    """The arguments; ``argv`` holds those after the name of the program.
+
+    What follows the first ``--`` is a command and its own arguments, ``command``.
+
+    :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like.
+    """
+    own, dashes, command = _split(argv)
+    parser = _parser()
+    arguments = parser.parse_args(own)
+    if dashes and arguments.module not in ("_wait", "_ports"):
+        parser.error("only wait and ports take a command after --")
+    if dashes and not command:
+        parser.error("there is no command after --")
+    arguments.command = command
+    return arguments
+
+
+def _split(argv: "Sequence[str]") -> "tuple[Sequence[str], bool, Sequence[str]]":
+    at = argv.index("--") if "--" in argv else len(argv)
+    return argv[:at], at < len(argv), argv[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="safeconnect",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=_SHELLS,
+        metavar="SHELL",
+        help=f"print what completes the commands in a shell ({', '.join(_SHELLS)}), and exit",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_wait(_command(commands, "wait", "wait until a port is up, or gone, then run a command", _WAIT, _WAIT_EPILOG))
+    _add_doctor(_command(commands, "doctor", "say what is wrong here with TCP connects", _DOCTOR, _DOCTOR_EPILOG))
+    _add_ports(_command(commands, "ports", "run a command with free ports; list those in use", _PORTS, _PORTS_EPILOG))
+    _add_connect(_command(commands, "connect", "connect once and show how", _CONNECT, _CONNECT_EPILOG))
+    _command(commands, "demo", "show a self-connect, what it leaves behind, and its absence", _DEMO, _DEMO_EPILOG)
+    return parser
+
+
+def _command(commands: "Any", name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(module=f"_{name}")
+    if name in ("wait", "ports"):
+        parser.usage = f"%(prog)s {_USAGE[name]} [-- CMD ...]"
+    return parser
+
+
+_USAGE = {
+    "wait": "TARGET... [--timeout SECONDS] [--attempt-timeout SECONDS] [--interval SECONDS]\n"
+    "                        [--gone] [--any] [--expect BYTES] [-q | -v] [--json]",
+    "ports": "[-n N] [--env NAME] [--host ADDRESS] [--json]",
+}
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="+", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT or :PORT")
+    parser.add_argument(
+        "--timeout",
+        type=deadline,
+        default=30.0,
+        metavar="SECONDS",
+        help="for all of it (default 30); 0 makes one try, none waits without end",
+    )
+    parser.add_argument(
+        "--attempt-timeout",
+        type=positive_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="for one try: lookup, connect and answer (default 1)",
+    )
+    parser.add_argument(
+        "--interval",
+        type=positive_seconds,
+        default=0.1,
+        metavar="SECONDS",
+        help="the longest pause between two tries (default 0.1)",
+    )
+    parser.add_argument("--gone", action="store_true", help="wait until nobody listens any more: a connect is refused")
+    parser.add_argument("--any", action="store_true", help="one target is enough")
+    parser.add_argument(
+        "--expect",
+        type=expected_bytes,
+        metavar="BYTES",
+        help=r"what the server must send first, such as '220 '; with \r \n \t \0 \\ \xHH",
+    )
+    talk = parser.add_mutually_exclusive_group()
+    talk.add_argument("-q", "--quiet", action="store_true", help="no messages")
+    talk.add_argument("-v", "--verbose", action="store_true", help="tell each time that the tries see something else")
+    _add_json(parser)
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", nargs="?", type=target, metavar="HOST:PORT", help="a server: also [IPV6]:PORT or :PORT"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="for each lookup and each address of the target (default 2)",
+    )
+    _add_json(parser)
+
+
+def _add_ports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", type=count, default=1, metavar="N", dest="number", help="how many ports (default 1)")
+    parser.add_argument(
+        "--env", default="PORT", metavar="NAME", help="the variable for the port; with several also NAME1, NAME2 ..."
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where CMD's server listens (default 127.0.0.1)"
+    )
+    _add_json(parser)
+
+
+def _add_connect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=target, metavar="HOST:PORT", help="also [IPV6]:PORT or :PORT")
+    parser.add_argument(
+        "--timeout", type=positive_seconds, default=10.0, metavar="SECONDS", help="for all of it (default 10)"
+    )
+    parser.add_argument(
+        "--happy-eyeballs-delay",
+        type=seconds,
+        default=0.25,
+        metavar="SECONDS",
+        help="how long one address is tried before the next joins in (default 0.25)",
+    )
+    parser.add_argument("--repeat", type=count, metavar="N", help="connect N times and print percentiles")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
