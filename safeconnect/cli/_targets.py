@@ -38,7 +38,12 @@ def target(text: str) -> Target:
         raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {text!r}")
     if found["bracketed"] == "":
         raise argparse.ArgumentTypeError(f"there is no address between the brackets in {text!r}")
-    return Target((found["bracketed"] or found["plain"] or "localhost", int(port)))
+    host = found["bracketed"] or found["plain"] or "localhost"
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError(f"{host!r} is no name of a host: {error}") from None
+    return Target((host, int(port)))
 
 
 def expected_bytes(text: str) -> bytes:

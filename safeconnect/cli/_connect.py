@@ -1,0 +1,177 @@
+"""``safeconnect connect``."""
+
+import socket
+import statistics
+from collections import Counter
+from dataclasses import asdict
+from time import perf_counter
+
+from .. import close_gracefully, racing, reset, tcp_info
+from .._core.endpoint import written
+from .._net import aim
+from ..blocking import create_connection
+from . import TIMED_OUT
+from ._console import Console
+from ._timeline import duration, lines, spans
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from .._core.tcp_info import TcpInfo
+    from ._timeline import Moment, Span
+
+_FAILED = 1
+_BAR = 32  # columns, beside an address on the left and an outcome on the right
+_CLOSING = 1.0  # seconds that the peer has to end its side as well
+_PERCENTILES = (50, 90, 99)
+_LOADED = racing  # before it is timed, for a connect that is raced loads it
+
+
+class _Race:
+    """One connect, observed."""
+
+    def __init__(self, arguments: "argparse.Namespace") -> None:
+        self._moments: list[Moment] = []
+        self._began = perf_counter()
+        self.sock: socket.socket | None = None
+        self.error: OSError | None = None
+        try:
+            self.sock = create_connection(
+                arguments.target,
+                arguments.timeout,
+                happy_eyeballs_delay=arguments.happy_eyeballs_delay,
+                trace=lambda message: self._moments.append((perf_counter() - self._began, message)),
+            )
+        except OSError as error:
+            self.error = error
+        self.seconds = perf_counter() - self._began
+        self.spans = spans(self._moments, self.seconds)
+
+
+def run(arguments: "argparse.Namespace") -> int:
+    """Connect once, or many times, and tell."""
+    console = Console()
+    with socket.socket() as unused:
+        aim.aim(unused, arguments.target)  # the first of a process reads the kernel's range, and is not to be timed
+    return _measure(arguments, console) if arguments.repeat else _show(arguments, console)
+
+
+def _show(arguments: "argparse.Namespace", console: Console) -> int:
+    race = _Race(arguments)
+    status = 0 if race.error is None else _status(race.error)
+    info = _info(race.sock)
+    ends = (race.sock.getsockname(), race.sock.getpeername()) if race.sock is not None else None
+    if arguments.json:
+        console.data.json(_as_dict(arguments, race, info, ends, status))
+    else:
+        for line in lines(race.spans, _BAR):
+            console.data.line(*line)
+        _tell(console, race, info, ends)
+    if race.sock is not None:
+        ended = close_gracefully(race.sock, timeout=_CLOSING)
+        if not arguments.json:
+            console.data.line(f"ended: {ended.how}" + (f", {ended.dropped:,} bytes not read" if ended.dropped else ""))
+    return status
+
+
+def _tell(console: Console, race: _Race, info: "TcpInfo | None", ends: "tuple[object, object] | None") -> None:
+    if race.error is not None:
+        console.data.line(("not connected", "red"), f" after {duration(race.seconds)}: {race.error}")
+        for note in getattr(race.error, "__notes__", ()):
+            console.data.line(f"  {note}")
+    if ends is not None:
+        local, peer = map(written, ends)
+        console.data.line(("connected", "green"), f" after {duration(race.seconds)}, {local} to {peer}")
+    if info is not None:
+        told = {name.replace("_", " "): value for name, value in asdict(info).items() if value is not None}
+        width = max(map(len, told))
+        for name, value in told.items():
+            console.data.line(f"  {name:<{width}}  {duration(value) if isinstance(value, float) else value}")
+
+
+def _info(sock: "socket.socket | None") -> "TcpInfo | None":
+    """What the kernel knows of the connection; None where there is none, or the platform does not tell."""
+    if sock is None:
+        return None
+    try:
+        return tcp_info(sock)
+    except OSError:
+        return None
+
+
+def _as_dict(
+    arguments: "argparse.Namespace",
+    race: _Race,
+    info: "TcpInfo | None",
+    ends: "tuple[object, object] | None",
+    status: int,
+) -> dict[str, object]:
+    return {
+        "target": str(arguments.target),
+        "connected": race.error is None,
+        "seconds": round(race.seconds, 6),
+        "local": written(ends[0]) if ends else None,
+        "peer": written(ends[1]) if ends else None,
+        "error": None if race.error is None else str(race.error),
+        "notes": list(getattr(race.error, "__notes__", ())),
+        "race": [_span_as_dict(span) for span in race.spans],
+        "tcp_info": None if info is None else asdict(info),
+        "exit_status": status,
+    }
+
+
+def _span_as_dict(span: "Span") -> dict[str, object]:
+    return {
+        "what": span.label,
+        "began_seconds": round(span.began, 6),
+        "ended_seconds": round(span.ended, 6),
+        "outcome": span.outcome,
+        "kind": span.kind,
+    }
+
+
+def _status(error: OSError) -> int:
+    return TIMED_OUT if isinstance(error, TimeoutError) else _FAILED
+
+
+def _measure(arguments: "argparse.Namespace", console: Console) -> int:
+    """Connect many times, one after another; each connection is reset at once, so that none takes up a port."""
+    times: list[float] = []
+    errors: list[OSError] = []
+    with console.messages.progress(f"connecting to {arguments.target}", arguments.repeat) as advance:
+        for _ in range(arguments.repeat):
+            began = perf_counter()
+            try:
+                sock = create_connection(
+                    arguments.target, arguments.timeout, happy_eyeballs_delay=arguments.happy_eyeballs_delay
+                )
+            except OSError as error:
+                errors.append(error)
+            else:
+                times.append(perf_counter() - began)
+                reset(sock)
+            advance()
+    figures = _figures(times)
+    failures = Counter(str(error) for error in errors)
+    status = _status(errors[0]) if errors else 0
+    if arguments.json:
+        written_figures = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
+        result = {"target": str(arguments.target), "times": arguments.repeat, "connected": len(times)}
+        console.data.json({**result, **written_figures, "failures": dict(failures), "exit_status": status})
+        return status
+    console.data.line(f"{arguments.target}: {len(times):,} of {arguments.repeat:,} connected")
+    if figures:
+        console.data.table(list(figures), [[duration(value) for value in figures.values()]], right=range(len(figures)))
+    for text, number in failures.most_common():
+        console.data.line((f"{number:,} x ", "red"), text)
+    return status
+
+
+def _figures(times: "Sequence[float]") -> dict[str, float]:
+    if not times:
+        return {}
+    cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99
+    percentiles = {f"p{percent}": cuts[percent - 1] for percent in _PERCENTILES}
+    return {"min": min(times), **percentiles, "max": max(times), "mean": statistics.fmean(times)}
