@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._timeline import Moment, Span
 
 _FAILED = 1
-_BAR = 32  # columns, beside an address on the left and an outcome on the right
+_ROOM = 24  # columns for the bars, between an address on the left and an outcome on the right
 _CLOSING = 1.0  # seconds that the peer has to end its side as well
 _PERCENTILES = (50, 90, 99)
 _LOADED = racing  # before it is timed, for a connect that is raced loads it
@@ -66,7 +66,7 @@ def _show(arguments: "argparse.Namespace", console: Console) -> int:
     if arguments.json:
         console.data.json(_as_dict(arguments, race, info, ends, status))
     else:
-        for line in lines(race.spans, _BAR):
+        for line in lines(race.spans, _ROOM):
             console.data.line(*line)
         _tell(console, race, info, ends)
     if race.sock is not None:

@@ -144,6 +144,8 @@ def parse(argv: "Sequence[str]") -> argparse.Namespace:
     own, dashes, command = _split(argv)
     parser = _parser()
     arguments = parser.parse_args(own)
+    if getattr(arguments, "gone", False) and arguments.expect:
+        parser.error("--expect is not allowed with --gone: nobody is there to send anything")
     if dashes and arguments.module not in ("_wait", "_ports"):
         parser.error("only wait and ports take a command after --")
     if dashes and not command:
@@ -191,14 +193,16 @@ def _command(commands: "Any", name: str, summary: str, description: str, epilog:
     )
     parser.set_defaults(module=f"_{name}")
     if name in ("wait", "ports"):
-        parser.usage = f"%(prog)s {_USAGE[name]} [-- CMD ...]"
+        parser.usage = f"%(prog)s {_USAGE[name]}"
     return parser
 
 
 _USAGE = {
-    "wait": "TARGET... [--timeout SECONDS] [--attempt-timeout SECONDS] [--interval SECONDS]\n"
-    "                        [--gone] [--any] [--expect BYTES] [-q | -v] [--json]",
-    "ports": "[-n N] [--env NAME] [--host ADDRESS] [--json]",
+    "wait": """TARGET... [--timeout SECONDS] [--attempt-timeout SECONDS]
+                        [--interval SECONDS] [--gone] [--any] [--expect BYTES]
+                        [-q | -v] [--json] [-- CMD ...]""",
+    "ports": """[-n N] [--env NAME] [--host ADDRESS] [-- CMD ...]
+       safeconnect ports [--json]""",
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Moment = tuple[float, Event | Order]
 
 _GOING = "unanswered when it was over"
+_OVERTAKEN = "given up: another was faster"
 _LOOKUPS = {"both": "lookup", "A": "lookup of IPv4", "AAAA": "lookup of IPv6"}
 _STYLES = {"won": "green", "lost": "red", "left": "yellow", "looked up": "cyan"}
 
@@ -58,6 +59,9 @@ def spans(moments: "Iterable[Moment]", end: float) -> list[Span]:
             found[message.lookup].end(now, str(message.error), "lost")
         elif isinstance(message, (Connected, Failed, Abandon, Keep)):
             _end_attempt(found[message.attempt], now, message)
+    if any(span.kind == "won" for span in found.values()):
+        for span in found.values():
+            span.outcome = _OVERTAKEN if span.outcome == _GOING else span.outcome
     return list(found.values())
 
 
@@ -72,7 +76,7 @@ def _end_attempt(span: Span, now: float, message: "Connected | Failed | Abandon 
     elif isinstance(message, Keep):
         span.kind = "won"
     elif span.outcome == _GOING:
-        span.end(now, "given up: another was faster", "left")
+        span.ended = now
 
 
 def duration(seconds: float) -> str:
@@ -82,11 +86,13 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
-def lines(found: "Sequence[Span]", width: int) -> "list[Line]":
-    """One line for each, with a bar of the time that it took; and one with the scale."""
+def lines(found: "Sequence[Span]", room: int) -> "list[Line]":
+    """One line for each, with a bar of the time that it took; and one with the scale.
+
+    :param room: how many columns the bars have.
+    """
     total = max((span.ended for span in found), default=0.0)
     names = max((len(span.label) for span in found), default=0)
-    room = max(width - names - 2, 10)
     drawn: list[Line] = []
     for span in found:
         begin, end = (round(room * at / total) if total else 0 for at in (span.began, span.ended))

@@ -88,7 +88,8 @@ class Wait:
         seconds = (now if self.state == "waiting" else self._ended) - self._began
         tries = self._waiting.tries
         line: list[str | tuple[str, str]] = [f"{self.target} ", _STATES[self.state]]
-        line.append(f" after {duration(seconds)}, {tries} {'try' if tries == 1 else 'tries'}")
+        line.append(f" {'for' if self.state == 'waiting' else 'after'} {duration(seconds)}")
+        line.append(f", {tries} {'try' if tries == 1 else 'tries'}")
         if self.state == "waiting" and self._seen:
             line.append(f", the last: {self._seen}")
         return line

@@ -1,32 +1,17 @@
-"""The command line and the demo, as a person runs them."""
+"""``safeconnect demo``."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
 
 import pytest
 
-import safeconnect
 from safeconnect import cli, demo
 from safeconnect._net import kernel
+from safeconnect.cli import _demo
 
-from . import namespace
-from .namespace import ROOT
-from .support import linux_only, needs_port_range
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "safeconnect", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"http_proxy": "http://127.0.0.1:9"},
-    )
+from .. import namespace
+from ..support import linux_only, needs_port_range
+from .terminal import run
 
 
 @linux_only
@@ -59,23 +44,11 @@ def test_demo_takes_a_port_that_a_plain_connect_can_be_given():
     assert namespace.run(code, ports="40000 40002").splitlines() == ["{40000} True", "(1000, None)"]
 
 
-def test_version_and_help():
-    assert run("--version").stdout == f"safeconnect {safeconnect.__version__}\n"
-    assert "demo" in run("--help").stdout
-
-
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--nonsense"]])
-def test_wrong_usage(arguments):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith("usage: safeconnect")
-
-
 def test_an_interrupt_ends_it(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "run", interrupt)
+    monkeypatch.setattr(_demo, "_run", interrupt)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -1,0 +1,220 @@
+"""What every command shares: targets, usage, help, completion, output."""
+
+import argparse
+import io
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import safeconnect
+from safeconnect import cli
+from safeconnect._core.endpoint import written
+from safeconnect.cli._console import Stream
+from safeconnect.cli._targets import count, deadline, expected_bytes, positive_seconds, seconds, target
+
+from .terminal import WITHOUT_EXTRAS, run
+
+COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("text", "address"),
+        [
+            ("db:5432", ("db", 5432)),
+            ("127.0.0.1:1", ("127.0.0.1", 1)),
+            ("[::1]:65535", ("::1", 65535)),
+            ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
+            (":80", ("localhost", 80)),
+            ("bücher.example:80", ("bücher.example", 80)),
+        ],
+    )
+    def test_right(self, text, address):
+        assert target(text) == address
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", "expected HOST:PORT"),
+            ("db", "expected HOST:PORT"),
+            ("db:", "the port must be a number from 1 to 65535"),
+            ("db:0", "the port must be a number"),
+            ("db:65536", "the port must be a number"),
+            ("db:http", "the port must be a number"),
+            ("db:٤٢", "the port must be a number"),
+            ("::1:80", "an IPv6 address takes brackets"),
+            ("[::1]", "expected HOST:PORT"),
+            ("[]:80", "there is no address between the brackets"),
+            ("a..b:80", "is no name of a host"),
+            ("x" * 64 + ":80", "is no name of a host"),
+        ],
+    )
+    def test_wrong(self, text, reason):
+        with pytest.raises(argparse.ArgumentTypeError, match=reason):
+            target(text)
+
+    @given(st.ip_addresses(), st.integers(1, 65535))
+    def test_what_is_written_is_read(self, address, port):
+        assert target(written((str(address), port))) == (str(address), port)
+        assert str(target(written((str(address), port)))) == written((str(address), port))
+
+
+class TestBytes:
+    @pytest.mark.parametrize(
+        ("text", "data"),
+        [("220 ", b"220 "), (r"\r\n\t\0\\", b"\r\n\t\0\\"), (r"\x00\xfF0", b"\x00\xff0"), ("é", b"\xc3\xa9")],
+    )
+    def test_right(self, text, data):
+        assert expected_bytes(text) == data
+
+    @pytest.mark.parametrize("text", ["", r"\q", r"\x", r"\x1", r"\é"])
+    def test_wrong(self, text):
+        with pytest.raises(argparse.ArgumentTypeError):
+            expected_bytes(text)
+
+    @given(st.binary(min_size=1))
+    def test_any_bytes_can_be_written(self, data):
+        assert expected_bytes("".join(f"\\x{byte:02x}" for byte in data)) == data
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (seconds, {"0": 0.0, "1.5": 1.5, "1e3": 1000.0}, ["-1", "inf", "nan", "", "soon"]),
+        (positive_seconds, {"0.001": 0.001}, ["0", "-1"]),
+        (deadline, {"none": None, "0": 0.0, "30": 30.0}, ["never", "-1"]),
+        (count, {"1": 1, "1000": 1000}, ["0", "-1", "1.5", "many", "²"]),
+    ],
+)
+def test_numbers(kind, right, wrong):
+    assert {text: kind(text) for text in right} == right
+    for text in wrong:
+        with pytest.raises(argparse.ArgumentTypeError):
+            kind(text)
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["nonsense"],
+            ["demo", "--nonsense"],
+            ["wait"],
+            ["wait", "db"],
+            ["wait", "db:1", "--timeout", "soon"],
+            ["wait", "db:1", "-q", "-v"],
+            ["wait", "db:1", "--"],
+            ["connect", "db:1", "--", "ls"],
+            ["connect", "db:1", "--repeat", "0"],
+            ["ports", "-n", "0", "--", "ls"],
+            ["wait", "db:1", "--gone", "--expect", "x"],
+            ["--print-completion", "sh"],
+        ],
+    )
+    def test_wrong(self, arguments, capsys):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.startswith("usage: safeconnect")
+
+    def test_version(self, capsys):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["--version"])
+        assert not ended.value.code
+        assert capsys.readouterr().out == f"safeconnect {safeconnect.__version__}\n"
+
+    def test_help_names_every_command(self):
+        printed = run("--help").stdout
+        assert all(re.search(rf"^    {name} ", printed, re.MULTILINE) for name in COMMANDS)
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_help_of_a_command(self, name, capsys):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([name, "--help"])
+        printed = capsys.readouterr().out
+        assert not ended.value.code
+        assert "exit status:" in printed
+        assert name == "demo" or "examples:\n  safeconnect" in printed
+        assert max(map(len, printed.splitlines())) <= 80
+
+    def test_the_examples_are_right_usage(self):
+        from safeconnect.cli import _parser
+
+        texts = (_parser._WAIT_EPILOG, _parser._DOCTOR_EPILOG, _parser._PORTS_EPILOG, _parser._CONNECT_EPILOG)
+        examples = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  safeconnect ")]
+        assert len(examples) > 8
+        for example in examples:
+            words = subprocess.run(
+                ["sh", "-c", f"set -- {re.split(r' [|] | && ', example)[0]}; printf '%s\\n' \"$@\""],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.splitlines()
+            assert _parser.parse(words[1:]).module == f"_{words[1]}"
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+    def test_knows_the_commands_and_options(self, shell):
+        pytest.importorskip("shtab", reason="shtab makes it")
+        printed = run("--print-completion", shell).stdout
+        assert all(word in printed for word in (*COMMANDS, "attempt-timeout", "happy-eyeballs-delay"))
+
+    def test_completes_in_bash(self):
+        pytest.importorskip("shtab", reason="shtab makes it")
+        code = 'eval "$(cat)"; COMP_WORDS=(safeconnect wait --att); COMP_CWORD=2; _shtab_safeconnect; echo "$COMPREPLY"'
+        script = run("--print-completion", "bash").stdout
+        done = subprocess.run(["bash", "-c", code], input=script, capture_output=True, text=True, check=True)
+        assert done.stdout == "--attempt-timeout\n"
+
+    def test_without_the_library_it_says_what_to_install(self):
+        done = run("--print-completion", "bash", program=WITHOUT_EXTRAS)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "pip install 'safeconnect[cli]'" in done.stderr
+
+
+class TestStream:
+    @pytest.fixture(autouse=True)
+    def plain(self, monkeypatch):
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def test_lines_and_tables_are_plain_text_off_a_terminal(self):
+        file = io.StringIO()
+        stream = Stream(file)
+        stream.line("a ", ("b", "red"), "")
+        stream.table(["name", "n"], [["x", "1"], [("long name", "green"), "1000"]], right=(1,))
+        stream.table(["only", "headers"], [])
+        with stream.live(lambda: [["never"]]), stream.progress("never", 3) as advance:
+            advance()
+        assert file.getvalue() == "a b\nname          n\nx             1\nlong name  1000\nonly  headers\n"
+        assert not stream.is_terminal
+
+    def test_forced_colours(self, monkeypatch):
+        pytest.importorskip("rich", reason="the colours are rich's")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        file = io.StringIO()
+        Stream(file).line("[red]a[/red] ", ("b", "red"))
+        assert file.getvalue() == "[red]a[/red] \x1b[31mb\x1b[0m\n"
+
+
+def test_the_handler_of_sigterm_is_put_back(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["wait", "127.0.0.1:1", "--timeout", "0", "-q"]) == 124
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_it_in_order(monkeypatch, capsys):
+    from safeconnect.cli import _demo
+
+    monkeypatch.setattr(_demo, "_run", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo"])
+    assert ended.value.code == 143

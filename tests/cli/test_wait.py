@@ -1,0 +1,331 @@
+"""``safeconnect wait``: against servers, faults and terminals, with and without a command."""
+
+import json
+import re
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from safeconnect import cli, testing
+
+from .. import namespace, support
+from ..support import linux_only, needs_ipv6, needs_port_range
+from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, run, start
+
+pytestmark = linux_only
+
+NOWHERE = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def written(address):
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+
+@pytest.fixture
+def up(server):
+    return written(server.getsockname())
+
+
+@pytest.fixture
+def down():
+    with testing.refused() as closed:
+        yield written(closed.address)
+
+
+class TestWhatItWaitsFor:
+    def test_up(self, up):
+        done = run("wait", up)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert re.fullmatch(rf"{re.escape(up)} is up after [\d.]+ \w+, 1 try\n", done.stderr)
+
+    @needs_ipv6
+    def test_up_with_brackets(self):
+        with support.listening(socket.AF_INET6) as server:
+            assert run("wait", written(server.getsockname())).returncode == 0
+
+    def test_a_port_alone_is_localhosts(self, server):
+        assert run("wait", f":{server.getsockname()[1]}").returncode == 0
+
+    def test_not_up_in_time(self, down):
+        done = run("wait", down, "--timeout", "0.3")
+        assert (done.returncode, done.stdout) == (124, "")
+        assert re.search(
+            rf"^{down} was not up within 300.0 ms: refused \d+ times; the last after ", done.stderr, re.MULTILINE
+        )
+
+    def test_one_try(self, down):
+        done = run("wait", down, "--timeout", "0")
+        assert done.returncode == 124
+        assert f"{down} was not up at the only try: refused once" in done.stderr
+
+    def test_comes_up_later(self):
+        with testing.late_listener() as server, start("wait", written(server.address), "-v") as waiting:
+            assert "Connection refused" in waiting.stderr.readline() + waiting.stderr.readline()
+            server.start()
+            _, told = waiting.communicate()
+        assert waiting.returncode == 0
+        assert "is up after" in told
+
+    def test_gone(self, up, down):
+        assert run("wait", down, "--gone").returncode == 0
+        done = run("wait", up, "--gone", "--timeout", "0.2")
+        assert done.returncode == 124
+        assert f"{up} was not gone within 200.0 ms: connected" in done.stderr
+
+    def test_all_of_several(self, up, down):
+        done = run("wait", up, down, "--timeout", "0.2")
+        assert done.returncode == 124
+        assert f"{up} is up" in done.stderr
+        assert f"{down} was not up" in done.stderr
+
+    def test_any_of_several(self, up, down):
+        done = run("wait", down, up, "--any", "--timeout", "30")
+        assert done.returncode == 0
+        assert "was not up" not in done.stderr
+        assert run("wait", down, down, "--any", "--timeout", "0.1").returncode == 124
+
+    @pytest.mark.parametrize(
+        ("expected", "status"), [("220 ", 0), (r"220 ready\r\n", 0), ("250", 124), (r"220\t", 124), (r"\x32\x32", 0)]
+    )
+    def test_what_it_sends_first(self, expected, status):
+        with testing.serve(lambda peer: peer.sendall(b"220 ready\r\n")) as server:
+            done = run("wait", written(server.address), "--expect", expected, "--timeout", "0.5" if status else "30")
+        assert done.returncode == status
+        assert ("it sent b'22" in done.stderr) is bool(status)
+
+
+class TestFaults:
+    """The faults of safeconnect.testing, seen from outside."""
+
+    @pytest.mark.parametrize(
+        ("fault", "seen"),
+        [
+            (testing.refused, "refused"),
+            (testing.blackhole, "timed out"),
+            (testing.self_connecting, "met itself once, refused"),
+        ],
+    )
+    def test_never_up(self, fault, seen):
+        with fault() as server:
+            done = run("wait", written(server.address), "--timeout", "0.5", "--attempt-timeout", "0.2")
+        assert done.returncode == 124
+        if fault is not testing.self_connecting:  # that one is for sockets of this process
+            assert f" {seen} " in done.stderr
+
+    @pytest.mark.parametrize(
+        ("fault", "seen"),
+        [
+            (testing.resets, "connected, then reset"),
+            (testing.silent, "connected, then timed out"),
+            (lambda: testing.half_closes(b"2"), "wrong answer"),
+            (lambda: testing.drips(data=b"250 no"), "wrong answer"),
+        ],
+    )
+    def test_up_but_not_with_the_right_answer(self, fault, seen):
+        with fault() as server:
+            address = written(server.address)
+            done = run("wait", address, "--timeout", "0.6", "--attempt-timeout", "0.25", "--expect", "220 ")
+            assert done.returncode == 124
+            assert f" {seen} " in done.stderr
+            assert run("wait", address, "--attempt-timeout", "5").returncode == 0
+
+
+class TestNames:
+    """In this process, with a resolver of the fixtures' own."""
+
+    def test_a_name_that_does_not_exist_can_never_be(self, capsys):
+        with testing.names({"nowhere.test": NOWHERE}):
+            assert cli.main(["wait", "nowhere.test:80", "--timeout", "60"]) == 1
+        assert capsys.readouterr().err.startswith("nowhere.test:80 can never be up: [Errno -2] ")
+
+    def test_then_the_others_are_not_waited_for_unless_one_is_enough(self, capsys, up, down):
+        with testing.names({"nowhere.test": NOWHERE}):
+            assert cli.main(["wait", "nowhere.test:80", down, "--timeout", "60", "--json"]) == 1
+            left = json.loads(capsys.readouterr().out)["targets"]
+            assert [each["state"] for each in left] == ["impossible", "waiting"]
+            assert cli.main(["wait", "nowhere.test:80", up, "--timeout", "60", "--any"]) == 0
+            assert cli.main(["wait", "nowhere.test:80", down, "--timeout", "0.1", "--any"]) == 124
+            assert cli.main(["wait", "nowhere.test:80", "--timeout", "60", "--any"]) == 1
+
+
+class TestCommand:
+    def test_runs_in_its_place(self, up):
+        with start("wait", up, "--", "sh", "-c", "echo $$ $0 $1; exit 7", "--", "x y") as waiting:
+            printed, _ = waiting.communicate()
+        assert printed == f"{waiting.pid} -- x y\n"
+        assert waiting.returncode == 7
+
+    def test_a_signal_that_ends_it_is_seen(self, up):
+        assert run("wait", up, "--", "sh", "-c", "kill -TERM $$").returncode == -signal.SIGTERM
+
+    def test_signals_are_as_in_a_shell(self, up):
+        ignored = run("wait", up, "--", "grep", "SigIgn", "/proc/self/status").stdout.split()[1]
+        assert not int(ignored, 16) & 1 << signal.SIGPIPE - 1
+
+    def test_not_after_the_time_is_up(self, down):
+        done = run("wait", down, "--timeout", "0.1", "--", "echo", "ran")
+        assert (done.returncode, done.stdout) == (124, "")
+
+    def test_not_found(self, up):
+        done = run("wait", up, "-q", "--", "no-such-command")
+        assert (done.returncode, done.stderr) == (127, "safeconnect: the command 'no-such-command' was not found\n")
+
+    def test_not_executable(self, up, tmp_path):
+        path = tmp_path / "plain"
+        path.write_text("")
+        path.chmod(stat.S_IRUSR)
+        done = run("wait", up, "-q", "--", str(path))
+        assert (done.returncode, done.stderr.count("cannot be run: Permission denied")) == (126, 1)
+
+    def test_with_json_first(self, up):
+        printed = run("wait", up, "-q", "--json", "--", "echo", "ran").stdout
+        result, _, rest = printed.rpartition("}\n")
+        assert json.loads(result + "}")["exit_status"] == 0
+        assert rest == "ran\n"
+
+
+class TestWhatItSays:
+    def test_json(self, up, down):
+        done = run("wait", up, down, up, "--timeout", "0.2", "--json", "-q")
+        assert done.stderr == ""
+        result = json.loads(done.stdout)
+        assert result["exit_status"] == done.returncode == 124
+        first, second = result["targets"]  # each once
+        assert {**first, "seconds": 0, "port": 0} == {
+            "target": up,
+            "host": "127.0.0.1",
+            "port": 0,
+            "state": "up",
+            "seconds": 0,
+            "tries": 1,
+            "exposure": None,
+            "notes": [],
+        }
+        assert second["state"] == "timed out"
+        assert 0.1 < second["seconds"] < 60
+        assert second["notes"][0].startswith(f"{down} was not up within 200.0 ms")
+
+    def test_quiet(self, up, down):
+        assert run("wait", up, "-q").stderr == ""
+        assert run("wait", down, "-q", "--timeout", "0.1").stderr == ""
+
+    def test_verbose_tells_each_change_once(self, down):
+        told = run("wait", down, "-v", "--timeout", "0.5").stderr
+        assert told.count(f"{down}: [Errno 111] Connection refused\n") == 1
+
+    @needs_port_range
+    def test_that_a_port_is_exposed(self):
+        code = """
+            from tests.cli.terminal import run
+            for port in (40000, 40001, 39999):
+                print("is exposed to self-connects" in run("wait", f"127.0.0.1:{port}", "--timeout", "0").stderr)
+        """
+        assert namespace.run(code, ports="40000 40999").split() == ["True", "True", "False"]
+
+    def test_without_the_extras_it_says_the_same(self, up, down):
+        arguments = ("wait", up, down, "--timeout", "0")
+        plain, rich = (run(*arguments, program=program) for program in (WITHOUT_EXTRAS, PROGRAM))
+        assert plain.returncode == rich.returncode == 124
+        assert without_times(plain.stderr) == without_times(rich.stderr)
+
+
+def without_times(text):
+    return sorted(re.sub(r"[\d.]+ (s|ms)\b", "a time", text).splitlines())
+
+
+class TestOneSourcePort:
+    """A network with one source port, 40000: every plain connect to 127.0.0.1:40000 meets itself."""
+
+    def test_nobody_listens(self):
+        code = """
+            import socket
+            from tests.cli.terminal import run
+            done = run("wait", "127.0.0.1:40000", "--timeout", "3")
+            print(done.returncode)
+            print(done.stderr)
+            with socket.socket() as server:  # without SO_REUSEADDR
+                server.bind(("127.0.0.1", 40000))
+        """
+        status, *told = namespace.run(code, ports="40000 40000").splitlines()
+        assert status == "124"
+        assert any("is exposed to self-connects" in line for line in told)
+        assert any("the connection met its own socket" in line for line in told)
+        assert any("was not up within 3.00 s: met itself once, refused " in line for line in told)
+
+    def test_a_server_comes_up_in_between(self):
+        code = """
+            import socket
+            from tests.cli.terminal import start
+            with start("wait", "127.0.0.1:40000", "--timeout", "50") as waiting:
+                while "met its own socket" not in waiting.stderr.readline():
+                    pass
+                with socket.create_server(("127.0.0.1", 40000)):
+                    print(waiting.wait(), waiting.stderr.read())
+        """
+        assert re.match(r"0 (?s:.*)127.0.0.1:40000 is up after ", namespace.run(code, ports="40000 40000"))
+
+
+class TestInATerminal:
+    def test_a_live_line_for_each_target(self, down):
+        pytest.importorskip("rich", reason="the live lines are rich's")
+        with testing.late_listener() as late:
+            address = written(late.address)
+            with Terminal("wait", down, address, "--any") as terminal:
+                shown = terminal.see(f"{address} waiting for")
+                assert f"{down} waiting for" in shown
+                assert ", the last: refused" in terminal.see("the last: refused")
+                late.start()
+                assert terminal.end() == 0
+            assert "\x1b[" in terminal.shown
+            assert f"{address} is up after" in terminal.text
+
+    @pytest.mark.parametrize(("name", "codes"), [("NO_COLOR", False), ("TERM", True)])
+    def test_colours(self, up, name, codes):
+        pytest.importorskip("rich", reason="the colours are rich's")
+        with Terminal("wait", up, **{name: "xterm"}) as terminal:
+            assert terminal.end() == 0
+        assert ("\x1b[32m" in terminal.shown) is codes
+
+    def test_colours_without_a_terminal_where_they_are_wanted(self, up):
+        pytest.importorskip("rich", reason="the colours are rich's")
+        told = run("wait", up, FORCE_COLOR="1").stderr
+        assert "\x1b[32mis up\x1b[0m" in told
+        assert "\x1b[?25l" not in told, "it moves"
+
+    def test_nothing_moves_without_rich(self, up):
+        with Terminal("wait", up, program=WITHOUT_EXTRAS) as terminal:
+            assert terminal.end() == 0
+        assert terminal.shown == terminal.text.replace("\n", "\r\n")
+        assert f"{up} is up after" in terminal.text
+
+    def test_ctrl_c(self, down):
+        with Terminal("wait", down, "--timeout", "none", "-v", "--", "echo", "started") as terminal:
+            terminal.see("Connection refused")
+            terminal.press(b"\x03")
+            assert terminal.end() == 130
+        assert "interrupted" in terminal.text
+        assert "Traceback" not in terminal.text
+        assert "\nstarted" not in terminal.text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(down, number, status):
+    with start("wait", down, "--timeout", "none", "-v") as waiting:
+        assert "refused" in waiting.stderr.readline() + waiting.stderr.readline()
+        waiting.send_signal(number)
+        _, told = waiting.communicate()
+    assert waiting.returncode == status
+    assert "Traceback" not in told
+
+
+def test_nobody_reads_any_more(up):
+    stdout, reader = socket.socketpair()
+    reader.close()
+    with stdout:
+        done = subprocess.run(
+            [*PROGRAM, "wait", up, "--json", "-q"], stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
