@@ -198,9 +198,9 @@ def _command(commands: "Any", name: str, summary: str, description: str, epilog:
 
 
 _USAGE = {
-    "wait": """TARGET... [--timeout SECONDS] [--attempt-timeout SECONDS]
-                        [--interval SECONDS] [--gone] [--any] [--expect BYTES]
-                        [-q | -v] [--json] [-- CMD ...]""",
+    "wait": """TARGET... [--timeout SECONDS] [--interval SECONDS]
+                        [--attempt-timeout SECONDS] [--gone] [--any]
+                        [--expect BYTES] [-q | -v] [--json] [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [-- CMD ...]
        safeconnect ports [--json]""",
 }
