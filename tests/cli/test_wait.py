@@ -127,7 +127,7 @@ class TestFaults:
     def test_up_but_not_with_the_right_answer(self, fault, seen):
         with fault() as server:
             address = written(server.address)
-            done = run("wait", address, "--timeout", "0.6", "--attempt-timeout", "0.25", "--expect", "220 ")
+            done = run("wait", address, "--timeout", "1.5", "--attempt-timeout", "0.7", "--expect", "220 ")
             assert done.returncode == 124
             assert f" {seen} " in done.stderr
             assert run("wait", address, "--attempt-timeout", "5").returncode == 0

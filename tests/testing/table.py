@@ -29,14 +29,14 @@ ARGUMENTS = {"resets": ["first_byte"]}
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def stdlib(address):
-    with socket.create_connection(address, TIMEOUT) as sock:
+def stdlib(address, timeout):
+    with socket.create_connection(address, timeout) as sock:
         sock.sendall(REQUEST)
         return sock.recv(100)
 
 
-def by_http_client(address):
-    connection = http.client.HTTPConnection(*address[:2], timeout=TIMEOUT)
+def by_http_client(address, timeout):
+    connection = http.client.HTTPConnection(*address[:2], timeout=timeout)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read()
@@ -44,14 +44,14 @@ def by_http_client(address):
         connection.close()
 
 
-def by_urllib3(address):
-    with urllib3.PoolManager(retries=False, timeout=TIMEOUT) as pool:
+def by_urllib3(address, timeout):
+    with urllib3.PoolManager(retries=False, timeout=timeout) as pool:
         return pool.request("GET", f"http://{address[0]}:{address[1]}/").data
 
 
-def by_asyncio(address):
+def by_asyncio(address, timeout):
     async def main():
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(*address[:2])
             try:
                 writer.write(REQUEST)
@@ -62,9 +62,9 @@ def by_asyncio(address):
     return asyncio.run(main())
 
 
-def by_trio(address):
+def by_trio(address, timeout):
     async def main():
-        with trio.fail_after(TIMEOUT):
+        with trio.fail_after(timeout):
             async with await trio.open_tcp_stream(*address[:2]) as stream:
                 await stream.send_all(REQUEST)
                 return await stream.receive_some(100)
@@ -72,8 +72,8 @@ def by_trio(address):
     return trio.run(main)
 
 
-def ours(address):
-    with safeconnect.create_connection(address, TIMEOUT) as sock:
+def ours(address, timeout):
+    with safeconnect.create_connection(address, timeout) as sock:
         sock.sendall(REQUEST)
         return sock.recv(100)
 
@@ -90,12 +90,12 @@ CLIENTS = {
 }
 
 
-def outcome(fault, client):
+def outcome(fault, client, timeout=TIMEOUT):
     """What a client makes of a fault: the class of its error or what it has got, and the seconds that took."""
     with getattr(testing, fault)(*ARGUMENTS.get(fault, ())) as made:
         began = time.monotonic()
         try:
-            got = CLIENTS[client](made.address)
+            got = CLIENTS[client](made.address, timeout)
         except OSError as error:
             while isinstance(error, ExceptionGroup) or (type(error) is OSError and error.__cause__ is not None):
                 error = error.__cause__ or error.exceptions[0]  # trio's
