@@ -226,7 +226,7 @@ class ExchangeBase:
         """Make sure that a reply belongs to this exchange; where not, the connection is reset.
 
         :param reply_id: the number that the reply bears, of the request that it answers.
-        :raises CrossedReplyError: it is not this exchange's `id`.
+        :raises CrossedReplyError: it is not this exchange's ``id``.
         """
         self._check()
         if reply_id == self.id:

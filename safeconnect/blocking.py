@@ -40,8 +40,8 @@ class Connector(Settings):
     :param source_ports: the ports to connect from: a `PortRange`, a `PortSet` or text such as ``"40000-40999"``.
     :param share_source: let other sockets connect from the same address and port, toward other destinations; each of
         them has to say so.
-    :param options: ``(level, name, value)`` tuples as `socket.setsockopt` takes them, or values such as `KeepAlive`,
-        set before bind and connect.
+    :param options: ``(level, name, value)`` tuples as `socket.socket.setsockopt` takes them, or values such as
+        `KeepAlive`, set before bind and connect.
     :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
         library.
     :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet

@@ -275,7 +275,8 @@ class Retry:
         :param error: what it failed with, as given to ``on``.
         :param fixed_port: whether the source port was given. EADDRNOTAVAIL then tells of an older connection in
             TIME_WAIT, whose ports Linux gives to a new one after a second: the pause is 1 s at least.
-        :param draw, previous: as for `Backoff.delay`.
+        :param draw: as for `Backoff.delay`.
+        :param previous: as for `Backoff.delay`.
         :raises ValueError: ``n`` is below 1.
         """
         if (self.attempts is not None and n >= self.attempts) or not self.on(error):

@@ -8,8 +8,8 @@ from .connecting import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl as ssl_module
     from collections.abc import Callable
+    from ssl import SSLContext  # a parameter has the module's name
     from typing import Any, TypeVar
 
     from typing_extensions import Unpack
@@ -29,7 +29,7 @@ async def connect_transport(
     address: "tuple[Any, ...]",
     timeout: float | None = None,
     *,
-    ssl: "ssl_module.SSLContext | bool | None" = None,
+    ssl: "SSLContext | bool | None" = None,
     server_hostname: str | None = None,
     **settings: "Unpack[AsyncKeywords]",
 ) -> "tuple[asyncio.Transport, Protocol]":
@@ -87,7 +87,7 @@ async def open_connection(
     address: "tuple[Any, ...]",
     timeout: float | None = None,
     *,
-    ssl: "ssl_module.SSLContext | bool | None" = None,
+    ssl: "SSLContext | bool | None" = None,
     server_hostname: str | None = None,
     limit: int = _LIMIT,
     **settings: "Unpack[AsyncKeywords]",
@@ -149,7 +149,7 @@ async def _transport(
     return made
 
 
-def _check_tls(ssl: "ssl_module.SSLContext | bool", server_hostname: str) -> None:
+def _check_tls(ssl: "SSLContext | bool", server_hostname: str) -> None:
     """Let what is wrong with them be an error before there is a socket, which asyncio would leave open.
 
     :raises TypeError: ``ssl`` is no context.

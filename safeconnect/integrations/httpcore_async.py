@@ -50,7 +50,7 @@ class AsyncBackend(AnyIOBackend):
 
         :param timeout: seconds for names and all addresses together; None: no limit but the connector's.
         :param local_address: the address to connect from, in the place of the connector's.
-        :param socket_options: as for `socket.setsockopt`; set before the connect, and TCP_NODELAY after them.
+        :param socket_options: as for `socket.socket.setsockopt`; set before the connect, and TCP_NODELAY after them.
         :raises httpcore.ConnectTimeout: no answer in time.
         :raises httpcore.ConnectError: anything else, with the error of `create_connection` as its cause, and its notes.
         """

@@ -94,7 +94,7 @@ class Transport(xmlrpc.client.Transport):
         self.connector = _joint.checked(connector)
 
     def make_connection(self, host: Any) -> Any:
-        """The connection to a host, a kept one or a new one that is not connected yet; called by `request`."""
+        """The connection to a host, a kept one or a new one that is not connected yet; called by ``request``."""
         return _join(super().make_connection(host), self.connector)
 
 

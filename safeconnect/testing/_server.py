@@ -129,12 +129,12 @@ class Fault:
 
     @property
     def host(self) -> str:
-        """The host of `address`."""
+        """The host of ``address``."""
         return str(self.address[0])
 
     @property
     def port(self) -> int:
-        """The port of `address`."""
+        """The port of ``address``."""
         return int(self.address[1])
 
     def close(self) -> None:

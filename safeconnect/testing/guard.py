@@ -17,7 +17,7 @@ _DESCRIPTORS = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.is
 
 
 class Guard:
-    """Watches a block of code, by `guard`; `findings` are what is wrong so far."""
+    """Watches a block of code, by `guard`; ``findings`` are what is wrong so far."""
 
     def __init__(self) -> None:
         self.findings: list[str] = []

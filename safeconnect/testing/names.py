@@ -50,7 +50,7 @@ def _lookup(answer: "Any") -> Lookup:
 
 
 class Names:
-    """The names of a block. `asked` is the log: every host that was looked up, in order."""
+    """The names of a block. ``asked`` is the log: every host that was looked up, in order."""
 
     def __init__(self, answers: "Mapping[str, Any]") -> None:
         self.asked: list[str] = []
@@ -135,7 +135,7 @@ def names(answers: "Mapping[str, Any]") -> "Iterator[Names]":
 
 
 class DualStack:
-    """A name with an IPv6 and an IPv4 address, each with a fault of its own: `v6` and `v4`."""
+    """A name with an IPv6 and an IPv4 address, each with a fault of its own: ``v6`` and ``v4``."""
 
     def __init__(self, name: str, v6: "Fault", v4: "Fault") -> None:
         self.name = name

@@ -77,12 +77,12 @@ class Host:
 
     @property
     def host(self) -> str:
-        """The host of `address`."""
+        """The host of ``address``."""
         return self.address[0]
 
     @property
     def port(self) -> int:
-        """The port of `address`."""
+        """The port of ``address``."""
         return self.address[1]
 
     def run(
@@ -282,7 +282,7 @@ class DeadPeer(Host):
 
 
 def exposed_host(port: int | None = None) -> ExposedHost:
-    r"""A host whose only source port is its `Host.port`, where nobody listens: whoever connects to it meets itself.
+    r"""A host whose only source port is its ``port``, where nobody listens: whoever connects to it meets itself.
 
     For certain, at the first try, in any language, at 127.0.0.1 and at ::1; in life that happens once in thousands of
     tries (see ``docs/self-connect.md``). It is what net.ipv4.ip_local_port_range = "port port" does (ip(7)); a server
@@ -305,7 +305,7 @@ def exposed_host(port: int | None = None) -> ExposedHost:
 
 
 def dead_peer() -> DeadPeer:
-    r"""A host with a server at its `Host.address` that sends back what it gets, until it vanishes.
+    r"""A host with a server at its ``address`` that sends back what it gets, until it vanishes.
 
     Run the client in the same host; lo is what loses the packets. Measured on Linux 6.18: keepalive of 1 s, 1 s and 3
     ends in ETIMEDOUT after 4.1 s; a client without keepalive that waits notices nothing, and one that connects times

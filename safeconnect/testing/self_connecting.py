@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SelfConnecting(Fault):
-    """An address where nobody listens and every connect meets itself. `meetings` counts them."""
+    """An address where nobody listens and every connect meets itself. ``meetings`` counts them."""
 
     def __init__(self, address: "tuple[Any, ...]", family: int) -> None:
         super().__init__(address, family)
