@@ -1,0 +1,85 @@
+"""Names in docstrings and signatures: where they lead, and defaults that have no readable value."""
+
+import pkgutil
+import re
+import sys
+from types import ModuleType
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+_CLIENTS = {"aiohttp", "anyio", "httpcore", "httpx", "pymysql", "pytest", "redis", "requests", "trio", "urllib3"}
+_SHORT = {"SSLContext": "ssl.SSLContext", "TLSStream": "anyio.streams.tls.TLSStream"}  # as signatures have them
+_PYTHON = "https://docs.python.org/3/library"
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_post_transform(OwnNames)
+    app.connect("missing-reference", _outside)
+    app.connect("autodoc-process-signature", _readable)
+
+
+def _readable(_app: Sphinx, *shown: object) -> tuple[object, object]:
+    """A function as a default is shown by its name; a mark, such as that for the default timeout, as ``...``."""
+    signature, returns = shown[-2:]
+    if isinstance(signature, str):
+        signature = re.sub(r"<(?:function|built-in method) (\w+)(?: of \w+ object)?>", r"\1", signature)
+        signature = re.sub(r"<object object>|<factory>|<function [\w.]*<lambda>>", "...", signature)
+    return signature, returns
+
+
+class OwnNames(SphinxPostTransform):
+    """Writes our names out: an `Exchange` is that of the module at hand, and a `Connector` is known everywhere."""
+
+    default_priority = 5  # before Sphinx looks them up
+
+    def run(self, **_: object) -> None:
+        for node in self.document.findall(pending_xref):
+            if node.get("refdomain") == "py" and node["reftype"] != "mod":
+                full = self._full_name(node)
+                if full:
+                    node["reftarget"] = full
+                    node.attributes.pop("refspecific", None)
+
+    def _full_name(self, node: pending_xref) -> str | None:
+        objects = self.env.domains.python_domain.objects
+        name = node["reftarget"].removesuffix("()")
+        module, kind = node.get("py:module") or "safeconnect", node.get("py:class")
+        while module:
+            beside = {full for full in objects if re.fullmatch(rf"{re.escape(module)}\.\w+\.{re.escape(name)}", full)}
+            classes = sorted(full for full in beside if objects[full].objtype == "class" or "." in name)
+            for full in (f"{module}.{kind}.{name}", f"{module}.{name}", *classes):
+                if full in objects:
+                    return full
+            module = module.rpartition(".")[0]
+        return None
+
+
+def _outside(_app: Sphinx, _env: BuildEnvironment, node: pending_xref, shown: nodes.Element) -> nodes.Node | None:
+    """A name of another package has to exist; one of the standard library leads to its documentation.
+
+    Sphinx's own way, intersphinx, needs the network wherever the site is built.
+    """
+    target = node["reftarget"].removesuffix("()")
+    target = _SHORT.get(target, target)
+    root = target.partition(".")[0]
+    if node.get("refdomain") != "py" or root not in sys.stdlib_module_names | _CLIENTS:
+        return None
+    try:
+        module = _module_of(target)
+    except (ImportError, AttributeError):
+        return None
+    if root in _CLIENTS or root == "asyncio":  # no rule tells the page
+        return shown
+    anchor = f"module-{target}" if module == target else target
+    return nodes.reference("", "", shown, internal=False, refuri=f"{_PYTHON}/{module}.html#{anchor}")
+
+
+def _module_of(target: str) -> str:
+    while not isinstance(pkgutil.resolve_name(target), ModuleType):
+        target = target.rpartition(".")[0]
+    return target

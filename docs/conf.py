@@ -1,0 +1,54 @@
+"""How Sphinx makes the site of these pages: ``python -m sphinx -W --keep-going -n -b html docs SITE``."""
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+sys.path[:0] = [
+    str(Path(__file__).parents[1]),  # the code beside these pages, installed or not
+    str(Path(__file__).parent / "_site"),
+]
+
+from safeconnect import __version__  # noqa: E402 - from the path above
+
+project = "safeconnect"
+author = copyright = "the contributors of safeconnect"  # noqa: A001 - Sphinx's name
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "names"]
+html_theme = "furo"
+html_title = f"safeconnect {version}"
+html_copy_source = html_show_sourcelink = False
+html_static_path = ["_site"]
+html_css_files = ["site.css"]
+
+nitpicky = True
+nitpick_ignore = {
+    ("py:class", "Protocol"),  # type variables: they stand for what the caller gives
+    ("py:class", "Result"),
+}
+default_role = "py:obj"  # `name` in a docstring is a reference
+autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 100
+myst_heading_anchors = 3  # as on GitHub, so that page.md#heading leads to the same place in both
+copybutton_exclude = ".linenos, .gp, .go"  # of an example that shows answers, what is typed
+
+# Files outside docs/, each with the page that includes it: on GitHub links lead to the files.
+_INCLUDED = {
+    "../CHANGELOG.md": "changelog.md",
+    "../README.md": "index.md",
+    "../.github/CONTRIBUTING.md": "contributing.md",
+    "../benchmarks/README.md": "benchmarks.md",
+}
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _lead_to_the_including_page)
+
+
+def _lead_to_the_including_page(_app: Sphinx, page: str, source: list[str]) -> None:
+    up = "../" * page.count("/")
+    for file, including in _INCLUDED.items():
+        source[0] = source[0].replace(f"]({up}{file}", f"]({up}{including}")
