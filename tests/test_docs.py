@@ -1,4 +1,4 @@
-"""The documentation tells the truth: every Python block is run, every link inside leads somewhere."""
+"""The documentation tells the truth: every Python block is run."""
 
 import re
 
@@ -13,7 +13,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 CLIENTS = {"aiohttp", "httpcore", "httpx", "paramiko", "pymysql", "redis", "requests", "urllib3", "websockets"}
-LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="the documentation is not beside these tests")
 
@@ -31,14 +30,6 @@ def test_every_block_of_a_page_runs(page, capsys):
     finally:
         safeconnect.uninstall()
         names.clear()
-
-
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / ".github/CONTRIBUTING.md"], ids=lambda page: page.name
-)
-def test_every_link_inside_leads_somewhere(page):
-    missing = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
-    assert missing == []
 
 
 def test_the_printed_traceback_is_a_real_one():
