@@ -18,6 +18,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "names"]
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's own underlines names of modules as if they were links
 html_title = f"safeconnect {version}"
 html_copy_source = html_show_sourcelink = False
 html_static_path = ["_site"]

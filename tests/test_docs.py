@@ -11,9 +11,11 @@ from .namespace import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEST_FILE = re.compile(r"^# (test_\w+\.py)$", re.MULTILINE)
 IMPORT = re.compile(r"^(?:import|from) (\w+)", re.MULTILINE)
 CLIENTS = {"aiohttp", "httpcore", "httpx", "paramiko", "pymysql", "redis", "requests", "urllib3", "websockets"}
 
+pytest_plugins = "pytester"
 pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="the documentation is not beside these tests")
 
 
@@ -30,6 +32,16 @@ def test_every_block_of_a_page_runs(page, capsys):
     finally:
         safeconnect.uninstall()
         names.clear()
+
+
+def test_the_test_files_that_are_shown_pass(pytester):
+    blocks = [block for page in PAGES for block in BLOCK.findall(page.read_text())]
+    files = {name[1]: block for block in blocks if (name := TEST_FILE.match(block))}
+    assert "test_fetch.py" in files
+    for name, block in files.items():
+        (pytester.path / name).write_text(block)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *files)
+    done.assert_outcomes(passed=sum(block.count("\ndef test_") for block in files.values()))
 
 
 def test_the_printed_traceback_is_a_real_one():
