@@ -26,12 +26,15 @@ def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
 
 def _host(name: "SockAddr") -> tuple[str, int]:
     """The address, unmapped, and its scope id where the address means nothing without one."""
-    address: str = name[0].partition("%")[0].lower()
-    if address.startswith("::ffff:") and "." in address:
-        address = address[len("::ffff:") :]
+    address = unmapped(name[0].partition("%")[0].lower())
     # RFC 4291: link-local is fe80::/10.
     scoped = len(name) == 4 and address[:3] in ("fe8", "fe9", "fea", "feb")
     return address, int(name[3]) if scoped else 0
+
+
+def unmapped(host: str) -> str:
+    """An IPv4-mapped IPv6 address, as the kernel writes it, as the IPv4 address that it stands for; others as is."""
+    return host[len("::ffff:") :] if host.startswith("::ffff:") and "." in host else host
 
 
 def written(name: object) -> str:

@@ -1,0 +1,125 @@
+"""The rows of the kernel's table of TCP sockets as values, and what can be counted of them."""
+
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..ports import PortSet
+
+    End = tuple[str, int]
+
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound to
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """One TCP socket of this network namespace; what the platform does not tell is None.
+
+    :ivar local: its own address and port. IPv4-mapped IPv6 addresses are written as IPv4; scope ids are not told.
+    :ivar peer: the other end; None where it listens, or is bound and no more.
+    :ivar state: the name in RFC 9293, section 3.3.2, with underscores: ``"LISTEN"``, ``"ESTABLISHED"``, ...
+    :ivar ipv6: whether it is an IPv6 socket. One that listens on ``::`` may take IPv4 connections as well.
+    :ivar receive_queue: bytes that nobody has read yet; where it listens: connections that nobody has accepted yet.
+    :ivar send_queue: bytes that the peer has not confirmed yet.
+    :ivar uid: of the user that made it; 0 also where no process has it any more.
+    :ivar inode: its number in ``/proc/PID/fd``; 0 where no process has it any more, or none has it yet (TIME_WAIT, and
+        what waits to be accepted). Linux only.
+    :ivar pid: a process that has it. Not on Linux, where several may: ask `safeconnect._net.tcp_table.owners`.
+    """
+
+    local: "End"
+    peer: "End | None"
+    state: str
+    ipv6: bool
+    receive_queue: int | None = None
+    send_queue: int | None = None
+    uid: int | None = None
+    inode: int | None = None
+    pid: int | None = None
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is a server's, that connections come in by."""
+        return self.state == "LISTEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that has a socket.
+
+    :ivar name: None where it may not be seen.
+    """
+
+    pid: int
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUse:
+    """How many of the source ports toward one destination are taken; made by `source_use`.
+
+    :ivar local: the host's own address, of which there may be several.
+    :ivar peer: the destination.
+    :ivar taken: source ports of connections there, in whatever state.
+    :ivar in_time_wait: how many of them belong to connections that are over, and keep their port for 60 s.
+    :ivar available: how many ports ``connect()`` may be given at all: less those that servers listen on.
+    """
+
+    local: str
+    peer: "End"
+    taken: int
+    in_time_wait: int
+    available: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 1 also where there is no port at all."""
+        return self.taken / self.available if self.available else 1.0
+
+
+def source_use(sockets: "Iterable[TcpSocket]", ports: "PortSet") -> list[SourceUse]:
+    """How many of these source ports are taken toward each destination, the busiest first.
+
+    A port is taken for one pair of own address and destination at a time (the rest of the four numbers that make a TCP
+    connection), so each pair is counted by itself.
+
+    :param ports: what ``connect()`` chooses from, as `safeconnect._net.kernel.source_ports` says.
+    """
+    held: set[int] = set()
+    taken: dict[tuple[str, End], tuple[set[int], set[int]]] = {}
+    for each in sockets:
+        host, port = each.local
+        if port not in ports:
+            continue
+        if each.peer is None:
+            held.add(port)  # connect() passes over what is bound
+            continue
+        used, waiting = taken.setdefault((host, each.peer), (set(), set()))
+        used.add(port)
+        if each.state == "TIME_WAIT":
+            waiting.add(port)
+    available = len(ports) - len(held)
+    found = [
+        SourceUse(host, peer, len(used - held), len(waiting - held), available)
+        for (host, peer), (used, waiting) in taken.items()
+        if used - held  # what is left are a server's own connections, all of one port
+    ]
+    return sorted(found, key=lambda use: (-use.taken, use.local, use.peer))
+
+
+def listening_on(sockets: "Iterable[TcpSocket]", port: int) -> list[TcpSocket]:
+    """The servers at a port, whatever their address."""
+    return [each for each in sockets if each.listens and each.local[1] == port]
+
+
+def takes(listener: TcpSocket, hosts: "Collection[str]") -> bool:
+    """Whether connects to one of these addresses of this host may reach the listener.
+
+    ``::`` counts for IPv4, too: whether it takes IPv4 connections is a switch (IPV6_V6ONLY) that the table lacks.
+    """
+    host = listener.local[0]
+    if host in ANY_HOST:
+        return host == "::" or any("." in each for each in hosts)
+    return host in hosts
