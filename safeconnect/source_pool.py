@@ -1,6 +1,5 @@
 """A pool of source addresses: past the 28,000 connections that one address has toward one destination."""
 
-import sys
 from ipaddress import ip_address
 
 from ._net import aim, kernel
@@ -9,6 +8,7 @@ from .ports import PortSet, port_set
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from ipaddress import IPv4Address, IPv6Address
     from typing import Any
 
     from .ports import PortRange
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 # For how many connects an address that had no free port is passed over; by then some connection may have ended.
 _REST = 64
-
-# The kernel's tables (proc(5)); elsewhere psutil's.
-_TABLES = {False: "/proc/net/tcp", True: "/proc/net/tcp6"}
 
 
 class SourcePool:
@@ -83,18 +80,23 @@ class SourcePool:
         :param address: ``(host, port)`` of the destination, the host a literal.
         :returns: the number of free source ports by address, those of the destination's family only. Connections in
             TIME_WAIT count as used.
-        :raises OSError: the kernel's tables cannot be read, and psutil is not installed.
+        :raises OSError: the kernel's tables cannot be read; elsewhere than on Linux this needs psutil.
         :raises ValueError: the host is no literal.
 
         >>> SourcePool(["127.0.0.2"], "40000-40009").room(("127.0.0.1", 7))
         {'127.0.0.2': 10}
         """
-        host, port = ip_address(address[0]), address[1]
-        own = {ip_address(address): address for address in self._own[host.version == 6]}
+        from ._net import tcp_table  # few ask
+
+        is_ipv6 = ip_address(address[0]).version == 6
+        host, port = _plain(address[0]), address[1]
+        own = {_plain(address): address for address in self._own[is_ipv6]}
         used = dict.fromkeys(own.values(), 0)
-        for local, local_port, peer in _connections(ipv6=host.version == 6):
-            if peer == (host, port) and local in own and local_port in self._allowed(own[local]):
-                used[own[local]] += 1
+        for each in tcp_table.sockets():
+            if each.peer and each.peer[1] == port and _plain(each.peer[0]) == host:
+                local = own.get(_plain(each.local[0]))
+                if local is not None and each.local[1] in self._allowed(local):
+                    used[local] += 1
         return {address: len(self._allowed(address) - PortSet([0, port])) - count for address, count in used.items()}
 
     def _allowed(self, address: str) -> PortSet:
@@ -127,34 +129,7 @@ def _checked(addresses: "Iterable[str]") -> tuple[str, ...]:
     return found
 
 
-def _connections(*, ipv6: bool) -> "Iterator[tuple[Any, int, tuple[Any, int]]]":
-    """Local address and port, and the peer, of every TCP connection of this host."""
-    if sys.platform != "linux":
-        yield from _connections_by_psutil(ipv6=ipv6)
-        return
-    with open(_TABLES[ipv6], encoding="ascii") as table:  # noqa: PTH123 - as everywhere in here
-        next(table)
-        for line in table:
-            _, local, peer, *_ = line.split()
-            (host, port), end = _read(local), _read(peer)
-            yield host, port, end
-
-
-def _read(end: str) -> "tuple[Any, int]":
-    """An end as the kernel prints it: the address in words of 32 bits, each in the byte order of the machine."""
-    digits, _, port = end.partition(":")
-    words = (bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8))
-    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    return ip_address(packed), int(port, 16)
-
-
-def _connections_by_psutil(*, ipv6: bool) -> "Iterator[tuple[Any, int, tuple[Any, int]]]":
-    try:
-        import psutil
-    except ImportError:
-        raise OSError("SourcePool.room() needs psutil on this platform: pip install psutil") from None
-    for each in psutil.net_connections("tcp6" if ipv6 else "tcp4"):
-        local: tuple[Any, ...] = tuple(each.laddr)
-        peer: tuple[Any, ...] = tuple(each.raddr)
-        if peer:
-            yield ip_address(local[0]), local[1], (ip_address(peer[0]), peer[1])
+def _plain(text: str) -> "IPv4Address | IPv6Address":
+    """The address, as IPv4 where it is an IPv4-mapped one: so the table of sockets has it."""
+    address = ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address

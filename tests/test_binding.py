@@ -180,12 +180,14 @@ class TestReservation:
         with pytest.raises(ValueError, match="no SO_REUSEPORT"):
             reserve_port(reuse_port=True)
 
-    def test_without_psutil_the_note_says_how_to_find_out(self, monkeypatch):
+    def test_without_psutil_the_note_says_how_to_find_out(self, monkeypatch, on_platform):
         monkeypatch.setitem(sys.modules, "psutil", None)
-        with reserve_port() as held, pytest.raises(OSError, match="is taken") as caught:
-            reserve_port(port=held.port)
+        with reserve_port() as held:
+            on_platform("darwin")
+            with pytest.raises(OSError, match="is taken") as caught:
+                reserve_port(port=held.port)
         assert caught.value.__notes__ == [
-            f"who holds port {held.port}? With psutil installed this note tells; `ss -tanp sport = :{held.port}` does"
+            f"who holds port {held.port}? listing TCP sockets on darwin needs psutil: pip install psutil"
         ]
 
 

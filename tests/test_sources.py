@@ -10,7 +10,7 @@ import psutil  # before any test pretends to be on another platform
 import pytest
 
 from safeconnect import Connector, PortRange, PortSet, PortsExhaustedError, create_connection
-from safeconnect._net import kernel
+from safeconnect._net import kernel, tcp_table
 from safeconnect.binding import bind_socket
 from safeconnect.source_pool import SourcePool
 
@@ -109,7 +109,7 @@ class TestPortsOnTheRealKernel:
         assert namespace.run(code, ports="40000 40999").split() == ["True"] * 5
 
     def test_who_holds_the_ports_is_not_asked(self, monkeypatch, server):
-        monkeypatch.setattr(psutil, "net_connections", lambda _: pytest.fail("that takes long"))
+        monkeypatch.setattr(tcp_table, "sockets", lambda: pytest.fail("that takes long"))
         with create_connection(server.getsockname(), 5, source_ports="20600") as sock:
             with pytest.raises(PortsExhaustedError):
                 create_connection(server.getsockname(), 5, source_ports="20600")

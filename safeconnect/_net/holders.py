@@ -1,33 +1,36 @@
-"""Who holds a port or a connection: notes for the errors that say it is taken. psutil knows, where it is installed."""
+"""Who holds a port or a connection: notes for the errors that say it is taken."""
 
 from collections import Counter
 
-from .._core.endpoint import written
+from .._core.endpoint import unmapped, written
+from .._core.tcp_sockets import ANY_HOST
+from . import tcp_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from typing import Any
 
-    # Local end, peer, process (None: it may not be seen), state.
-    Connection = tuple[tuple[Any, ...], tuple[Any, ...], int | None, str]
+    from .._core.tcp_sockets import Owner
 
 
 # A busy server has thousands of connections; a few lines tell enough.
 _MOST_NOTES = 5
+_MOST_NAMES = 3  # of processes that have one socket, as a server's workers do
 
 
 def tell_port(error: OSError, port: int) -> None:
     """Add notes on who holds a port that could not be bound to."""
-    found = _connections()
-    if found is None:
-        error.add_note(f"who holds port {port}? With psutil installed this note tells; `ss -tanp sport = :{port}` does")
+    try:
+        held = tcp_table.owners(each for each in tcp_table.sockets() if each.local[1] == port)
+    except OSError as reason:
+        error.add_note(f"who holds port {port}? {reason.strerror}")
         return
-    held = Counter((each[0], each[2], each[3]) for each in found if each[0] and each[0][1] == port)
-    for (local, pid, state), count in held.most_common(_MOST_NOTES):
+    rows = Counter((each.local, _process(holders), each.state) for each, holders in held.items())
+    for (local, process, state), count in rows.most_common(_MOST_NOTES):
         times = f" ({count} times)" if count > 1 else ""
-        error.add_note(f"{written(local)} is held by {_process(pid)}, {state}{times}")
+        error.add_note(f"{written(local)} is held by {process}, {state}{times}")
     if not held:
         error.add_note(f"port {port} is held by a socket that is bound and no more")
 
@@ -41,31 +44,28 @@ def tell_connection(error: OSError, sock: "socket.socket", target: "tuple[Any, .
     if not local[1]:
         return  # it was bind() that failed, over the address
     text = f"there is a connection from {written(local)} to {written(target)} already, or was a moment ago"
-    for own, peer, pid, state in _connections() or ():
-        if own[1:2] == local[1:2] and peer[:2] == target[:2] and own[0] in (local[0], "0.0.0.0", "::"):  # noqa: S104
-            text += f": of {_process(pid)}, {state}"
+    for each, holders in _connections(local, target).items():
+        text += f": of {_process(holders)}, {each.state}"
     error.add_note(text)
 
 
-def _connections() -> "Iterable[Connection] | None":
-    """Every TCP socket that is connected or listens; None without psutil, or where it may not look."""
+def _connections(local: "tuple[Any, ...]", target: "tuple[Any, ...]") -> "dict[tcp_table.TcpSocket, tuple[Owner, ...]]":
+    """Those from one end to another, with the processes that have them; none where they cannot be listed."""
+    hosts = (unmapped(local[0]), *ANY_HOST)
+    peer = (unmapped(target[0]), target[1])
     try:
-        import psutil
-    except ImportError:
-        return None
-    try:
-        found = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):
-        return None
-    return [(tuple(each.laddr), tuple(each.raddr), each.pid, each.status) for each in found]
+        found = tcp_table.sockets()
+    except OSError:
+        return {}
+    return tcp_table.owners(
+        each for each in found if each.local[1] == local[1] and each.peer == peer and each.local[0] in hosts
+    )
 
 
-def _process(pid: int | None) -> str:
-    if pid is None:
+def _process(holders: "Sequence[Owner]") -> str:
+    """The processes as people write them."""
+    if not holders:
         return "a process that is gone or may not be seen"
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).name()} (process {pid})"
-    except psutil.Error:
-        return f"process {pid}"
+    shown = [f"{owner.name} (process {owner.pid})" if owner.name else f"process {owner.pid}" for owner in holders]
+    more = len(shown) - _MOST_NAMES
+    return ", ".join(shown[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
