@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import KeepAlive, UserTimeout, create_connection, detection
-from safeconnect._core.detection import DetectionTime, predict
+from safeconnect._core.detection import DetectionTime, connect_time, predict
 from safeconnect.detection import detection_time
 
 from . import namespace
@@ -71,6 +71,23 @@ class TestArithmetic:
         assert predict(None, 0, retries, rto_max) == DetectionTime(math.inf, seconds)
         assert predict(None, 7_500, retries, rto_max).in_flight == 7.5
         assert predict((1, 1, 1), None, retries, rto_max) == DetectionTime(2, None)
+
+    @pytest.mark.parametrize(
+        ("retries", "linear", "rto_max", "seconds"),
+        [
+            (6, 0, 120_000, 127),  # before Linux 6.5
+            (6, 4, 120_000, 131),  # as Documentation/networking/ip-sysctl.rst has it
+            (7, 4, 120_000, 251),
+            (5, 4, 120_000, 67),
+            (2, 0, 120_000, 7),
+            (2, 1, 120_000, 8),
+            (1, 4, 120_000, 3),
+            (0, 4, 120_000, 1),
+            (3, 0, 1_000, 4),
+        ],
+    )
+    def test_connect(self, retries, linear, rto_max, seconds):
+        assert connect_time(retries, linear, rto_max) == seconds
 
     @given(idle=SECONDS, interval=SECONDS, count=COUNT, user_timeout=MILLISECONDS)
     def test_idle_like_the_kernels_loop(self, idle, interval, count, user_timeout):
@@ -185,6 +202,29 @@ class TestSockets:
                 print(detection_time(sock))
         """
         assert namespace.run(code) == "DetectionTime(idle=inf, in_flight=102.2)\n"
+
+    @pytest.mark.parametrize(("retries", "linear", "foretold", "next_one"), [(1, 4, 3, 4), (1, 0, 3, 7)])
+    def test_a_connect_that_nobody_answers(self, retries, linear, foretold, next_one):
+        """It ends no sooner than foretold, and before the kernel would look again."""
+        code = f"""
+            import socket, time
+            from pathlib import Path
+            from safeconnect._core.detection import connect_time
+            from tests.support import black_hole
+            Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text("{retries}")
+            linear = Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts")
+            if linear.exists():
+                linear.write_text("{linear}")
+            with black_hole() as address, socket.socket() as sock:
+                began = time.monotonic()
+                try:
+                    sock.connect(address)
+                except TimeoutError:
+                    print(time.monotonic() - began, connect_time({retries}, {linear} if linear.exists() else 0))
+        """
+        took, said = map(float, namespace.run(code).split())
+        assert said == foretold
+        assert foretold - 0.1 <= took < next_one
 
     @pytest.mark.parametrize("text", [None, "", "nonsense"])
     def test_without_proc(self, text, monkeypatch, tmp_path):

@@ -3,13 +3,12 @@
 from collections import Counter
 
 from .._core.endpoint import unmapped, written
-from .._core.tcp_sockets import ANY_HOST
+from .._core.tcp_sockets import ANY_HOST, named
 from . import tcp_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
     from typing import Any
 
     from .._core.tcp_sockets import Owner
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 # A busy server has thousands of connections; a few lines tell enough.
 _MOST_NOTES = 5
-_MOST_NAMES = 3  # of processes that have one socket, as a server's workers do
 
 
 def tell_port(error: OSError, port: int) -> None:
@@ -27,7 +25,7 @@ def tell_port(error: OSError, port: int) -> None:
     except OSError as reason:
         error.add_note(f"who holds port {port}? {reason.strerror}")
         return
-    rows = Counter((each.local, _process(holders), each.state) for each, holders in held.items())
+    rows = Counter((each.local, named(holders), each.state) for each, holders in held.items())
     for (local, process, state), count in rows.most_common(_MOST_NOTES):
         times = f" ({count} times)" if count > 1 else ""
         error.add_note(f"{written(local)} is held by {process}, {state}{times}")
@@ -45,7 +43,7 @@ def tell_connection(error: OSError, sock: "socket.socket", target: "tuple[Any, .
         return  # it was bind() that failed, over the address
     text = f"there is a connection from {written(local)} to {written(target)} already, or was a moment ago"
     for each, holders in _connections(local, target).items():
-        text += f": of {_process(holders)}, {each.state}"
+        text += f": of {named(holders)}, {each.state}"
     error.add_note(text)
 
 
@@ -60,12 +58,3 @@ def _connections(local: "tuple[Any, ...]", target: "tuple[Any, ...]") -> "dict[t
     return tcp_table.owners(
         each for each in found if each.local[1] == local[1] and each.peer == peer and each.local[0] in hosts
     )
-
-
-def _process(holders: "Sequence[Owner]") -> str:
-    """The processes as people write them."""
-    if not holders:
-        return "a process that is gone or may not be seen"
-    shown = [f"{owner.name} (process {owner.pid})" if owner.name else f"process {owner.pid}" for owner in holders]
-    more = len(shown) - _MOST_NAMES
-    return ", ".join(shown[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

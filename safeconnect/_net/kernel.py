@@ -160,6 +160,11 @@ def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
 
 
 def _read_ephemeral() -> PortSet:
+    return PortSet(told_range() or IANA_DYNAMIC_PORTS)
+
+
+def told_range() -> PortRange | None:
+    """The range of source ports as the system tells it, now; None where it does not."""
     if sys.platform == "linux":
         edges = _numbers(_read_file("/proc/sys/net/ipv4/ip_local_port_range"))
     elif sys.platform == "win32":
@@ -171,8 +176,8 @@ def _read_ephemeral() -> PortSet:
     else:
         edges = []
     if len(edges) == 2 and 0 < edges[0] <= edges[1] <= 65535:
-        return PortSet(PortRange(edges[0], edges[1]))
-    return PortSet(IANA_DYNAMIC_PORTS)
+        return PortRange(edges[0], edges[1])
+    return None
 
 
 def _read_reserved() -> PortSet:
