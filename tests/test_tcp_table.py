@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
-from safeconnect._core.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, source_use, takes
+from safeconnect._core.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
 from safeconnect._net import tcp_table
 
 from . import namespace, support
@@ -303,9 +303,17 @@ class TestSourceUse:
 )
 def test_who_takes_connects(listener, hosts, answer):
     server = TcpSocket((listener, 80), None, "LISTEN", ipv6=":" in listener)
-    assert takes(server, hosts) is answer
+    assert takes(listener, hosts) is answer
     assert listening_on([server, row(80), row(81)], 80) == [server]
     assert listening_on([server], 81) == []
+
+
+def test_processes_as_they_are_written():
+    workers = [Owner(n, "nginx") for n in (7, 8, 9)]
+    assert named(()) == "a process that is gone or may not be seen"
+    assert named([Owner(5, None)]) == "process 5"
+    assert named(workers) == "nginx (process 7), nginx (process 8), nginx (process 9)"
+    assert named([*workers, Owner(10, "nginx"), Owner(11, "nginx")]) == named(workers) + " and 2 more"
 
 
 def test_loopback_addresses_are_written_as_sockets_write_them():

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from ..ports import PortSet
 
     End = tuple[str, int]
 
+_MOST_NAMES = 3
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound to
 
 
@@ -54,6 +55,9 @@ class Owner:
 
     pid: int
     name: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid})" if self.name else f"process {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +118,19 @@ def listening_on(sockets: "Iterable[TcpSocket]", port: int) -> list[TcpSocket]:
     return [each for each in sockets if each.listens and each.local[1] == port]
 
 
-def takes(listener: TcpSocket, hosts: "Collection[str]") -> bool:
-    """Whether connects to one of these addresses of this host may reach the listener.
+def takes(listening: str, hosts: "Collection[str]") -> bool:
+    """Whether connects to one of these addresses of this host may reach a server that listens on that address.
 
     ``::`` counts for IPv4, too: whether it takes IPv4 connections is a switch (IPV6_V6ONLY) that the table lacks.
     """
-    host = listener.local[0]
-    if host in ANY_HOST:
-        return host == "::" or any("." in each for each in hosts)
-    return host in hosts
+    if listening in ANY_HOST:
+        return any(listening == "::" or "." in host for host in hosts)
+    return listening in hosts
+
+
+def named(owners: "Sequence[Owner]") -> str:
+    """Processes as people write them, of many the first few: a server's workers share its socket."""
+    if not owners:
+        return "a process that is gone or may not be seen"
+    more = len(owners) - _MOST_NAMES
+    return ", ".join(map(str, owners[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")

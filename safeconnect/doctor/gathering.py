@@ -1,0 +1,225 @@
+"""Read the kernel, time lookups, try the target: from the machine to a `Snapshot`.
+
+Linux tells most by /proc (proc(5), and the kernel's ip-sysctl.rst for the settings). Other platforms tell the range of
+source ports, IPv6 loopback, lookups, and what becomes of the target; with psutil their sockets, too.
+"""
+
+import platform
+import sys
+from collections import Counter
+from dataclasses import replace
+
+from .._checks import check_seconds
+from .._core.tcp_sockets import source_use
+from .._net import kernel, tcp_table
+from .._net.backlogs import backlogs
+from .facts import Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
+from .trying import look_at_names, try_target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._core.tcp_sockets import Owner, TcpSocket
+    from .facts import SourceUse
+
+_SYS = "/proc/sys"
+_NETSTAT = "/proc/net/netstat"
+_MOST_SECONDS = 3600.0
+
+# How many of a long list are worth telling.
+_DESTINATIONS = 10
+_HOLDERS = 10
+
+
+def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snapshot:
+    """Gather the facts about this machine and, if a target is given, about the way there.
+
+    Nothing is changed. The target gets one connect on each of its addresses, at most 8, one after the other; each is
+    reset at once. Without a target nobody is connected to. Names are looked up: the target's, or the host's own.
+
+    :param target: ``(host, port)``; the host is a name or a literal address.
+    :param timeout: seconds for each lookup and each connect. There are four lookups, so all of it takes at most 12
+        times as long, and about a second more.
+    :raises TypeError: the target is no ``(str, int)``, or the timeout no number.
+    :raises ValueError: the port is not 1-65535, or the timeout not 0.001-3600.
+
+    >>> gather().names.localhost.addresses[-1] in ("127.0.0.1", "::1")
+    True
+    """
+    check_seconds("timeout", timeout, 0.001, _MOST_SECONDS)
+    host, port = checked(target) if target is not None else (None, 0)
+    # The kernel's counters first: connects to a full queue add to them.
+    listening, told = _listening(), kernel.source_ports(refresh=True)
+    source_ports = _source_ports()
+    sockets, reason = _sockets()
+    listeners = listeners_of(sockets) if sockets is not None else None
+    snapshot_table = None if sockets is None else _table(sockets, source_use(sockets, told)[:_DESTINATIONS])
+    names = look_at_names(host, timeout)
+    tried = None if host is None else try_target(host, port, timeout, listeners)
+    return Snapshot(
+        host=_host(),
+        source_ports=source_ports,
+        timers=_timers(),
+        listening=replace(listening, listeners=listeners),
+        names=names,
+        table=snapshot_table,
+        no_table_because=reason,
+        target=tried,
+    )
+
+
+def checked(target: object) -> tuple[str, int]:
+    """The target, if it is one.
+
+    :raises TypeError: as `gather`.
+    :raises ValueError: as `gather`.
+    """
+    if not (isinstance(target, tuple) and len(target) == 2):
+        raise TypeError(f"target must be (host, port), not {target!r}")
+    host, port = target
+    if not isinstance(host, str) or not host:
+        raise TypeError(f"target must be (host, port) with a name or an address as host, not {host!r}")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"the port must be an int, not {type(port).__name__}")
+    if not 0 < port <= 65535:
+        raise ValueError(f"the port must be 1-65535, not {port}")
+    return host, port
+
+
+def _host() -> Host:
+    soft, hard = _descriptor_limits()
+    reason = _no_user_namespaces_because()
+    return Host(
+        platform=sys.platform,
+        release=platform.release(),
+        user_namespaces=reason is None,
+        no_user_namespaces_because=reason,
+        descriptors=soft,
+        descriptors_at_most=hard,
+        tracked_connections=_number("net/netfilter/nf_conntrack_count"),
+        tracked_connections_at_most=_number("net/netfilter/nf_conntrack_max"),
+    )
+
+
+def _no_user_namespaces_because() -> str | None:
+    import subprocess
+
+    from ..testing.namespaces import namespaces_unavailable  # starts processes, to see whether they may
+
+    try:
+        return namespaces_unavailable()
+    except subprocess.SubprocessError as error:
+        return f"user and network namespaces are not to be had here: {error}"
+
+
+def _descriptor_limits() -> tuple[int | None, int | None]:
+    if sys.platform == "win32":
+        return None, None
+    import resource  # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (None if soft == resource.RLIM_INFINITY else soft), (None if hard == resource.RLIM_INFINITY else hard)
+
+
+def _source_ports() -> SourcePorts:
+    has_option = sys.platform == "linux" and kernel.has_port_range()
+    told = kernel.told_range()
+    if told is None:
+        return SourcePorts(per_socket_range=has_option)
+    return SourcePorts(
+        first=told.first,
+        last=told.last,
+        reserved=str(kernel.reserved_ports()),
+        usable=len(kernel.source_ports()),
+        # net/ipv4/inet_hashtables.c, __inet_hash_connect, since Linux 4.2
+        preferred_parity=("even", "odd")[told.first % 2] if sys.platform == "linux" else None,
+        per_socket_range=has_option,
+    )
+
+
+def _timers() -> Timers:
+    rto_max = _number("net/ipv4/tcp_rto_max_ms")
+    return Timers(
+        keepalive_time_seconds=_number("net/ipv4/tcp_keepalive_time"),
+        keepalive_intvl_seconds=_number("net/ipv4/tcp_keepalive_intvl"),
+        keepalive_probes=_number("net/ipv4/tcp_keepalive_probes"),
+        retries1=_number("net/ipv4/tcp_retries1"),
+        retries2=_number("net/ipv4/tcp_retries2"),
+        rto_max_seconds=None if rto_max is None else rto_max / 1000,
+        syn_retries=_number("net/ipv4/tcp_syn_retries"),
+        syn_linear_timeouts=_number("net/ipv4/tcp_syn_linear_timeouts"),
+        synack_retries=_number("net/ipv4/tcp_synack_retries"),
+        fin_timeout_seconds=_number("net/ipv4/tcp_fin_timeout"),
+        tw_reuse=_number("net/ipv4/tcp_tw_reuse"),
+    )
+
+
+def _listening() -> Listening:
+    """All of it but the listeners."""
+    aborts = _number("net/ipv4/tcp_abort_on_overflow")
+    counters = _tcp_counters()
+    return Listening(
+        somaxconn=_number("net/core/somaxconn"),
+        max_syn_backlog=_number("net/ipv4/tcp_max_syn_backlog"),
+        abort_on_overflow=None if aborts is None else bool(aborts),
+        syncookies=_number("net/ipv4/tcp_syncookies"),
+        overflows=counters.get("ListenOverflows"),
+        drops=counters.get("ListenDrops"),
+    )
+
+
+def _sockets() -> "tuple[list[TcpSocket] | None, str | None]":
+    try:
+        return tcp_table.sockets(), None
+    except OSError as error:
+        return None, error.strerror or str(error)
+
+
+def listeners_of(sockets: "Iterable[TcpSocket]") -> tuple[Listener, ...]:
+    """The listening sockets among these, by port, with their backlogs and processes."""
+    limits = backlogs()
+    found = tcp_table.owners(each for each in sockets if each.listens)
+    listeners = [
+        Listener(*each.local, waiting=each.receive_queue, backlog=limits.get(each.inode or 0), processes=processes)
+        for each, processes in found.items()
+    ]
+    return tuple(sorted(listeners, key=lambda listener: (listener.port, listener.address)))
+
+
+def _table(sockets: "list[TcpSocket]", busiest: "list[SourceUse]") -> Table:
+    states = Counter(each.state for each in sockets)
+    holders: Counter[Owner | None] = Counter()
+    for processes in tcp_table.owners(each for each in sockets if each.state == "CLOSE_WAIT").values():
+        holders.update(processes or [None])
+    return Table(
+        states=dict(sorted(states.items())),
+        close_wait=tuple(Holder(process, count) for process, count in holders.most_common(_HOLDERS)),
+        destinations=tuple(busiest),
+    )
+
+
+def _number(name: str) -> int | None:
+    """A setting of Linux's; None where there is no such thing, or not one number in it."""
+    if sys.platform != "linux":
+        return None
+    text = _text(f"{_SYS}/{name}").strip()
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _tcp_counters() -> dict[str, int]:
+    """What the kernel has counted since this network namespace began: a line of names, a line of numbers."""
+    if sys.platform != "linux":
+        return {}
+    lines = [line.split() for line in _text(_NETSTAT).splitlines() if line.startswith("TcpExt:")]
+    if len(lines) != 2 or len(lines[0]) != len(lines[1]):
+        return {}
+    return {name: int(number) for name, number in zip(*lines, strict=True) if number.isdecimal()}
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - as in _net.kernel
+            return file.read()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,102 @@
+"""Rules about servers on this machine: whether they take connects in time, and end what their peers have ended."""
+
+from .findings import Case, rule
+from .wording import listed, sysctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .facts import Snapshot
+
+# Linux 5.4 raised the default of somaxconn from 128 to 4096; the SYN backlog is never less than 128 by default.
+_FEW = 128
+_MANY_CLOSE_WAIT = 50
+_MOST = 5
+
+
+@rule("accept-queue-full", "A server's accept queue is full", "warning")
+def queue_full(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Its backlog is used up by connections that it has not accepted. The kernel drops further SYNs without a word, so
+    clients see silence, not a refusal, and try again a second later, and again. The server has to accept faster, or is
+    stuck.
+    """
+    full = [each for each in snapshot.listening.listeners or () if each.is_full]
+    if full:
+        advice = (
+            "see what the server is doing: it accepts too slowly, or not at all",
+            "for bursts give it a larger backlog, listen(1024) say; somaxconn caps it",
+        )
+        yield Case(listed(full, lambda each: f", where {each.waiting} wait by a backlog of {each.backlog}"), advice)
+
+
+@rule("listen-overflows", "Connects have been lost because a server accepted too slowly", "warning")
+def overflows(snapshot: "Snapshot") -> "Iterator[Case]":
+    """The kernel counts (TcpExt ListenOverflows, since the machine or container started) how often a SYN or the end of
+    a handshake met a full accept queue. Their clients waited a second or more. See whether the number grows (nstat -az
+    TcpExtListenOverflows); if so, find the server whose queue is long (ss -ltn: Recv-Q against Send-Q), let it accept
+    faster, and raise its backlog and somaxconn.
+    """
+    listening = snapshot.listening
+    if listening.overflows:
+        others = f"; listeners have lost {listening.drops} in all" if listening.drops else ""
+        advice = (
+            "see whether it still grows: nstat -az TcpExtListenOverflows",
+            "find the server whose queue is long, ss -ltn: Recv-Q is what waits, Send-Q its backlog",
+            "let it accept faster, or raise its backlog; somaxconn caps it",
+        )
+        yield Case(f"{listening.overflows} met a full accept queue{others}", advice)
+
+
+@rule("somaxconn-small", "Servers' accept queues are kept short", "warning")
+def somaxconn(snapshot: "Snapshot") -> "Iterator[Case]":
+    """net.core.somaxconn caps the backlog of every listener, whatever it asks for. 128, the default before Linux 5.4,
+    is soon full in a burst of connects, and then they are lost. The default since is 4096.
+    """
+    cap = snapshot.listening.somaxconn
+    if cap is not None and cap <= _FEW:
+        yield Case(f"net.core.somaxconn is {cap}", (sysctl("net.core.somaxconn=4096") + "; then restart the servers",))
+
+
+@rule("syn-backlog-small", "Few half-open connections are kept", "warning")
+def syn_backlog(snapshot: "Snapshot") -> "Iterator[Case]":
+    """net.ipv4.tcp_max_syn_backlog is how many handshakes a listener remembers; beyond it connects are lost, or go on
+    by SYN cookies, which lose TCP options.
+    """
+    cap = snapshot.listening.max_syn_backlog
+    if cap is not None and cap < _FEW:
+        yield Case(f"net.ipv4.tcp_max_syn_backlog is {cap}", (sysctl("net.ipv4.tcp_max_syn_backlog=2048"),))
+
+
+@rule("syncookies-off", "Nothing helps listeners through a flood of SYNs", "warning")
+def syncookies_off(snapshot: "Snapshot") -> "Iterator[Case]":
+    """With net.ipv4.tcp_syncookies = 0 a listener whose SYN backlog is full loses connects. 1, the default, answers
+    with SYN cookies only then.
+    """
+    if snapshot.listening.syncookies == 0:
+        yield Case("net.ipv4.tcp_syncookies is 0", (sysctl("net.ipv4.tcp_syncookies=1"),))
+
+
+@rule("abort-on-overflow", "A full accept queue resets connections", "warning")
+def abort_on_overflow(snapshot: "Snapshot") -> "Iterator[Case]":
+    """With net.ipv4.tcp_abort_on_overflow = 1 a client that meets a busy server gets a reset after a connect that
+    seemed to succeed, instead of getting through a second later. The default is 0.
+    """
+    if snapshot.listening.abort_on_overflow:
+        yield Case("net.ipv4.tcp_abort_on_overflow is 1", (sysctl("net.ipv4.tcp_abort_on_overflow=0"),))
+
+
+@rule("close-wait-piling-up", "Connections that their peers have closed are not closed here", "warning")
+def close_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+    """A connection in CLOSE_WAIT has been ended by its peer, and the program here has not closed its socket: it did
+    not read to the end, or forgot. Each keeps a descriptor for ever. No setting of the kernel ends them; the program
+    must close a socket whose recv() has returned nothing.
+    """
+    table = snapshot.table
+    count = table.states.get("CLOSE_WAIT", 0) if table else 0
+    if not table or count < _MANY_CLOSE_WAIT:
+        return
+    whose = [f"{each.process} has {each.sockets}" for each in table.close_wait[:_MOST] if each.process]
+    detail = f"{count} connections are in CLOSE_WAIT" + "".join(f"; {words}" for words in whose)
+    advice = ("close the socket when recv() returns b''; safeconnect.peer_closed(sock) tells without reading",)
+    yield Case(detail, advice)

@@ -1,0 +1,182 @@
+"""Rules about the target: what became of the connects, and what that means."""
+
+from .._core.tcp_sockets import takes
+from .findings import Case, rule
+from .wording import end, listed, time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .facts import Attempt, Listener, Outcome, Snapshot, Target
+    from .findings import Severity
+
+# The first SYN was lost if the second, after a second, was answered.
+_SYN_LOST = 1.0
+
+
+@rule("target-unknown", "The target's name does not exist", "error")
+def unknown(snapshot: "Snapshot") -> "Iterator[Case]":
+    """The resolver says that there is no such name, or that it has no address. Check the spelling, the search domains,
+    the hosts file; a name that was made a moment ago may be remembered as missing for some minutes.
+    """
+    target = snapshot.target
+    if target and target.lookup.failure in ("unknown", "no-address"):
+        advice = (
+            f"check the name: getent ahosts {target.host}",
+            "see /etc/hosts and /etc/resolv.conf (search domains), and whether it needs a VPN's name server",
+        )
+        yield Case(f"{target.host}: {target.lookup.error}", advice)
+
+
+@rule("target-lookup-failed", "The target's name cannot be looked up", "error")
+def lookup_failed(snapshot: "Snapshot") -> "Iterator[Case]":
+    """The name servers did not answer, or not in time, so it is not known whether the name exists. See which servers
+    /etc/resolv.conf names and whether each can be reached (dig @SERVER NAME).
+    """
+    target = snapshot.target
+    if target and not target.lookup.addresses and target.lookup.failure not in ("unknown", "no-address"):
+        advice = (
+            f"see which name servers /etc/resolv.conf names, and ask each: dig @SERVER {target.host}",
+            "or connect by address, or put the name into the hosts file",
+        )
+        yield Case(f"{target.host}: {target.lookup.error} ({time(target.lookup.seconds)})", advice)
+
+
+@rule("target-refused", "The target refuses connects", "error", "warning")
+def refused(snapshot: "Snapshot") -> "Iterator[Case]":
+    """A refusal is an answer: a RST came back, so the host is up and nobody listens at that port and address (or a
+    packet filter rejects in its place). Start the server, or see on which address and port it listens. A warning where
+    another address of the same name works: clients that try one address only fail.
+    """
+    for target, attempts in _ended(snapshot, "refused", "met-itself"):
+        own = [attempt for attempt in attempts if attempt.own]
+        detail = f"{_addresses(attempts)}: "
+        if not own:
+            advice = [
+                f"on that host: ss -ltn sport = :{target.port} shows whether and where a server listens",
+                "where one does, a packet filter on the way rejects: nft list ruleset, or the cloud's security group",
+            ]
+            yield Case(detail + "the host is up, and nobody listens there", tuple(advice), _severity(target))
+            continue
+        elsewhere = target.listeners or ()
+        if any(_takes(listener, own) for listener in elsewhere):
+            detail += f"{listed(elsewhere)} listens there, so a packet filter rejects, or it has just started"
+            advice = ["see the packet filter's rules: nft list ruleset"]
+        elif elsewhere:
+            detail += f"nobody listens there, but {listed(elsewhere)} does"
+            advice = [f"connect to {end(elsewhere[0].address, target.port)}, or let the server listen on 0.0.0.0 or ::"]
+        else:
+            detail += f"nobody on this machine listens on port {target.port}"
+            advice = ["start the server, or see which port it has: ss -ltnp"]
+        yield Case(detail, tuple(advice), _severity(target))
+
+
+@rule("target-silent", "The target does not answer", "error", "warning")
+def silent(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Silence is no answer: a packet filter drops the packets, the host is down, or the server's accept queue is full
+    and the kernel drops what comes. It may pass, so trying again makes sense; for a refusal less so. A warning where
+    another address of the same name works: clients that try them in order wait for this one first.
+    """
+    for target, attempts in _ended(snapshot, "silent"):
+        detail = f"{_addresses(attempts)}: no answer in {time(target.timeout_seconds)}"
+        own = [attempt for attempt in attempts if attempt.own]
+        full = [each for each in target.listeners or () if each.is_full and _takes(each, own)]
+        if full:
+            detail += f"; {listed(full)} has a full accept queue"
+            advice = ["see what the server is doing: it accepts too slowly, or not at all"]
+        elif own:
+            advice = ["see the packet filter's rules, which drop what goes there: nft list ruleset"]
+        else:
+            advice = [
+                f"see whether the host is up, and how far packets come: traceroute -T -p {target.port} {target.host}",
+                "see packet filters on the way: nft list ruleset, the cloud's security group",
+                "on that host: ss -ltn shows whether the server's queue is full (Recv-Q above Send-Q)",
+            ]
+        yield Case(detail, tuple(advice), _severity(target))
+
+
+@rule("target-unreachable", "There is no way to the target", "error", "warning")
+def unreachable(snapshot: "Snapshot") -> "Iterator[Case]":
+    """This machine has no route or no address of that family, or a router says that there is no way on. For an IPv6
+    address that often means that the machine has no IPv6. A warning where another address of the same name works.
+    """
+    for target, attempts in _ended(snapshot, "unreachable"):
+        advice = [f"see the way: ip route get {attempts[0].address}"]
+        if any(":" in attempt.address for attempt in attempts):
+            advice.append("see whether this machine has IPv6: ip -6 addr")
+        yield Case(f"{_addresses(attempts)}: {attempts[0].error}", tuple(advice), _severity(target))
+
+
+@rule("target-failed", "A connect to the target fails on this machine", "error", "warning")
+def failed(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Neither an answer nor silence: the connect failed here, as for want of source ports or descriptors, or because a
+    packet filter forbids it; or the peer reset it at once. The detail has the kernel's words.
+    """
+    for target, attempts in _ended(snapshot, "failed", "no-source-port"):
+        advice: tuple[str, ...] = ()
+        if any(attempt.outcome == "no-source-port" for attempt in attempts):
+            advice = (
+                f"keep connections and use them again; `ss -tan dport = :{target.port}` shows those that there are",
+                "or connect from several addresses: safeconnect.SourcePool([...]) as source_address",
+            )
+        yield Case(f"{_addresses(attempts)}: {attempts[0].error}", advice, _severity(target))
+
+
+@rule("target-exposed", "A connect to the target may connect to itself", "warning", "info")
+def exposed(snapshot: "Snapshot") -> "Iterator[Case]":
+    """The port lies in the range of source ports, and the address is this machine's: a client that tries while the
+    server is down can be given that very port, and is then connected to itself. A warning where safeconnect can only
+    detect that; an info where it prevents it: other clients on this machine are exposed all the same.
+    """
+    found = snapshot.target and snapshot.target.exposed
+    if found and found.is_exposed:
+        yield Case(found.told, found.advice, "info" if found.prevented else None)
+
+
+@rule("target-slow", "A connect to the target takes a second or more", "warning")
+def slow(snapshot: "Snapshot") -> "Iterator[Case]":
+    """A connect that takes a little more than a whole number of seconds has lost its first SYNs, which are sent again
+    after a second: by a full accept queue or SYN queue, or on the way. Try again, and see whether it happens often.
+    """
+    for attempt in _connected(snapshot):
+        if attempt.seconds >= _SYN_LOST:
+            advice = (
+                "on that host: nstat -az TcpExtListenOverflows TcpExtListenDrops; here: nstat -az TcpRetransSegs",
+            )
+            yield Case(f"{end(attempt.address, attempt.port)} after {time(attempt.seconds)}", advice)
+
+
+@rule("target-answers", "The target takes connects", "ok")
+def answers(snapshot: "Snapshot") -> "Iterator[Case]":
+    """At least one of its addresses does; the detail says which, and after how long."""
+    found = _connected(snapshot)
+    if found:
+        yield Case(", ".join(f"{end(each.address, each.port)} after {time(each.seconds)}" for each in found))
+
+
+def _connected(snapshot: "Snapshot") -> "list[Attempt]":
+    attempts = snapshot.target.attempts if snapshot.target else ()
+    return [attempt for attempt in attempts if attempt.outcome == "connected"]
+
+
+def _ended(snapshot: "Snapshot", *outcomes: "Outcome") -> "Iterator[tuple[Target, list[Attempt]]]":
+    """The target and those of its addresses where a connect ended so, if there are any."""
+    target = snapshot.target
+    found = [attempt for attempt in target.attempts if attempt.outcome in outcomes] if target else []
+    if target and found:
+        yield target, found
+
+
+def _severity(target: "Target") -> "Severity | None":
+    """A warning where another address works."""
+    return "warning" if any(attempt.outcome == "connected" for attempt in target.attempts) else None
+
+
+def _addresses(attempts: "list[Attempt]") -> str:
+    return ", ".join(end(attempt.address, attempt.port) for attempt in attempts)
+
+
+def _takes(listener: "Listener", attempts: "list[Attempt]") -> bool:
+    """Whether one of these connects may reach the listener."""
+    return takes(listener.address, [attempt.address.partition("%")[0] for attempt in attempts])

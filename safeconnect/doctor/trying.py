@@ -1,0 +1,147 @@
+"""Look names up, and connect to the target's addresses: how that ends, and how long it takes."""
+
+import errno
+import socket
+from contextlib import suppress
+from time import perf_counter
+
+from .._net import resolve
+from .._net.sockets import reset
+from ..errors import PortsExhaustedError, SelfConnectError
+from ..exposure import self_connect_exposure
+from ..racing import dial, look_up_in_time
+from ..settings import Settings
+from .facts import Attempt, Exposed, Lookup, Names, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._core.endpoint import SockAddr
+    from .._core.messages import Candidate
+    from ..exposure import Exposure
+    from .facts import Failure, Family, Listener, Outcome
+
+_PLAIN = Settings()
+
+# A name may have hundreds of addresses; with each of them timing out, the first few tell as much.
+_MOST_ATTEMPTS = 8
+
+_FAMILIES: "dict[Family, int]" = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6, "both": socket.AF_UNSPEC}
+
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EAFNOSUPPORT)
+
+# getaddrinfo(3); some are glibc's own, and some have one number elsewhere: then what stands last counts.
+_EAI: "dict[str, Failure]" = {
+    "EAI_NODATA": "no-address",
+    "EAI_ADDRFAMILY": "no-address",
+    "EAI_NONAME": "unknown",
+    "EAI_AGAIN": "no-answer",
+}
+_FAILURES = {getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)}
+
+
+def look_at_names(host: str | None, timeout: float) -> Names:
+    """The names that matter: localhost, and the target's or, without one or where it is a literal, the host's own."""
+    name = socket.gethostname() if host is None or resolve.literal((host, 1)) else host
+    return Names(
+        ipv6_loopback=_has_ipv6_loopback(),
+        localhost=_look_up("localhost", "both", timeout)[0],
+        # Apart and first: the lookup of both is answered out of a cache afterwards, where there is one.
+        lookups=(_look_up(name, "IPv4", timeout)[0], _look_up(name, "IPv6", timeout)[0]),
+    )
+
+
+def try_target(host: str, port: int, timeout: float, listeners: "tuple[Listener, ...] | None") -> Target:
+    """Connect to each address of the target, one after the other."""
+    lookup, candidates = _look_up(host, "both", timeout, port)
+    attempts = tuple(_attempt(candidate, timeout) for candidate in candidates[:_MOST_ATTEMPTS])
+    own = [attempt.address for attempt in attempts if attempt.own]
+    if own and listeners is not None:
+        listeners = tuple(listener for listener in listeners if listener.port == port)
+    return Target(
+        host=host,
+        port=port,
+        timeout_seconds=timeout,
+        lookup=lookup,
+        attempts=attempts,
+        untried=max(len(candidates) - _MOST_ATTEMPTS, 0),
+        listeners=listeners if own else None,
+        exposed=_exposed(own, port),
+    )
+
+
+def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tuple[Lookup, list[Candidate]]":
+    """Look a name up, of which a hanging resolver does not keep us."""
+    began = perf_counter()
+    candidates: list[Candidate] = []
+    failure: Failure | None = None
+    text = None
+    try:
+        candidates = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+    except TimeoutError:
+        failure, text = "timed-out", f"no answer in {timeout:g} s"
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could have
+        failure = _FAILURES.get(getattr(error, "errno", None) or 0, "failed")
+        text = getattr(error, "strerror", None) or str(error)
+    seconds = perf_counter() - began
+    addresses = tuple(dict.fromkeys(_host(candidate[4]) for candidate in candidates))
+    return Lookup(name, family, seconds, addresses, failure, text), candidates
+
+
+def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
+    """Connect once, by one address, and leave nothing behind."""
+    family, _, _, _, sockaddr = candidate
+    error: str | None = None
+    began = perf_counter()
+    try:
+        # Not create_connection(): where a tool has replaced getaddrinfo, that asks it about literals, too.
+        sock = dial(_PLAIN, sockaddr, timeout, [candidate])
+        seconds = perf_counter() - began
+        reset(sock)
+        outcome: Outcome = "connected"
+    except OSError as failure:
+        seconds = perf_counter() - began
+        outcome, error = _outcome(failure), failure.strerror or str(failure)
+    return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, _is_own(family, sockaddr), error)
+
+
+def _outcome(error: OSError) -> "Outcome":
+    if isinstance(error, SelfConnectError):
+        return "met-itself"
+    if isinstance(error, PortsExhaustedError):
+        return "no-source-port"
+    if isinstance(error, ConnectionRefusedError):
+        return "refused"
+    if isinstance(error, TimeoutError):
+        return "silent"
+    return "unreachable" if error.errno in _UNREACHABLE else "failed"
+
+
+def _host(sockaddr: "SockAddr") -> str:
+    scope = f"%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] and "%" not in sockaddr[0] else ""
+    return f"{sockaddr[0]}{scope}"
+
+
+def _is_own(family: int, sockaddr: "SockAddr") -> bool:
+    """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((sockaddr[0], 0, *sockaddr[2:]))
+    except OSError:
+        return False
+    return True
+
+
+def _has_ipv6_loopback() -> bool:
+    return _is_own(socket.AF_INET6, ("::1", 0))
+
+
+def _exposed(own: list[str], port: int) -> Exposed | None:
+    """The exposure of this host's own addresses: of one that is, if there is one."""
+    found: list[Exposure] = []
+    for address in own:
+        with suppress(OSError):  # a getaddrinfo of another tool may not know literals
+            found.append(self_connect_exposure(address, port))
+    told = next(filter(None, found), found[0] if found else None)
+    if told is None:
+        return None
+    return Exposed(told.reason, told.prevented, str(told), told.advice)
