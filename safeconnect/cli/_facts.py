@@ -1,0 +1,134 @@
+"""The doctor's facts as lines: a name on the left, what this machine has on the right. Pure: nothing is read here."""
+
+from .._core.endpoint import written
+from .._core.tcp_sockets import named
+from ..doctor.wording import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ..doctor.facts import Host, Listening, Lookup, Names, Snapshot, SourcePorts, Table, Target, Timers
+
+    Fact = tuple[str, str]
+
+_MOST = 5
+UNKNOWN = "not told by this platform"
+
+
+def sections(snapshot: "Snapshot") -> "Iterator[tuple[str, Sequence[Fact]]]":
+    """The facts under their headings, in the order in which a connect meets them."""
+    yield "machine", list(_host(snapshot.host))
+    yield "source ports", list(_source_ports(snapshot.source_ports))
+    yield "names", list(_names(snapshot.names))
+    yield "timers", list(_timers(snapshot.timers))
+    yield "servers here", list(_listening(snapshot.listening))
+    yield "connections", list(_table(snapshot.table, snapshot.no_table_because))
+    if snapshot.target is not None:
+        yield f"target {written((snapshot.target.host, snapshot.target.port))}", list(_target(snapshot.target))
+
+
+def _host(host: "Host") -> "Iterator[Fact]":
+    yield "system", f"{host.platform} {host.release}"
+    namespaces = _yes(host.user_namespaces)
+    yield "user namespaces", namespaces + (f": {why}" if (why := host.no_user_namespaces_because) else "")
+    yield "descriptors", _of(host.descriptors, host.descriptors_at_most, "may be open, at most")
+    yield (
+        "tracked by the packet filter",
+        _of(host.tracked_connections, host.tracked_connections_at_most, "connections of"),
+    )
+
+
+def _source_ports(ports: "SourcePorts") -> "Iterator[Fact]":
+    yield "ip_local_port_range", UNKNOWN if ports.first is None else f"{ports.first}-{ports.last}"
+    yield "ip_local_reserved_ports", UNKNOWN if ports.reserved is None else ports.reserved or "none"
+    yield "usable", _number(ports.usable)
+    yield "preferred by connect()", ports.preferred_parity or UNKNOWN
+    yield "range of one's own per socket", _yes(ports.per_socket_range)
+
+
+def _names(names: "Names") -> "Iterator[Fact]":
+    yield "::1", _yes(names.ipv6_loopback)
+    if names.localhost is not None:
+        yield "localhost", _looked_up(names.localhost)
+    for lookup in names.lookups:
+        yield f"{lookup.name}, {lookup.family}", _looked_up(lookup)
+
+
+def _looked_up(lookup: "Lookup") -> str:
+    return f"{', '.join(lookup.addresses) or lookup.error or 'nothing'} in {time(lookup.seconds)}"
+
+
+def _timers(timers: "Timers") -> "Iterator[Fact]":
+    keepalive = (timers.keepalive_time_seconds, timers.keepalive_intvl_seconds, timers.keepalive_probes)
+    pace = f"{keepalive[0]} s, then {keepalive[2]} probes {keepalive[1]} s apart"
+    yield "tcp_keepalive_*", _after(pace, timers.vanished_peer_noticed_after_seconds, "a vanished peer is noticed")
+    given_up = timers.unacknowledged_data_given_up_after_seconds
+    yield "tcp_retries2", _after(str(timers.retries2), given_up, "unacknowledged data is given up")
+    unanswered = timers.unanswered_connect_given_up_after_seconds
+    yield "tcp_syn_retries", _after(str(timers.syn_retries), unanswered, "an unanswered connect is given up")
+    yield "tcp_retries1", _number(timers.retries1)
+    yield "tcp_synack_retries", _number(timers.synack_retries)
+    yield "tcp_fin_timeout", UNKNOWN if timers.fin_timeout_seconds is None else f"{timers.fin_timeout_seconds} s"
+    yield "tcp_tw_reuse", _number(timers.tw_reuse)
+
+
+def _after(setting: str, seconds: float | None, what: str) -> str:
+    return UNKNOWN if seconds is None else f"{setting}: {what} after {time(seconds)}"
+
+
+def _listening(listening: "Listening") -> "Iterator[Fact]":
+    yield "somaxconn", _number(listening.somaxconn)
+    yield "tcp_max_syn_backlog", _number(listening.max_syn_backlog)
+    yield "tcp_abort_on_overflow", _yes(listening.abort_on_overflow)
+    yield "tcp_syncookies", _number(listening.syncookies)
+    yield "lost by full queues", _of(listening.overflows, listening.drops, "of the connects lost by listeners,")
+    if listening.listeners is not None:
+        yield "listening sockets", f"{len(listening.listeners):,}; `safeconnect ports` lists them"
+
+
+def _table(table: "Table | None", why: str | None) -> "Iterator[Fact]":
+    if table is None:
+        yield "all", f"{UNKNOWN}: {why}"
+        return
+    yield "all", ", ".join(f"{count:,} {state}" for state, count in sorted(table.states.items())) or "none"
+    for holder in table.close_wait[:_MOST]:
+        yield "in CLOSE_WAIT", f"{holder.sockets:,} of {holder.process or 'processes that may not be seen'}"
+    for use in table.destinations[:_MOST]:
+        share = f"{use.taken:,} of {use.available:,} source ports, {use.taken / max(use.available, 1):.1%}"
+        yield f"{use.local} to {written(use.peer)}", share
+
+
+def _target(target: "Target") -> "Iterator[Fact]":
+    yield "addresses", _looked_up(target.lookup)
+    for attempt in target.attempts:
+        error = f": {attempt.error}" if attempt.error else ""
+        yield written((attempt.address, attempt.port)), f"{attempt.outcome} after {time(attempt.seconds)}{error}"
+    if target.untried:
+        yield "not tried", f"{target.untried:,} further addresses"
+    for listener in target.listeners or ():
+        processes = named(listener.processes) if listener.processes else "a process that may not be seen"
+        yield "listens here", f"{written((listener.address, listener.port))}, {processes}"
+    if target.listeners == ():
+        yield "listens here", "nobody"
+    if target.exposed is not None:
+        yield "self-connects", target.exposed.told
+
+
+def _of(value: int | None, most: int | None, words: str) -> str:
+    if value is None:
+        return UNKNOWN if most is None else f"no limit, {words} {most:,}"
+    return f"{value:,}" if most is None else f"{value:,} {words} {most:,}"
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _yes(value: bool | None) -> str:
+    return UNKNOWN if value is None else "yes" if value else "no"
+
+
+def width(found: "Iterable[tuple[str, Sequence[Fact]]]") -> int:
+    """How wide the names are."""
+    return max(len(name) for _, facts in found for name, _ in facts)
