@@ -203,28 +203,27 @@ class TestSockets:
         """
         assert namespace.run(code) == "DetectionTime(idle=inf, in_flight=102.2)\n"
 
-    @pytest.mark.parametrize(("retries", "linear", "foretold", "next_one"), [(1, 4, 3, 4), (1, 0, 3, 7)])
-    def test_a_connect_that_nobody_answers(self, retries, linear, foretold, next_one):
-        """It ends no sooner than foretold, and before the kernel would look again."""
-        code = f"""
+    def test_a_connect_that_nobody_answers(self):
+        """It ends no sooner than foretold, and long before all linear retries would be over."""
+        code = """
             import socket, time
             from pathlib import Path
             from safeconnect._core.detection import connect_time
             from tests.support import black_hole
-            Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text("{retries}")
+            Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text("1")
             linear = Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts")
             if linear.exists():
-                linear.write_text("{linear}")
+                linear.write_text("4")
             with black_hole() as address, socket.socket() as sock:
                 began = time.monotonic()
                 try:
                     sock.connect(address)
                 except TimeoutError:
-                    print(time.monotonic() - began, connect_time({retries}, {linear} if linear.exists() else 0))
+                    print(time.monotonic() - began, connect_time(1, 4 if linear.exists() else 0))
         """
         took, said = map(float, namespace.run(code).split())
-        assert said == foretold
-        assert foretold - 0.1 <= took < next_one
+        assert said == 3
+        assert 2.9 <= took < 7
 
     @pytest.mark.parametrize("text", [None, "", "nonsense"])
     def test_without_proc(self, text, monkeypatch, tmp_path):

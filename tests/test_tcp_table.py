@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
+from safeconnect._core.endpoint import written
 from safeconnect._core.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
-from safeconnect._net import tcp_table
+from safeconnect._net import holders, tcp_table
 
 from . import namespace, support
 from .support import LOOPBACK, both_families, linux_only, needs_ipv6
@@ -86,7 +87,7 @@ class TestRows:
     def test_all_of_a_namespace_as_psutil_has_it(self):
         code = """
             import os, socket, psutil
-            from safeconnect._net import tcp_table
+            from safeconnect._net import holders, tcp_table
             held = []
             for family, host in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, "0.0.0.0")]:
                 server = socket.create_server((host, 0), family=family)
@@ -224,6 +225,36 @@ class TestElsewhere:
         assert tcp_table._name_by_psutil(child.pid) is None
 
 
+class TestNotes:
+    """What the errors say of a connection that stands in the way; tests of bind and connect have the rest."""
+
+    def test_a_table_that_cannot_be_read(self, server, monkeypatch, on_platform):
+        monkeypatch.setitem(sys.modules, "psutil", None)
+        with socket.create_connection(server.getsockname()) as sock:
+            own = written(sock.getsockname())
+            on_platform("darwin")
+            error = OSError(errno.EADDRNOTAVAIL, "taken")
+            holders.tell_connection(error, sock, server.getsockname())
+            support.reset(sock)
+        there = written(server.getsockname())
+        assert error.__notes__ == [f"there is a connection from {own} to {there} already, or was a moment ago"]
+
+    @linux_only
+    def test_whose_it_is(self, server):
+        with socket.create_connection(server.getsockname()) as sock:
+            error = OSError(errno.EADDRNOTAVAIL, "taken")
+            holders.tell_connection(error, sock, server.getsockname())
+            support.reset(sock)
+        assert error.__notes__[0].endswith(f"(process {os.getpid()}), ESTABLISHED")
+
+    def test_sockets_without_a_name(self):
+        error = OSError(errno.EADDRNOTAVAIL, "taken")
+        with socket.socket() as sock:
+            holders.tell_connection(error, sock, ("127.0.0.1", 7))
+        holders.tell_connection(error, sock, ("127.0.0.1", 7))
+        assert not hasattr(error, "__notes__")
+
+
 def row(port, peer=("192.0.2.1", 80), state="ESTABLISHED", local="10.0.0.1"):
     return TcpSocket((local, port), peer, state, ipv6=False)
 
@@ -278,15 +309,18 @@ class TestSourceUse:
         assert [use.taken for use in found] == sorted((use.taken for use in found), reverse=True)
         assert all(use.in_time_wait <= use.taken <= use.available == len(free) for use in found)
 
-    @linux_only
     def test_of_real_connections(self):
-        with support.listening() as server:
+        code = """
+            import socket
+            from safeconnect._core.tcp_sockets import source_use
+            from safeconnect._net import kernel, tcp_table
+            inside = socket.create_server(("127.0.0.1", 40009))
+            server = socket.create_server(("127.0.0.1", 7))
             held = [socket.create_connection(server.getsockname()) for _ in range(5)]
-            ports = {sock.getsockname()[1] for sock in held}
-            found = source_use(tcp_table.sockets(), PortSet(ports))
-            for sock in held:
-                support.reset(sock)
-            assert found == [SourceUse("127.0.0.1", server.getsockname(), 5, 0, 5)]
+            print(source_use(tcp_table.sockets(), kernel.source_ports()))
+        """
+        expected = [SourceUse("127.0.0.1", ("127.0.0.1", 7), 5, 0, 9)]
+        assert namespace.run(code, ports="40000 40009").strip() == str(expected)
 
 
 @pytest.mark.parametrize(

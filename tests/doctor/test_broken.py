@@ -7,6 +7,8 @@ from .. import namespace
 
 # What every machine of these tests has, whatever else is done to it: the kernel's defaults.
 USUAL = {"keepalive-default", "data-timeout-long", "connect-timeout-long"}
+# What a busy machine may show besides.
+SLOW = {"lookup-slow", "aaaa-lookup-slow", "target-slow"}
 
 HEAD = """
 from pathlib import Path
@@ -28,7 +30,7 @@ def found_in(code, **arguments):
     """The findings that a script in a namespace shows, by their codes; and its last line."""
     lines = namespace.run(HEAD + textwrap.dedent(code), **arguments).splitlines()
     found = ast.literal_eval(lines[0])
-    return {code: (severity, detail) for code, severity, detail in found if code not in USUAL}, lines[-1]
+    return {code: (severity, detail) for code, severity, detail in found if code not in USUAL | SLOW}, lines[-1]
 
 
 def test_an_untouched_namespace_has_nothing_but_the_kernels_defaults():
@@ -184,9 +186,9 @@ def test_patience_as_advised():
                     sysctl(name.removeprefix("net.").replace(".", "/"), value)
         sysctl("ipv4/tcp_retries2", 8)
         sysctl("ipv4/tcp_syn_retries", 3)
-        print([each.code for each in examine().findings])
+        print(*[each.code for each in examine().findings])
     """
-    assert namespace.run(HEAD + textwrap.dedent(code)).splitlines()[-1] == "[]"
+    assert set(namespace.run(HEAD + textwrap.dedent(code)).split()) <= SLOW
 
 
 def test_a_range_widened_as_advised():
@@ -198,11 +200,11 @@ def test_a_range_widened_as_advised():
                 line = finding.advice[0].partition("sysctl -w ")[2].partition(" (and")[0]
                 name, _, value = line.partition("=")
                 sysctl(name.removeprefix("net.").replace(".", "/"), value.strip('"'))
-        print(sorted({each.code for each in examine().findings}))
+        print(*{each.code for each in examine().findings})
     """
     found, after = found_in(code, ports="40000 40003")
     assert "range-tiny" in found
-    assert after == str(sorted(USUAL))
+    assert set(after.split()) - SLOW == USUAL
 
 
 def test_a_server_inside_the_range():
