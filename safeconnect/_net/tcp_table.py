@@ -178,7 +178,7 @@ def _from_psutil(row: "Any") -> TcpSocket:
     return TcpSocket(
         local=_plain(row.laddr) or ("", 0),
         peer=_plain(row.raddr),
-        state=_STATES.get(row.status, row.status),
+        state=str(_STATES.get(row.status, row.status)),
         ipv6=row.family == socket.AF_INET6,
         pid=row.pid,
     )

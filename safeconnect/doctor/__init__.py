@@ -4,6 +4,7 @@
 rules are pure: they take a snapshot and nothing else, so those of another machine can be judged, too. Nothing is
 changed, and nothing is printed.
 
+>>> from safeconnect.doctor import examine
 >>> report = examine()
 >>> report.worst in ("error", "warning", "info", "ok")
 True

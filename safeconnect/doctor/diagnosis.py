@@ -28,8 +28,11 @@ class Report:
     @property
     def worst(self) -> "Severity":
         """The severity of the worst finding, ``"ok"`` where there is none."""
-        severities = [finding.severity for finding in self.findings]
-        return min(severities, key=SEVERITIES.index, default="ok")
+        found: set[Severity] = {finding.severity for finding in self.findings}
+        for severity in SEVERITIES:
+            if severity in found:
+                return severity
+        return "ok"
 
     def as_dict(self) -> "dict[str, Any]":
         """All of it as JSON has it: ``worst``, ``findings``, ``snapshot``."""

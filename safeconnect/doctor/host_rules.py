@@ -108,9 +108,9 @@ def ipv6_loopback(snapshot: "Snapshot") -> "Iterator[Case]":
     """IPv6 is off on lo, and the hosts file names ::1 all the same. Connects to localhost try it in vain; where it
     comes first, programs that try one address only fail. An info where it comes later.
     """
-    names = snapshot.names
-    addresses = names.localhost.addresses if names.localhost else ()
-    if names.ipv6_loopback is False and "::1" in addresses:
+    lookup = snapshot.names.localhost
+    if snapshot.names.ipv6_loopback is False and lookup and "::1" in lookup.addresses:
+        addresses = lookup.addresses
         advice = [f"connect to {each}" for each in addresses if each != "::1"][:1]
         if snapshot.host.platform == "linux":
             advice += ["or turn it on, " + sysctl("net.ipv6.conf.lo.disable_ipv6=0")]

@@ -36,7 +36,9 @@ _EAI: "dict[str, Failure]" = {
     "EAI_NONAME": "unknown",
     "EAI_AGAIN": "no-answer",
 }
-_FAILURES = {getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)}
+_FAILURES: "dict[int, Failure]" = {
+    getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)
+}
 
 
 def look_at_names(host: str | None, timeout: float) -> Names:
