@@ -24,7 +24,7 @@ INTEGRATIONS = [name for _, name, _ in pkgutil.iter_modules(safeconnect.integrat
 pytestmark = pytest.mark.skipif(not PAGES, reason="the documentation is not beside these tests")
 
 
-@pytest.mark.parametrize("name", ["", ".asyncio", ".trio", ".anyio", ".testing", ".integrations"])
+@pytest.mark.parametrize("name", ["", ".asyncio", ".trio", ".anyio", ".testing", ".integrations", ".doctor"])
 def test_all_names_of_a_module_are_there(name):
     module = importlib.import_module(f"safeconnect{name}")
     assert missing(f"safeconnect{name}", module.__all__) == []
