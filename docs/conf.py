@@ -1,5 +1,6 @@
 """How Sphinx makes the site of these pages: ``python -m sphinx -W --keep-going -n -b html docs SITE``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ html_theme = "furo"
 pygments_dark_style = "github-dark"  # the theme's own underlines names of modules as if they were links
 html_title = f"safeconnect {version}"
 html_copy_source = html_show_sourcelink = False
-html_static_path = ["_site"]
+html_static_path = ["_site", "plots"]
 html_css_files = ["site.css"]
 
 nitpicky = True
@@ -43,10 +44,19 @@ _INCLUDED = {
     "../benchmarks/README.md": "benchmarks.md",
 }
 
+# A plot, drawn for light and for dark pages. GitHub chooses by the reader's system; here the theme has a switch.
+_PLOT = re.compile(r'<picture>\n +<source [^>]*>\n +<img src="plots/(\w+)-light.svg" alt="([^"]*)">\n</picture>')
+_BOTH = "".join(rf'<img class="only-{theme}" src="_static/\1-{theme}.svg" alt="\2">' for theme in ("light", "dark"))
+
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _lead_to_the_including_page)
+    app.connect("source-read", _show_the_plot_of_the_theme)
+
+
+def _show_the_plot_of_the_theme(_app: Sphinx, _page: str, source: list[str]) -> None:
+    source[0] = _PLOT.sub(_BOTH, source[0])
 
 
 def _lead_to_the_including_page(_app: Sphinx, page: str, source: list[str]) -> None:

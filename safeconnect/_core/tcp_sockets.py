@@ -62,7 +62,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SourceUse:
-    """How many of the source ports toward one destination are taken; made by `source_use`.
+    """How many of the source ports toward one destination are taken; made by ``source_use``.
 
     :ivar local: the host's own address, of which there may be several.
     :ivar peer: the destination.
