@@ -35,7 +35,7 @@ def replace_with(command: "Sequence[str]", environment: "Mapping[str, str]", mes
         _restore_signals()
         os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
     except OSError as error:
-        return _tell(command[0], error, messages)
+        return tell_failure(command[0], error, messages)
 
 
 def status_of_failure(name: str, error: OSError) -> int:
@@ -45,7 +45,8 @@ def status_of_failure(name: str, error: OSError) -> int:
     return NOT_FOUND if missing else NOT_RUN
 
 
-def _tell(name: str, error: OSError, messages: "Messages") -> int:
+def tell_failure(name: str, error: OSError, messages: "Messages") -> int:
+    """Say why a command was not run, and give the status that stands for it."""
     status = status_of_failure(name, error)
     what = "was not found" if status == NOT_FOUND else f"cannot be run: {error.strerror}"
     messages.line(f"safeconnect: the command {name!r} {what}")

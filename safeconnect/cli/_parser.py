@@ -3,7 +3,7 @@
 import argparse
 
 from .. import __version__
-from ._targets import count, deadline, expected_bytes, positive_seconds, seconds, target
+from ._targets import count, deadline, expected_bytes, positive_seconds, seconds, target, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ environment:
 
 Data goes to standard output, messages go to standard error. With the extra
 `cli` installed (pip install 'safeconnect[cli]') terminals get colours and
-live lines, and `ports` and `doctor` can name processes.
+live lines; off Linux, `ports` and `doctor` need it to see the sockets.
 """
 
 _WAIT = """\
@@ -66,14 +66,19 @@ examples:
 
 _PORTS = """\
 With CMD: reserve free ports, put them into CMD's environment and run it. A
-reserved port is bound, and nobody else is given it; CMD's server binds to it
-as servers do, with SO_REUSEADDR, and listens. Without CMD: list the listening
-ports of this machine, and how many source ports its busiest destinations take.
+reserved port is bound at every address, and the kernel gives it to nobody; the
+server binds to it as servers do, with SO_REUSEADDR or SO_REUSEPORT, and
+listens. Without CMD: list the listening ports of this machine, which of them
+connect() may choose as well, and the source ports that its connections take.
 """
 _PORTS_EPILOG = """\
 environment of CMD:
   PORT             the first port, or the variable of --env
   PORT1, PORT2...  all of them in order, with more than one
+
+Ports are kept until CMD ends. SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and
+SIGUSR2 are passed on to it; Ctrl-C in a terminal reaches it directly. A server
+without SO_REUSEADDR fails with "address already in use": it needs --release.
 
 exit status:
   that of CMD; 128 and the number of the signal that ended it
@@ -86,6 +91,7 @@ exit status:
 
 examples:
   safeconnect ports
+  safeconnect ports --json | jq '.listening[] | select(.exposure == "exposed")'
   safeconnect ports -- sh -c 'python3 -m http.server $PORT'
   safeconnect ports -n 2 --env APP_PORT -- ./serve
 """
@@ -150,8 +156,14 @@ def parse(argv: "Sequence[str]") -> argparse.Namespace:
         parser.error("only wait and ports take a command after --")
     if dashes and not command:
         parser.error("there is no command after --")
+    if arguments.module == "_ports" and not dashes and _asks_for_ports(arguments):
+        parser.error("-n, --env, --host and --release need a command after --")
     arguments.command = command
     return arguments
+
+
+def _asks_for_ports(arguments: argparse.Namespace) -> bool:
+    return arguments.release or any(value is not None for value in (arguments.number, arguments.env, arguments.host))
 
 
 def _split(argv: "Sequence[str]") -> "tuple[Sequence[str], bool, Sequence[str]]":
@@ -201,7 +213,8 @@ _USAGE = {
     "wait": """TARGET... [--timeout SECONDS] [--interval SECONDS]
                         [--attempt-timeout SECONDS] [--gone] [--any]
                         [--expect BYTES] [-q | -v] [--json] [-- CMD ...]""",
-    "ports": """[-n N] [--env NAME] [--host ADDRESS] [-- CMD ...]
+    "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
+                         [--json] -- CMD ...
        safeconnect ports [--json]""",
 }
 
@@ -258,12 +271,23 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", type=count, default=1, metavar="N", dest="number", help="how many ports (default 1)")
+    # Without a default, for each of them needs a command.
+    parser.add_argument("-n", type=count, metavar="N", dest="number", help="how many ports (default 1)")
     parser.add_argument(
-        "--env", default="PORT", metavar="NAME", help="the variable for the port; with several also NAME1, NAME2 ..."
+        "--env",
+        type=variable,
+        metavar="NAME",
+        help="the variable for the port (default PORT); with several also NAME1, NAME2 ...",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="where CMD's server listens (default 127.0.0.1)"
+        "--host", metavar="ADDRESS", help="where the ports are to be free (default: every address, IPv4 and IPv6)"
+    )
+    parser.add_argument(
+        "--release",
+        action="store_true",
+        help="let the ports go before CMD starts, for servers without SO_REUSEADDR; they are then of those that the"
+        " kernel gives to nobody, and can be lost only to a program that asks for the same number (always so elsewhere"
+        " than on Linux)",
     )
     _add_json(parser)
 

@@ -108,3 +108,13 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {text!r}")
     return int(text)
+
+
+def variable(text: str) -> str:
+    """The name of an environment variable.
+
+    :raises argparse.ArgumentTypeError: nothing can have that name.
+    """
+    if not text or "=" in text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"no environment variable can have the name {text!r}")
+    return text

@@ -1,0 +1,105 @@
+"""Ports for a command: reserved, put into its environment, and kept as long as it runs."""
+
+import errno
+import os
+import socket
+import sys
+from contextlib import ExitStack
+
+from .._net import kernel
+from ..binding import reserve_port
+from ..ports import PortSet
+from ._child import run_as_child
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from ._console import Console
+
+_FAILED = 1
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
+
+
+def run(arguments: "argparse.Namespace", console: "Console") -> int:
+    """Run the command with its ports; gives its exit status, or 1 where no ports could be reserved."""
+    number = arguments.number or 1
+    hosts = [arguments.host] if arguments.host is not None else every_address()
+    # Elsewhere than on Linux no server can bind while the port is held.
+    is_released = arguments.release or sys.platform != "linux"
+    with ExitStack() as held:
+        try:
+            ports = lent(held, hosts, number) if is_released else reserved(held, hosts, number)
+        except OSError as error:
+            _tell(error, number, ", ".join(hosts), console)
+            return _FAILED
+        added = variables(arguments.env or "PORT", ports)
+        if arguments.json:
+            console.data.json({"ports": ports, "environment": added, "held": not is_released})
+        return run_as_child(arguments.command, os.environ | added, console.messages)
+
+
+def every_address() -> "Sequence[str]":
+    """Where a port is to be free wherever a server will listen: every address, of both families if there are both."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return _EVERY_ADDRESS[:1]
+    return _EVERY_ADDRESS
+
+
+def variables(name: str, ports: "Sequence[int]") -> "Mapping[str, str]":
+    """NAME is the first port; where there are several, NAME1, NAME2 and so on are all of them."""
+    numbered = {f"{name}{place}": str(port) for place, port in enumerate(ports, 1)} if len(ports) > 1 else {}
+    return {name: str(ports[0])} | numbered
+
+
+def reserved(held: ExitStack, hosts: "Sequence[str]", number: int) -> list[int]:
+    """Ports that stay bound; servers that set SO_REUSEADDR or SO_REUSEPORT can bind to them as well, and listen.
+
+    :raises OSError: there are not as many, or not as many descriptors.
+    """
+    return [held.enter_context(reserve_port(hosts, reuse_port=True)).port for _ in range(number)]
+
+
+def lent(held: ExitStack, hosts: "Sequence[str]", number: int) -> list[int]:
+    """Free ports that any server can bind to, for nothing is bound to them any more.
+
+    They are of those that the kernel gives to nobody by itself, so only a program that asks for the very number can
+    come in between. On Linux no other run is given them meanwhile, for each keeps a name that only one can have.
+
+    :raises OSError: there are not as many.
+    """
+    ports: list[int] = []
+    left = kernel.spare_ports()
+    while len(ports) < number:
+        if not left:
+            raise OSError(errno.EADDRINUSE, f"fewer ports are free that the kernel gives to nobody: {len(ports)}")
+        with reserve_port(hosts, left) as reservation:
+            left -= PortSet([reservation.port])
+            if _is_named(held, reservation.port):
+                ports.append(reservation.port)
+    return ports
+
+
+def _is_named(held: ExitStack, port: int) -> bool:
+    """Whether no other run of this command has the port; unix(7): abstract names belong to the network namespace."""
+    if sys.platform != "linux":
+        return True
+    name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    try:
+        name.bind(f"\0safeconnect ports {port}")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
+def _tell(error: OSError, number: int, where: str, console: "Console") -> None:
+    what = "a port" if number == 1 else f"{number} ports"
+    console.messages.line((f"safeconnect: {what} could not be reserved at {where}: {error.strerror or error}", "red"))
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        console.messages.line("  each port takes a descriptor or two: raise the limit (`ulimit -n`) or ask for fewer")
