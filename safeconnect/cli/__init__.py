@@ -46,7 +46,9 @@ def _terminable() -> "Iterator[None]":
     def terminate(*_: object) -> None:
         raise SystemExit(_TERMINATED)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:  # who ignores it goes on to, and so does a command that is run
+        signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:

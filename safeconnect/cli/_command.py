@@ -8,7 +8,8 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import socket
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Protocol
 
     class Messages(Protocol):
@@ -22,32 +23,50 @@ NOT_RUN = 126
 NOT_FOUND = 127
 
 
-def replace_with(command: "Sequence[str]", environment: "Mapping[str, str]", messages: "Messages") -> int:
+def replace_with(
+    command: "Sequence[str]",
+    environment: "Mapping[str, str]",
+    messages: "Messages",
+    *,
+    keep: "Iterable[socket.socket]" = (),
+) -> int:
     """Run a command in this process's place: its signals and its exit status are its own.
 
+    :param keep: sockets that stay open in the command, without its knowing.
     :returns: only where there is nothing to be replaced (Windows), the command's exit status; or why it was not run.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         if sys.platform == "win32":
-            return subprocess.run(list(command), env=environment, check=False).returncode  # noqa: S603 - the user's own
+            return _run_as_child(command, environment)
+        for sock in keep:
+            sock.set_inheritable(True)
         _restore_signals()
         os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
     except OSError as error:
-        return tell_failure(command[0], error, messages)
+        return _tell_failure(command[0], error, messages)
 
 
-def status_of_failure(name: str, error: OSError) -> int:
+def _run_as_child(command: "Sequence[str]", environment: "Mapping[str, str]") -> int:
+    with subprocess.Popen(list(command), env=environment) as child:  # noqa: S603 - the user's own
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue  # the console has sent Ctrl-C to the child as well, which decides
+
+
+def _status_of_failure(name: str, error: OSError) -> int:
     """The shell's status for a command that could not be run."""
     # Where the directories of PATH hold a file that may not be run, that is found, not missing.
     missing = isinstance(error, FileNotFoundError) and not Path(name).exists()
     return NOT_FOUND if missing else NOT_RUN
 
 
-def tell_failure(name: str, error: OSError, messages: "Messages") -> int:
+def _tell_failure(name: str, error: OSError, messages: "Messages") -> int:
     """Say why a command was not run, and give the status that stands for it."""
-    status = status_of_failure(name, error)
+    status = _status_of_failure(name, error)
     what = "was not found" if status == NOT_FOUND else f"cannot be run: {error.strerror}"
     messages.line(f"safeconnect: the command {name!r} {what}")
     return status

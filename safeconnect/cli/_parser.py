@@ -76,12 +76,12 @@ environment of CMD:
   PORT             the first port, or the variable of --env
   PORT1, PORT2...  all of them in order, with more than one
 
-Ports are kept until CMD ends. SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and
-SIGUSR2 are passed on to it; Ctrl-C in a terminal reaches it directly. A server
-without SO_REUSEADDR fails with "address already in use": it needs --release.
+CMD takes this process's place, so that its signals and its exit status are its
+own, and it keeps the ports until it ends. A server without SO_REUSEADDR fails
+with "address already in use": it needs --release.
 
 exit status:
-  that of CMD; 128 and the number of the signal that ended it
+  that of CMD
   0     the list is printed
   1     no port could be reserved, or the list could not be read
   2     wrong usage

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from .._net import kernel
 from ..binding import reserve_port
 from ..ports import PortSet
-from ._child import run_as_child
+from ._command import replace_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,26 +18,28 @@ if TYPE_CHECKING:
 
     from ._console import Console
 
+    Ports = tuple[list[int], list[socket.socket]]
+
 _FAILED = 1
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
 
 
 def run(arguments: "argparse.Namespace", console: "Console") -> int:
-    """Run the command with its ports; gives its exit status, or 1 where no ports could be reserved."""
+    """Run the command in this process's place, which keeps its ports; 1 where no ports could be reserved."""
     number = arguments.number or 1
     hosts = [arguments.host] if arguments.host is not None else every_address()
     # Elsewhere than on Linux no server can bind while the port is held.
     is_released = arguments.release or sys.platform != "linux"
     with ExitStack() as held:
         try:
-            ports = lent(held, hosts, number) if is_released else reserved(held, hosts, number)
+            ports, sockets = (lent if is_released else reserved)(held, hosts, number)
         except OSError as error:
             _tell(error, number, ", ".join(hosts), console)
             return _FAILED
         added = variables(arguments.env or "PORT", ports)
         if arguments.json:
             console.data.json({"ports": ports, "environment": added, "held": not is_released})
-        return run_as_child(arguments.command, os.environ | added, console.messages)
+        return replace_with(arguments.command, os.environ | added, console.messages, keep=sockets)
 
 
 def every_address() -> "Sequence[str]":
@@ -56,46 +58,55 @@ def variables(name: str, ports: "Sequence[int]") -> "Mapping[str, str]":
     return {name: str(ports[0])} | numbered
 
 
-def reserved(held: ExitStack, hosts: "Sequence[str]", number: int) -> list[int]:
+def reserved(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
     """Ports that stay bound; servers that set SO_REUSEADDR or SO_REUSEPORT can bind to them as well, and listen.
 
+    :returns: the ports, and the sockets that hold them.
     :raises OSError: there are not as many, or not as many descriptors.
     """
-    return [held.enter_context(reserve_port(hosts, reuse_port=True)).port for _ in range(number)]
+    found = [held.enter_context(reserve_port(hosts, reuse_port=True)) for _ in range(number)]
+    return [each.port for each in found], [sock for each in found for sock in each.sockets]
 
 
-def lent(held: ExitStack, hosts: "Sequence[str]", number: int) -> list[int]:
+def lent(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
     """Free ports that any server can bind to, for nothing is bound to them any more.
 
     They are of those that the kernel gives to nobody by itself, so only a program that asks for the very number can
     come in between. On Linux no other run is given them meanwhile, for each keeps a name that only one can have.
 
+    :returns: the ports, and the sockets that have their names.
     :raises OSError: there are not as many.
     """
     ports: list[int] = []
+    names: list[socket.socket] = []
     left = kernel.spare_ports()
     while len(ports) < number:
         if not left:
             raise OSError(errno.EADDRINUSE, f"fewer ports are free that the kernel gives to nobody: {len(ports)}")
         with reserve_port(hosts, left) as reservation:
             left -= PortSet([reservation.port])
-            if _is_named(held, reservation.port):
+            named = _named(held, reservation.port)
+            if named is not None:
                 ports.append(reservation.port)
-    return ports
+                names += named
+    return ports, names
 
 
-def _is_named(held: ExitStack, port: int) -> bool:
-    """Whether no other run of this command has the port; unix(7): abstract names belong to the network namespace."""
+def _named(held: ExitStack, port: int) -> "list[socket.socket] | None":
+    """What tells other runs that the port is taken; None where it is theirs.
+
+    unix(7): abstract names belong to the network namespace. Elsewhere than on Linux there are none.
+    """
     if sys.platform != "linux":
-        return True
+        return []
     name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     try:
         name.bind(f"\0safeconnect ports {port}")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        return False
-    return True
+        return None
+    return [name]
 
 
 def _tell(error: OSError, number: int, where: str, console: "Console") -> None:

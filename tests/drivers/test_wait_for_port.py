@@ -306,8 +306,7 @@ ALONE = """
     wait(address, gone=True)
 
     def chance():
-        if not servers:  # it takes the only port that the kernel has for a client
-            servers.append(socket.create_server(address))
+        servers or servers.append(socket.create_server(address))  # it takes the only port that the kernel has
         return 0.5
     aim.chance = chance
     wait(address)
