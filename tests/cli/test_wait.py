@@ -132,6 +132,20 @@ class TestFaults:
             assert f" {seen} " in done.stderr
             assert run("wait", address, "--attempt-timeout", "5").returncode == 0
 
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            testing.echo,
+            testing.never_reads,
+            testing.crossed_replies,
+            lambda: testing.slow_accept(0.5),
+            lambda: testing.flaky(["refuse", "reset", "serve"]),
+        ],
+    )
+    def test_up_whatever_comes_after_the_connect(self, fault):
+        with fault() as server:
+            assert run("wait", written(server.address)).returncode == 0
+
 
 class TestNames:
     """In this process, with a resolver of the fixtures' own."""
