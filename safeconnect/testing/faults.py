@@ -161,9 +161,9 @@ def drips(
     :param data: what it sends when a client has connected; left out, it sends back what it gets.
     :raises ValueError: ``delay`` is negative, or ``size`` below 1.
 
-    >>> with drips(data=b"abc") as fault, socket.create_connection(fault.address, 5) as sock:
-    ...     sock.recv(100), sock.recv(100), sock.recv(100)
-    (b'a', b'b', b'c')
+    >>> with drips(delay=0.2, data=b"abc") as fault, socket.create_connection(fault.address, 5) as sock:
+    ...     sock.recv(100)
+    b'a'
     """
     check_seconds("delay", delay)
     if size < 1:

@@ -64,7 +64,8 @@ def test_a_late_reply_dies_with_its_connection(run, server):
             assert await ask(connection) == 3
 
     run(scenario)
-    assert server.requests == [(1, 1), (1, 2), (2, 3)]
+    # The second's connection was reset, and the request with it if the server was slow to read.
+    assert [each for each in server.requests if each != (1, 2)] == [(1, 1), (2, 3)]
 
 
 def test_any_exception_resets(run, server):
@@ -75,7 +76,7 @@ def test_any_exception_resets(run, server):
             assert await ask(connection) == 2
 
     run(scenario)
-    assert server.requests[-1] == (2, 2)
+    assert (2, 2) in server.requests  # the first may be read later, or never: its connection was reset
 
 
 def test_bytes_that_nobody_asked_for(run, server):
