@@ -123,8 +123,9 @@ def reserve_port(
         `PortSet` or text such as ``"8000-8099"``.
     :param family: `socket.AF_INET` or `socket.AF_INET6` to have a name's address of that family.
     :param reuse_port: set SO_REUSEPORT, for servers that share the port among processes and set it as well.
-    :raises OSError: EADDRINUSE: the port is taken, or all of them are; a note says by whom, as far as psutil is
-        installed and may tell. `socket.gaierror`: there is no such host. Anything else that bind(2) says.
+    :raises OSError: EADDRINUSE: the port is taken, or all of them are; a note says by whom, as far as that may be
+        seen (elsewhere than on Linux with psutil). `socket.gaierror`: there is no such host. Anything else that bind(2)
+        says.
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: a port that is not 0-65535, an empty set of ports; SO_REUSEPORT where there is none.
 
@@ -227,8 +228,9 @@ def bind_socket(
     :param transparent: allow addresses that are not this host's (IP_TRANSPARENT, Linux; CAP_NET_ADMIN).
     :param options: ``(level, name, value)`` tuples, or values such as `NoDelay`.
     :returns: the bound socket, which neither listens nor is connected.
-    :raises OSError: EADDRINUSE: the port is taken, or all of them are; a note says by whom, as far as psutil is
-        installed and may tell. EADDRNOTAVAIL: the address is not this host's. EPERM: a flag needs privileges.
+    :raises OSError: EADDRINUSE: the port is taken, or all of them are; a note says by whom, as far as that may be
+        seen (elsewhere than on Linux with psutil). EADDRNOTAVAIL: the address is not this host's. EPERM: a flag needs
+        privileges.
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: a port that is not 0-65535; ``ports`` beside a port; SO_REUSEPORT where there is none.
 

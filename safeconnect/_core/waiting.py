@@ -132,19 +132,19 @@ class Waiting:
     def connected(self, now: float) -> bool:
         """Somebody listens: whether that is what is waited for."""
         if self._gone:
-            self._saw("connected", "connected", now)
+            self.saw("connected", "connected", now)
         return not self._gone
 
     def checked(self, is_right: object, told: str, now: float) -> bool:
         """The check has ended: whether it is the right one, and if not, what tells."""
         if not is_right:
-            self._saw("wrong answer", told, now)
+            self.saw("wrong answer", told, now)
         return bool(is_right)
 
     def check_failed(self, error: OSError, now: float) -> bool:
         """The check has ended in an error, which is no success."""
         if not self._was_cut_short(error):
-            self._saw(f"connected, then {_kind(error)}", _text(error), now)
+            self.saw(f"connected, then {_kind(error)}", _text(error), now)
         return False
 
     def failed(self, error: Exception, now: float) -> bool:
@@ -168,7 +168,7 @@ class Waiting:
                 del error  # its traceback holds this frame: a cycle
         if self._was_cut_short(error):
             return False
-        self._saw(_kind(error), _text(error), now)
+        self.saw(_kind(error), _text(error), now)
         # The line for the address itself would say the same again.
         notes = getattr(error, "__notes__", ())
         self._notes = [note for note in notes if not note.startswith(f"{self._name}: ")]
@@ -193,7 +193,8 @@ class Waiting:
         self._seen["cut short"] = 1
         return True
 
-    def _saw(self, kind: str, text: str, now: float) -> None:
+    def saw(self, kind: str, text: str, now: float) -> None:
+        """A try was none: what it saw, as the account calls it, and in words."""
         self._seen[kind] = self._seen.get(kind, 0) + 1
         self._last = text
         self._last_at = now

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 from ..ports import MAX_PORT, PortRange, PortSet
 
-# IANA's dynamic ports (RFC 6335, section 6): the default of macOS and Windows, and the guess where nothing answers.
+# IANA's dynamic ports (RFC 6335, section 6), the default of macOS and Windows, and Linux's own: where nothing answers.
 IANA_DYNAMIC_PORTS = PortRange(49152, 65535)
+_LINUX_PORTS = PortRange(32768, 60999)
 
 # linux/in.h, Linux 6.3: the socket's own range of source ports, (last << 16 | first) in host order, both included.
 IP_LOCAL_PORT_RANGE = 51
@@ -38,7 +39,7 @@ def ephemeral_ports(*, refresh: bool = False) -> PortRange:
 
     Linux: ``net.ipv4.ip_local_port_range`` of this process's network namespace (32768-60999 unless changed; it serves
     IPv6 too). macOS and FreeBSD: ``net.inet.ip.portrange.first`` and ``.last``. Windows: ``netsh``'s dynamic ports.
-    Where nothing answers: 49152-65535 (RFC 6335).
+    Where nothing answers: the default, 32768-60999 on Linux, else 49152-65535 (RFC 6335).
 
     :param refresh: ask the kernel again; otherwise what it said first is remembered.
 
@@ -160,7 +161,7 @@ def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
 
 
 def _read_ephemeral() -> PortSet:
-    return PortSet(told_range() or IANA_DYNAMIC_PORTS)
+    return PortSet(told_range() or (_LINUX_PORTS if sys.platform == "linux" else IANA_DYNAMIC_PORTS))
 
 
 def told_range() -> PortRange | None:

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_FAILED = 1
 # As timeout(1) and the shells have them.
 TIMED_OUT = 124
 INTERRUPTED = 130
@@ -22,21 +23,40 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     :param argv: the arguments; those of this process when left out.
     :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like, with 143 at SIGTERM.
     """
+    _open_closed_streams()
+    from ._console import OutputError
     from ._parser import parse
 
-    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         with _terminable():
+            arguments = parse(sys.argv[1:] if argv is None else argv)
             status = int(import_module(f".{arguments.module}", __package__).run(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Who read has heard enough. What is left in the buffer must not fail at the end of the process.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except (OutputError, BrokenPipeError) as error:
+        return _output_failed(error)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null in the place of a closed standard stream: a socket would get its number, and be written to."""
+    descriptor = os.open(os.devnull, os.O_RDWR)  # each takes the lowest number that is free
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+
+
+def _output_failed(error: OSError) -> int:
+    # What is left in the buffer must not fail again at the end of the process.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
+        print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
+    return _FAILED
 
 
 @contextmanager

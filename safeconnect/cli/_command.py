@@ -1,5 +1,6 @@
 """Commands of the user's, run in this process's place."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Protocol
+    from typing import NoReturn, Protocol
 
     class Messages(Protocol):
         """Where it is said why a command cannot be run."""
@@ -43,9 +44,22 @@ def replace_with(
         for sock in keep:
             sock.set_inheritable(True)
         _restore_signals()
-        os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
+        _become(command, environment)
     except OSError as error:
         return _tell_failure(command[0], error, messages)
+
+
+def _become(command: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn":
+    try:
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
+    except OSError as error:
+        from shutil import which
+
+        path = which(command[0])
+        if error.errno != errno.ENOEXEC or path is None:
+            raise
+        # A script that does not name its interpreter: execvp(3) leaves it to the shell.
+        os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], environment)  # noqa: S606
 
 
 def _run_as_child(command: "Sequence[str]", environment: "Mapping[str, str]") -> int:
@@ -59,9 +73,11 @@ def _run_as_child(command: "Sequence[str]", environment: "Mapping[str, str]") ->
 
 def _status_of_failure(name: str, error: OSError) -> int:
     """The shell's status for a command that could not be run."""
-    # Where the directories of PATH hold a file that may not be run, that is found, not missing.
-    missing = isinstance(error, FileNotFoundError) and not Path(name).exists()
-    return NOT_FOUND if missing else NOT_RUN
+    # A file that is there, but not its interpreter, is found.
+    is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not (
+        os.sep in name and Path(name).exists()
+    )
+    return NOT_FOUND if is_missing else NOT_RUN
 
 
 def _tell_failure(name: str, error: OSError, messages: "Messages") -> int:
@@ -73,8 +89,12 @@ def _tell_failure(name: str, error: OSError, messages: "Messages") -> int:
 
 
 def _restore_signals() -> None:
-    """Undo what Python does to its own process at its start, and a command would inherit."""
+    """Undo what Python and this program have done to signals.
+
+    What Python ignores would be inherited; and what came for a handler in the last moment would be lost with it.
+    """
     for name in ("SIGPIPE", "SIGXFSZ"):
-        number = getattr(signal, name, None)
-        if number is not None:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)

@@ -8,9 +8,10 @@ from time import perf_counter
 
 from .. import close_gracefully, racing, reset, tcp_info
 from .._core.endpoint import written
+from .._core.messages import Connected
 from .._net import aim
 from ..blocking import create_connection
-from . import TIMED_OUT
+from . import INTERRUPTED, TIMED_OUT
 from ._console import Console
 from ._timeline import duration, lines, spans
 
@@ -49,6 +50,14 @@ class _Race:
         self.seconds = perf_counter() - self._began
         self.spans = spans(self._moments, self.seconds)
 
+    @property
+    def ends(self) -> "tuple[object, object] | None":
+        """The two ends of the connection, as they were: the peer may have reset it by now."""
+        if self.sock is None:
+            return None
+        found = (message for _, message in reversed(self._moments) if isinstance(message, Connected))
+        return next((message.local, message.peer) for message in found)
+
 
 def run(arguments: "argparse.Namespace") -> int:
     """Connect once, or many times, and tell."""
@@ -62,13 +71,12 @@ def _show(arguments: "argparse.Namespace", console: Console) -> int:
     race = _Race(arguments)
     status = 0 if race.error is None else _status(race.error)
     info = _info(race.sock)
-    ends = (race.sock.getsockname(), race.sock.getpeername()) if race.sock is not None else None
     if arguments.json:
-        console.data.json(_as_dict(arguments, race, info, ends, status))
+        console.data.json(_as_dict(arguments, race, info, status))
     else:
         for line in lines(race.spans, _ROOM):
             console.data.line(*line)
-        _tell(console, race, info, ends)
+        _tell(console, race, info)
     if race.sock is not None:
         ended = close_gracefully(race.sock, timeout=_CLOSING)
         if not arguments.json:
@@ -76,13 +84,13 @@ def _show(arguments: "argparse.Namespace", console: Console) -> int:
     return status
 
 
-def _tell(console: Console, race: _Race, info: "TcpInfo | None", ends: "tuple[object, object] | None") -> None:
+def _tell(console: Console, race: _Race, info: "TcpInfo | None") -> None:
     if race.error is not None:
         console.data.line(("not connected", "red"), f" after {duration(race.seconds)}: {race.error}")
         for note in getattr(race.error, "__notes__", ()):
             console.data.line(f"  {note}")
-    if ends is not None:
-        local, peer = map(written, ends)
+    if race.ends is not None:
+        local, peer = map(written, race.ends)
         console.data.line(("connected", "green"), f" after {duration(race.seconds)}, {local} to {peer}")
     if info is not None:
         told = {name.replace("_", " "): value for name, value in asdict(info).items() if value is not None}
@@ -101,13 +109,8 @@ def _info(sock: "socket.socket | None") -> "TcpInfo | None":
         return None
 
 
-def _as_dict(
-    arguments: "argparse.Namespace",
-    race: _Race,
-    info: "TcpInfo | None",
-    ends: "tuple[object, object] | None",
-    status: int,
-) -> dict[str, object]:
+def _as_dict(arguments: "argparse.Namespace", race: _Race, info: "TcpInfo | None", status: int) -> dict[str, object]:
+    ends = race.ends
     return {
         "target": str(arguments.target),
         "connected": race.error is None,
@@ -139,34 +142,48 @@ def _status(error: OSError) -> int:
 def _measure(arguments: "argparse.Namespace", console: Console) -> int:
     """Connect many times, one after another; each connection is reset at once, so that none takes up a port."""
     times: list[float] = []
-    errors: list[OSError] = []
-    with console.messages.progress(f"connecting to {arguments.target}", arguments.repeat) as advance:
-        for _ in range(arguments.repeat):
-            began = perf_counter()
-            try:
-                sock = create_connection(
-                    arguments.target, arguments.timeout, happy_eyeballs_delay=arguments.happy_eyeballs_delay
-                )
-            except OSError as error:
-                errors.append(error)
-            else:
-                times.append(perf_counter() - began)
-                reset(sock)
-            advance()
+    failures: Counter[str] = Counter()
+    status = 0
+    try:
+        with console.messages.progress(f"connecting to {arguments.target}", arguments.repeat) as advance:
+            for _ in range(arguments.repeat):
+                began = perf_counter()
+                try:
+                    sock = create_connection(
+                        arguments.target, arguments.timeout, happy_eyeballs_delay=arguments.happy_eyeballs_delay
+                    )
+                except OSError as error:
+                    failures[str(error)] += 1
+                    status = status or _status(error)
+                else:
+                    times.append(perf_counter() - began)
+                    reset(sock)
+                advance()
+    except KeyboardInterrupt:
+        status = INTERRUPTED  # what there is so far is told, as ping(8) does
+    _tell_figures(arguments, console, times, failures, status)
+    return status
+
+
+def _tell_figures(
+    arguments: "argparse.Namespace",
+    console: Console,
+    times: "Sequence[float]",
+    failures: "Counter[str]",
+    status: int,
+) -> None:
     figures = _figures(times)
-    failures = Counter(str(error) for error in errors)
-    status = _status(errors[0]) if errors else 0
     if arguments.json:
         written_figures = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
-        result = {"target": str(arguments.target), "times": arguments.repeat, "connected": len(times)}
+        tried = len(times) + failures.total()
+        result = {"target": str(arguments.target), "times": tried, "connected": len(times)}
         console.data.json({**result, **written_figures, "failures": dict(failures), "exit_status": status})
-        return status
-    console.data.line(f"{arguments.target}: {len(times):,} of {arguments.repeat:,} connected")
+        return
+    console.data.line(f"{arguments.target}: {len(times):,} of {len(times) + failures.total():,} connected")
     if figures:
         console.data.table(list(figures), [[duration(value) for value in figures.values()]], right=range(len(figures)))
     for text, number in failures.most_common():
         console.data.line((f"{number:,} x ", "red"), text)
-    return status
 
 
 def _figures(times: "Sequence[float]") -> dict[str, float]:

@@ -18,13 +18,28 @@ if TYPE_CHECKING:
     Line = Sequence[Part]
 
 _GAP = "  "
+# Names of processes and errors of others may hold anything: nothing of it must move the cursor or end a line.
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+_CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}  # bytes that are no text (PEP 383)
+# For streams that cannot write them.
+_PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})
+
+
+class OutputError(OSError):
+    """The data could not be written."""
 
 
 class Stream:
-    """One of a process's two output streams."""
+    """One of a process's two output streams.
 
-    def __init__(self, file: "TextIO") -> None:
+    :param is_optional: whether what cannot be written is dropped, and the rest as well: messages, not data.
+    """
+
+    def __init__(self, file: "TextIO", *, is_optional: bool = False) -> None:
         self._file = file
+        self._is_optional = is_optional
+        self._is_lost = False
+        self._translation = {**_CONTROLS, **({} if _can_write("━│µ", file) else _PLAINER)}
         self._rich = _rich_console(file)
         self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -39,11 +54,30 @@ class Stream:
         return int(self._rich.width) if self._rich is not None else 80
 
     def line(self, *parts: "Part") -> None:
-        """Write one line."""
+        """Write one line.
+
+        :raises OutputError: it could not be written, and is no mere message.
+        """
+        clean = [self._cleaned(part) for part in parts]
         if self._rich is None:
-            print(_plain(parts), file=self._file)
+            self._write(lambda: print(_plain(clean), file=self._file))
         else:
-            self._rich.print(_text(parts), soft_wrap=True)
+            self._write(lambda: self._rich.print(_text(clean), soft_wrap=True))
+
+    def _cleaned(self, part: "Part") -> "Part":
+        text, style = (part, "") if isinstance(part, str) else part
+        clean = text.translate(self._translation)
+        return clean if _can_write(clean, self._file) else ascii(clean)[1:-1], style
+
+    def _write(self, write: "Callable[[], object]") -> None:
+        if self._is_lost:
+            return
+        try:
+            write()
+        except OSError as error:
+            if not self._is_optional:
+                raise OutputError(*error.args) from error
+            self._is_lost = True
 
     def table(self, headers: "Sequence[str]", rows: "Iterable[Line]", *, right: "Sequence[int]" = ()) -> None:
         """Write rows below their headers in columns.
@@ -59,7 +93,7 @@ class Stream:
 
     def json(self, value: object) -> None:
         """Write a value as JSON."""
-        print(json.dumps(value, indent=2), file=self._file)
+        self._write(lambda: print(json.dumps(value, indent=2), file=self._file))
 
     @contextmanager
     def live(self, lines: "Callable[[], Iterable[Line]]") -> "Iterator[None]":
@@ -94,7 +128,15 @@ class Console:
 
     def __init__(self) -> None:
         self.data = Stream(sys.stdout)
-        self.messages = Stream(sys.stderr)
+        self.messages = Stream(sys.stderr, is_optional=True)
+
+
+def _can_write(text: str, file: "TextIO") -> bool:
+    try:
+        text.encode(file.encoding or "utf-8", file.errors or "strict")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rich_console(file: "TextIO") -> "Any":

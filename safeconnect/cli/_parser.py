@@ -3,7 +3,7 @@
 import argparse
 
 from .. import __version__
-from ._targets import count, deadline, expected_bytes, positive_seconds, seconds, target, variable
+from ._targets import count, deadline, expected_bytes, host_name, positive_seconds, seconds, target, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ sooner or later on a closed port among the machine's own source ports.
 _WAIT_EPILOG = """\
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
-  1     it can never be: the name does not exist, or connecting is not permitted
+  1     it can never be: the name does not exist (see --retry-names), or
+        connecting is not permitted
   2     wrong usage
   124   not within the timeout; CMD was not run
   126   CMD cannot be run
@@ -44,6 +45,7 @@ examples:
   safeconnect wait db:5432 cache:6379 --timeout 60 -- ./serve --port 8000
   safeconnect wait [::1]:25 --expect '220 ' --attempt-timeout 5
   safeconnect wait localhost:8000 --gone --timeout 10
+  safeconnect wait app-0.app:8080 --retry-names
 """
 
 _DOCTOR = """\
@@ -154,6 +156,8 @@ def parse(argv: "Sequence[str]") -> argparse.Namespace:
         parser.error("--expect is not allowed with --gone: nobody is there to send anything")
     if dashes and arguments.module not in ("_wait", "_ports"):
         parser.error("only wait and ports take a command after --")
+    if command and not command[0]:
+        parser.error("the command after -- has no name")
     if dashes and not command:
         parser.error("there is no command after --")
     if arguments.module == "_ports" and not dashes and _asks_for_ports(arguments):
@@ -212,7 +216,8 @@ def _command(commands: "Any", name: str, summary: str, description: str, epilog:
 _USAGE = {
     "wait": """TARGET... [--timeout SECONDS] [--interval SECONDS]
                         [--attempt-timeout SECONDS] [--gone] [--any]
-                        [--expect BYTES] [-q | -v] [--json] [-- CMD ...]""",
+                        [--expect BYTES] [--retry-names] [-q | -v] [--json]
+                        [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
        safeconnect ports [--json]""",
@@ -244,6 +249,11 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gone", action="store_true", help="wait until nobody listens any more: a connect is refused")
     parser.add_argument("--any", action="store_true", help="one target is enough")
+    parser.add_argument(
+        "--retry-names",
+        action="store_true",
+        help="wait also for a name that does not exist: a container's may come with it",
+    )
     parser.add_argument(
         "--expect",
         type=expected_bytes,
@@ -280,7 +290,10 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
         help="the variable for the port (default PORT); with several also NAME1, NAME2 ...",
     )
     parser.add_argument(
-        "--host", metavar="ADDRESS", help="where the ports are to be free (default: every address, IPv4 and IPv6)"
+        "--host",
+        type=host_name,
+        metavar="ADDRESS",
+        help="where the ports are to be free (default: every address, IPv4 and IPv6)",
     )
     parser.add_argument(
         "--release",

@@ -34,7 +34,9 @@ _USE_HEADERS = ("from", "to", "source ports", "of", "share", "TIME_WAIT")
 _EXPOSURES: "dict[str, Part]" = {
     "exposed": ("yes", "red"),
     "other-parity": ("under pressure", "yellow"),
+    "unknown": "?",
 }
+_EXPOSED = ("exposed", "other-parity")
 
 
 def run(arguments: "argparse.Namespace") -> int:
@@ -71,7 +73,9 @@ def _look() -> "Rows":
 
 
 def _exposure(host: str, port: int) -> str:
-    return self_connect_exposure(host, port).reason
+    reason = self_connect_exposure(host, port).reason
+    # The table does not say on which link such an address is.
+    return "unknown" if host.startswith("fe80:") and reason in ("no-way", "foreign-host") else reason
 
 
 def _print(console: Console, rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> None:
@@ -156,7 +160,7 @@ def _notes(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> "Iterator
     hidden = sum(not row.owners for row in rows)
     if hidden:
         yield f"the owners of {_counted(hidden, 'listening port')} may not be seen: {_who_sees()}"
-    exposed = [row for row in rows if row.exposure in _EXPOSURES]
+    exposed = [row for row in rows if row.exposure in _EXPOSED]
     if exposed:
         host, port = exposed[0].host, exposed[0].port
         first = written(("" if host in ANY_HOST else host, port))
@@ -211,4 +215,5 @@ def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> dict[st
             }
             for use in uses
         ],
+        "exit_status": 0,
     }

@@ -6,6 +6,7 @@ import re
 from .._core.endpoint import written
 from ..ports import MAX_PORT
 
+SHORTEST, LONGEST = 0.001, 3600  # seconds
 _TARGET = re.compile(r"(?:\[(?P<bracketed>[^][]*)\]|(?P<plain>[^][:]*)):(?P<port>[^:]*)")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\x00-\x7f]?))")
 _ESCAPED = {b"\\": b"\\", b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -38,12 +39,19 @@ def target(text: str) -> Target:
         raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {text!r}")
     if found["bracketed"] == "":
         raise argparse.ArgumentTypeError(f"there is no address between the brackets in {text!r}")
-    host = found["bracketed"] or found["plain"] or "localhost"
+    return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(port)))
+
+
+def host_name(text: str) -> str:
+    """An address, or what may be a name.
+
+    :raises argparse.ArgumentTypeError: no host can have that name.
+    """
     try:
-        host.encode("idna")
+        text.encode("idna")
     except UnicodeError as error:
-        raise argparse.ArgumentTypeError(f"{host!r} is no name of a host: {error}") from None
-    return Target((host, int(port)))
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host: {error}") from None
+    return text
 
 
 def expected_bytes(text: str) -> bytes:
@@ -82,13 +90,13 @@ def seconds(text: str) -> float:
 
 
 def positive_seconds(text: str) -> float:
-    """A time of more than 0 seconds.
+    """A time from a millisecond to an hour.
 
     :raises argparse.ArgumentTypeError: it is something else.
     """
     value = seconds(text)
-    if not value:
-        raise argparse.ArgumentTypeError("expected more than 0 seconds")
+    if not SHORTEST <= value <= LONGEST:
+        raise argparse.ArgumentTypeError(f"expected {SHORTEST} to {LONGEST} seconds, not {text!r}")
     return value
 
 

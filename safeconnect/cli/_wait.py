@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from contextlib import nullcontext
 from ipaddress import ip_address
 
 from .. import self_connect_exposure
@@ -55,19 +56,30 @@ class Wait:
 
     async def run(self) -> None:
         """Wait for it, to the end."""
-        loop = asyncio.get_running_loop()
-        plan = probing(Settings(), gone=self._arguments.gone)
+        goal = "gone" if self._arguments.gone else "up"
         try:
-            await go_on(self._waiting, self.target, self._arguments.expect, plan)
-            self.state = "gone" if self._arguments.gone else "up"
+            await self._go_on()
+            self.state = goal
         except TimeoutError as error:
             self._fail("timed out", *error.__notes__)
         except OSError as error:
-            goal = "gone" if self._arguments.gone else "up"
             self._fail("impossible", f"{self.target} can never be {goal}: {error}")
-        self._ended = loop.time()
+        finally:
+            self._ended = asyncio.get_running_loop().time()
         if not self._arguments.quiet:
             self._tell_the_end()
+
+    async def _go_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        plan = probing(Settings(), gone=self._arguments.gone)
+        while True:
+            try:
+                return await go_on(self._waiting, self.target, self._arguments.expect, plan)
+            except socket.gaierror as error:
+                if not self._arguments.retry_names:
+                    raise
+                self._waiting.saw("no such name", str(error), loop.time())
+            await asyncio.sleep(self._waiting.pause(loop.time()))
 
     def _fail(self, state: str, *notes: str) -> None:
         self.state = state
@@ -136,7 +148,7 @@ async def _wait(arguments: "argparse.Namespace", console: Console) -> "Sequence[
     def lines() -> "Iterator[Line]":
         return (wait.line(loop.time()) for wait in waits if wait.state == "waiting")
 
-    with console.messages.live(lines if not arguments.quiet else list):
+    with nullcontext() if arguments.quiet else console.messages.live(lines):
         pending = {asyncio.ensure_future(wait.run()) for wait in waits}
         try:
             while pending and not _is_decided(waits, is_any=arguments.any):

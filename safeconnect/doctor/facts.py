@@ -155,7 +155,7 @@ class Listening:
     """What servers on this machine depend on.
 
     :ivar somaxconn: ``net.core.somaxconn``, at which listen() cuts backlogs off.
-    :ivar max_syn_backlog: ``net.ipv4.tcp_max_syn_backlog``: half-open connections of a listener.
+    :ivar max_syn_backlog: ``net.ipv4.tcp_max_syn_backlog``: half-open connections of a listener, without SYN cookies.
     :ivar abort_on_overflow: ``net.ipv4.tcp_abort_on_overflow``: reset what finds the queue full.
     :ivar syncookies: ``net.ipv4.tcp_syncookies``: 0 off, 1 when needed, 2 always.
     :ivar overflows: how often a full accept queue has lost a connect (TcpExt ListenOverflows).

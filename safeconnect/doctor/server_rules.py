@@ -60,18 +60,19 @@ def somaxconn(snapshot: "Snapshot") -> "Iterator[Case]":
 
 @rule("syn-backlog-small", "Few half-open connections are kept", "warning")
 def syn_backlog(snapshot: "Snapshot") -> "Iterator[Case]":
-    """net.ipv4.tcp_max_syn_backlog is how many handshakes a listener remembers; beyond it connects are lost, or go on
-    by SYN cookies, which lose TCP options.
+    """Where SYN cookies are off, net.ipv4.tcp_max_syn_backlog is how many handshakes a listener remembers; from three
+    quarters of it on connects are lost. With SYN cookies, the default, it limits nothing: the listener's backlog does.
     """
     cap = snapshot.listening.max_syn_backlog
-    if cap is not None and cap < _FEW:
-        yield Case(f"net.ipv4.tcp_max_syn_backlog is {cap}", (sysctl("net.ipv4.tcp_max_syn_backlog=2048"),))
+    if cap is not None and cap < _FEW and snapshot.listening.syncookies == 0:
+        detail = f"net.ipv4.tcp_max_syn_backlog is {cap}, and net.ipv4.tcp_syncookies is 0"
+        yield Case(detail, (sysctl("net.ipv4.tcp_syncookies=1"), "or " + sysctl("net.ipv4.tcp_max_syn_backlog=2048")))
 
 
 @rule("syncookies-off", "Nothing helps listeners through a flood of SYNs", "warning")
 def syncookies_off(snapshot: "Snapshot") -> "Iterator[Case]":
-    """With net.ipv4.tcp_syncookies = 0 a listener whose SYN backlog is full loses connects. 1, the default, answers
-    with SYN cookies only then.
+    """With net.ipv4.tcp_syncookies = 0 a listener with many unfinished handshakes loses connects. 1, the default,
+    answers with SYN cookies only then.
     """
     if snapshot.listening.syncookies == 0:
         yield Case("net.ipv4.tcp_syncookies is 0", (sysctl("net.ipv4.tcp_syncookies=1"),))

@@ -63,6 +63,9 @@ def refused(snapshot: "Snapshot") -> "Iterator[Case]":
         if any(_takes(listener, own) for listener in elsewhere):
             detail += f"{listed(elsewhere)} listens there, so a packet filter rejects, or it has just started"
             advice = ["see the packet filter's rules: nft list ruleset"]
+            if {listener.address for listener in elsewhere} == {"::"} and any("." in each.address for each in own):
+                detail += "; or it takes IPv6 only"
+                advice.insert(0, "see whether it is for IPv6 only (IPV6_V6ONLY): ss -ltne shows v6only:1")
         elif elsewhere:
             detail += f"nobody listens there, but {listed(elsewhere)} does"
             advice = [f"connect to {end(elsewhere[0].address, target.port)}, or let the server listen on 0.0.0.0 or ::"]
@@ -86,7 +89,10 @@ def silent(snapshot: "Snapshot") -> "Iterator[Case]":
             detail += f"; {listed(full)} has a full accept queue"
             advice = ["see what the server is doing: it accepts too slowly, or not at all"]
         elif own:
-            advice = ["see the packet filter's rules, which drop what goes there: nft list ruleset"]
+            advice = [
+                "see the packet filter's rules, which drop what goes there: nft list ruleset",
+                "see whether the interface is up: ip link show",
+            ]
         else:
             advice = [
                 f"see whether the host is up, and how far packets come: traceroute -T -p {target.port} {target.host}",

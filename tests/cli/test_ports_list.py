@@ -161,6 +161,7 @@ class TestJson:
                 {"local": "127.0.0.1", "host": "127.0.0.1", "port": 8080, "source_ports": 3}
                 | {"time_wait": 0, "available": 8, "share": 0.375}
             ],
+            "exit_status": 0,
         }
 
     def test_a_server_of_this_process(self, server):

@@ -86,7 +86,7 @@ class TestBytes:
     ("kind", "right", "wrong"),
     [
         (seconds, {"0": 0.0, "1.5": 1.5, "1e3": 1000.0}, ["-1", "inf", "nan", "", "soon"]),
-        (positive_seconds, {"0.001": 0.001}, ["0", "-1"]),
+        (positive_seconds, {"0.001": 0.001, "3600": 3600.0}, ["0", "-1", "0.0009", "3601"]),
         (deadline, {"none": None, "0": 0.0, "30": 30.0}, ["never", "-1"]),
         (count, {"1": 1, "1000": 1000}, ["0", "-1", "1.5", "many", "²"]),
     ],
@@ -115,6 +115,11 @@ class TestUsage:
             ["ports", "-n", "0", "--", "ls"],
             ["wait", "db:1", "--gone", "--expect", "x"],
             ["--print-completion", "sh"],
+            ["wait", "db:1", "--interval", "1e6"],
+            ["wait", "db:1", "--attempt-timeout", "0.0001"],
+            ["doctor", "--timeout", "1e6"],
+            ["ports", "--host", "a..b", "--", "ls"],
+            ["ports", "--", ""],
         ],
     )
     def test_wrong(self, arguments, capsys):

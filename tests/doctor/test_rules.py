@@ -5,7 +5,18 @@ import re
 import pytest
 
 from safeconnect.doctor import RULES, Finding, diagnose
-from safeconnect.doctor.facts import Exposed, Holder, Host, Listening, Lookup, Names, Owner, SourcePorts, Table, Timers
+from safeconnect.doctor.facts import (
+    Exposed,
+    Holder,
+    Host,
+    Listening,
+    Lookup,
+    Names,
+    Owner,
+    SourcePorts,
+    Table,
+    Timers,
+)
 from safeconnect.doctor.findings import SEVERITIES
 
 from .snapshots import FULL, HEALTHY, SERVER, attempt, busy, change, target
@@ -74,6 +85,12 @@ FOUND = [
         "error",
         ["0.0.0.0:80 listens there, so a packet filter rejects", "nft list ruleset"],
         target(OWN, listeners=(at(80),)),
+    ),
+    (
+        "target-refused",
+        "error",
+        ["[::]:80 listens there", "or it takes IPv6 only", "IPV6_V6ONLY"],
+        target(OWN, listeners=(type(SERVER)("::", 80),)),
     ),
     (
         "target-refused",
@@ -208,7 +225,7 @@ FOUND = [
         "syn-backlog-small",
         "warning",
         ["is 127", "tcp_max_syn_backlog=2048"],
-        change(listening={"max_syn_backlog": 127}),
+        change(listening={"max_syn_backlog": 127, "syncookies": 0}),
     ),
     ("syncookies-off", "warning", ["tcp_syncookies=1"], change(listening={"syncookies": 0})),
     (
@@ -284,7 +301,8 @@ PASSED_OVER = [
     ("listen-overflows", change(listening={"overflows": 0, "drops": 5})),
     ("abort-on-overflow", change(listening={"abort_on_overflow": None})),
     ("somaxconn-small", change(listening={"somaxconn": 129})),
-    ("syn-backlog-small", change(listening={"max_syn_backlog": 128})),
+    ("syn-backlog-small", change(listening={"max_syn_backlog": 128, "syncookies": 0})),
+    ("syn-backlog-small", change(listening={"max_syn_backlog": 16})),
     ("syncookies-off", change(listening={"syncookies": 2})),
     ("close-wait-piling-up", close_wait(49)),
     ("keepalive-default", change(timers={"keepalive_time_seconds": 3539})),  # + 4 x 15 s

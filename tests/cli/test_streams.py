@@ -1,0 +1,145 @@
+"""Standard streams that are closed, full, or cannot write what there is to say; commands run in a process's place."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from safeconnect import testing
+
+from ..support import linux_only
+from .terminal import environment, run
+from .test_wait import written
+
+pytestmark = linux_only
+
+
+def in_a_shell(text, *arguments, **changes):
+    """Run the program with redirections as the shell has them; ``$S`` is the program."""
+    return subprocess.run(
+        ["sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment(**changes),
+    )
+
+
+@pytest.fixture
+def up():
+    with testing.echo() as server:
+        yield written(server.address)
+
+
+class TestClosedAndFull:
+    @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+    def test_closed_streams_change_no_status(self, closed, up):
+        assert in_a_shell(f"$S wait {up} {closed}").returncode == 0
+        assert in_a_shell(f"$S wait 127.0.0.1:1 --timeout 0 {closed}").returncode == 124
+        assert in_a_shell(f"$S ports -- sh -c 'exit 7' {closed}").returncode == 7
+        assert in_a_shell(f"$S connect {up} {closed}").returncode == 0
+
+    def test_no_port_takes_the_place_of_a_closed_stream(self):
+        done = in_a_shell("$S ports -- sh -c 'ls /proc/self/fd/0 2>&1 || true' <&-")
+        assert "socket" not in in_a_shell("$S ports -- readlink /proc/self/fd/0 <&-").stdout
+        assert done.returncode == 0
+
+    def test_messages_that_cannot_be_written_are_dropped(self):
+        done = in_a_shell("$S wait 127.0.0.1:1 --timeout 0.1 -v --json 2>/dev/full")
+        assert done.returncode == 124
+        assert json.loads(done.stdout)["targets"][0]["state"] == "timed out"
+
+    @pytest.mark.parametrize(
+        "command", ["doctor", "ports", "connect 127.0.0.1:1", "wait 127.0.0.1:1 --timeout 0 --json"]
+    )
+    def test_data_that_cannot_be_written_is_an_error(self, command):
+        done = in_a_shell(f"$S {command} >/dev/full")
+        assert done.returncode == 1
+        assert "safeconnect: the output could not be written: [Errno 28] No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_completion_that_nobody_reads(self):
+        pytest.importorskip("shtab", reason="shtab makes it")
+        assert in_a_shell("$S --print-completion bash | true").stderr == ""
+
+
+class TestWhatStreamsCannotWrite:
+    def test_bars_in_another_encoding(self, up):
+        printed = run("connect", up, PYTHONIOENCODING="cp1252").stdout
+        assert "=|" in printed
+        assert printed.isascii() or "µ" not in printed
+
+    def test_names_of_processes_move_no_cursor(self):
+        code = r"""
+import ctypes, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+ctypes.CDLL(None).prctl(15, b"a\x1b]0;b\x07\n\xff", 0, 0, 0)  # PR_SET_NAME
+print(server.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as named:
+            port = named.stdout.readline().decode().strip()
+            printed = run("ports").stdout
+        row = next(line for line in printed.splitlines() if f" {port} " in line)
+        assert "a\\x1b]0;b\\x07\\x0a" in row
+        assert "\x1b" not in printed
+
+
+class TestConnections:
+    def test_a_peer_that_resets_at_once(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, *bytes(7)]))
+            code = "from safeconnect.cli import _connect; _connect._info = lambda sock: peer(sock); "
+            code += "peer = lambda sock: (server_end(), None)[1]; import socket, sys; "
+            code += "from safeconnect.cli import main; "
+            code += "listener = socket.socket(fileno=int(sys.argv.pop(1))); "
+            code += "server_end = lambda: listener.accept()[0].close(); sys.exit(main())"
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(server.fileno()), "connect", written(server.getsockname())],
+                pass_fds=[server.fileno()],
+                capture_output=True,
+                text=True,
+                env=environment(),
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        assert " to 127.0.0.1:" in done.stdout
+        assert done.stdout.endswith("ended: reset\n")
+
+
+class TestCommands:
+    def test_a_script_without_an_interpreter_is_the_shells(self, tmp_path):
+        script = tmp_path / "script"
+        script.write_text('echo "$0 $1"; exit 3\n')
+        script.chmod(0o755)
+        done = run("ports", "--", str(script), "x")
+        assert (done.returncode, done.stdout) == (3, f"{script} x\n")
+
+    def test_a_directory_of_that_name_is_no_command(self):
+        assert run("ports", "--", "tests").returncode == 127
+
+    def test_a_path_through_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        assert run("ports", "--", str(tmp_path / "file" / "x")).returncode == 127
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_no_signal_is_lost_with_the_handlers(self, number):
+        code = """
+import signal, sys
+from safeconnect.cli import _command, main
+before = _command._become
+_command._become = lambda *arguments: (signal.raise_signal(int(sys.argv.pop(1))), before(*arguments))
+main(["ports", "--", "echo", "ran on"])
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(int(number))],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(),
+        )
+        assert (done.returncode, done.stdout) == (-number, "")
