@@ -1,6 +1,7 @@
 """Every test leaves the process as it found it: no descriptor, no thread, nothing patched."""
 
 import gc
+import signal
 import socket
 import sys
 import threading
@@ -12,6 +13,10 @@ from safeconnect import ephemeral_ports
 from safeconnect._net import kernel
 
 from . import support
+
+# Who starts the tests in the background of a script has them ignore Ctrl-C, and so would all that they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason for a property to fail.
 hypothesis.settings.register_profile("default", deadline=None)

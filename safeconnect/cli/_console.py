@@ -131,6 +131,11 @@ class Console:
         self.messages = Stream(sys.stderr, is_optional=True)
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1 as people read it."""
+    return f"{100 * share:.0f} %" if share >= 0.01 else "<1 %"
+
+
 def _can_write(text: str, file: "TextIO") -> bool:
     try:
         text.encode(file.encoding or "utf-8", file.errors or "strict")

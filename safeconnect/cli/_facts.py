@@ -3,6 +3,7 @@
 from .._core.endpoint import written
 from .._core.tcp_sockets import named
 from ..doctor.wording import time
+from ._console import percent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _listening(listening: "Listening") -> "Iterator[Fact]":
     yield "tcp_max_syn_backlog", _number(listening.max_syn_backlog)
     yield "tcp_abort_on_overflow", _yes(listening.abort_on_overflow)
     yield "tcp_syncookies", _number(listening.syncookies)
-    yield "lost by full queues", _of(listening.overflows, listening.drops, "of the connects lost by listeners,")
+    yield "connects lost by full queues", _of(listening.overflows, listening.drops, "of those lost by listeners,")
     if listening.listeners is not None:
         yield "listening sockets", f"{len(listening.listeners):,}; `safeconnect ports` lists them"
 
@@ -95,7 +96,7 @@ def _table(table: "Table | None", why: str | None) -> "Iterator[Fact]":
     for holder in table.close_wait[:_MOST]:
         yield "in CLOSE_WAIT", f"{holder.sockets:,} of {holder.process or 'processes that may not be seen'}"
     for use in table.destinations[:_MOST]:
-        share = f"{use.taken:,} of {use.available:,} source ports, {use.taken / max(use.available, 1):.1%}"
+        share = f"{use.taken:,} of {use.available:,} source ports, {percent(use.share)}"
         yield f"{use.local} to {written(use.peer)}", share
 
 

@@ -9,7 +9,7 @@ from .._core.listeners import listeners
 from .._core.tcp_sockets import ANY_HOST, source_use
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
-from ._console import Console
+from ._console import Console, percent
 from ._reserved import run as run_command
 
 TYPE_CHECKING = False
@@ -131,7 +131,7 @@ def _yes(is_so: bool) -> str:
 
 
 def _use_cells(use: "SourceUse") -> "Line":
-    share = _percent(use.share)
+    share = percent(use.share)
     return (
         use.local,
         written(use.peer),
@@ -140,10 +140,6 @@ def _use_cells(use: "SourceUse") -> "Line":
         (share, "yellow") if _is_slow(use) else share,
         str(use.in_time_wait),
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "<1 %"
 
 
 def _is_slow(use: "SourceUse") -> bool:
@@ -170,7 +166,7 @@ def _notes(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> "Iterator
         )
     for use in filter(_is_slow, uses):
         yield (
-            f"{_percent(use.share)} of the source ports toward {written(use.peer)} are taken: a plain connect there"
+            f"{percent(use.share)} of the source ports toward {written(use.peer)} are taken: a plain connect there"
             " can take 20 to 30 times as long as usual (safeconnect's do not), and at 100 % it fails with EADDRNOTAVAIL"
         )
 

@@ -29,6 +29,8 @@ def target(text: str) -> Target:
     >>> target("[::1]:80"), target(":80")
     (('::1', 80), ('localhost', 80))
     """
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, not the URL {text!r}")
     if text.count(":") > 1 and "[" not in text:
         raise argparse.ArgumentTypeError(f"an IPv6 address takes brackets, [ADDRESS]:PORT, in {text!r}")
     found = _TARGET.fullmatch(text)
@@ -37,8 +39,8 @@ def target(text: str) -> Target:
     port = found["port"]
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {text!r}")
-    if found["bracketed"] == "":
-        raise argparse.ArgumentTypeError(f"there is no address between the brackets in {text!r}")
+    if found["bracketed"] is not None and ":" not in found["bracketed"]:
+        raise argparse.ArgumentTypeError(f"there is no IPv6 address between the brackets in {text!r}")
     return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(port)))
 
 
@@ -85,7 +87,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, not {text!r}")
     return value
 
 

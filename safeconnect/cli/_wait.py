@@ -91,7 +91,8 @@ class Wait:
         if not self._exposure and not self._arguments.gone:
             self._exposure = _exposure(self.target) or " "
             if self._exposure.strip() and not self._arguments.quiet:
-                self._messages.line(("note: ", "yellow"), self._exposure)
+                words = f"{self.target} is exposed to self-connects of plain clients; what to do: safeconnect doctor"
+                self._messages.line(("note: ", "yellow"), f"{words} {self.target}")
         if is_news and (self._arguments.verbose or kind == "met itself") and not self._arguments.quiet:
             self._messages.line(f"{self.target}: {text}")
 

@@ -122,7 +122,7 @@ class TestFacts:
         snapshot = Snapshot(Host("linux", "6"), SourcePorts(), Timers(), Listening(), Names(), table)
         first, *others = dict(sections(snapshot))["connections"]
         assert first == ("all", "1,234 ESTABLISHED, 10 TIME_WAIT")
-        assert others[0] == ("127.0.0.1 to 127.0.0.1:1", "9,000 of 28,232 source ports, 31.9%")
+        assert others[0] == ("127.0.0.1 to 127.0.0.1:1", "9,000 of 28,232 source ports, 32 %")
         assert len(others) == 5
 
     def test_width(self):

@@ -27,7 +27,8 @@ def all_processes():
 def status(pid):
     """The fields of its stat after the name; none where there is no such process."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # A process may have any bytes for a name.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return ["gone", "0"]
 
 
