@@ -117,7 +117,8 @@ class SynCount:
     """How often the SYN is sent again before connect gives an address up.
 
     Linux waits 1 s before the second SYN and twice as long before each further one: 1 gives up after 3 s, 2 after 7 s,
-    the default of 6 (``net.ipv4.tcp_syn_retries``) after 127 s. ``timeout`` says the same in seconds.
+    the default of 6 (``net.ipv4.tcp_syn_retries``) after 127 s, since Linux 6.5 131 s. ``timeout`` says the same in
+    seconds.
 
     :param n: 1 to 127.
     :raises TypeError: it is no int.
