@@ -98,7 +98,7 @@ class TestWhatItWaitsFor:
 
 
 class TestFaults:
-    """The faults of safeconnect.testing, seen from outside."""
+    """The faults of safeconnect.testing, seen from outside; connections to itself are below: `TestOneSourcePort`."""
 
     @pytest.mark.parametrize(("fault", "seen"), [(testing.refused, "refused"), (testing.blackhole, "timed out")])
     def test_never_up(self, fault, seen):
@@ -106,11 +106,6 @@ class TestFaults:
             done = run("wait", written(server.address), "--timeout", "0.5", "--attempt-timeout", "0.2")
         assert done.returncode == 124
         assert f" {seen} " in done.stderr
-
-    def test_a_connection_to_itself(self, capsys):
-        with testing.self_connecting() as nobody:  # for sockets of this process
-            assert cli.main(["wait", written(nobody.address), "--timeout", "0.2"]) == 124
-        assert re.search(r": met itself once(, refused (once|\d+ times))?; the last ", capsys.readouterr().err)
 
     @pytest.mark.parametrize(
         ("fault", "seen"),
