@@ -38,7 +38,8 @@ def detection_time(sock: "HasOptions") -> "DetectionTime":
     retransmission, which follows the data by one or two retransmission timeouts: 0.4 s on a fast network (`TcpInfo` has
     ``rto``). Without a user timeout it is a least time: Linux gives up at the first retransmission after it, and where
     ``net.ipv4.tcp_retries2`` allows few of them that may take twice as long. A machine whose own cable is pulled may
-    notice a second later, for what it could not send itself it does not count.
+    notice half a second sooner, or a second later: what it could not send itself it tries again soon, and it does not
+    count.
 
     :param sock: a TCP socket, connected or not; asyncio's and trio's will do.
     :returns: ``idle`` and ``in_flight`` in seconds. ``in_flight`` is None on macOS and Windows, which have no
