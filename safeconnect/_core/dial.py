@@ -289,6 +289,8 @@ class Dial:
         error = TimeoutError("timed out")
         if self._lookups:
             error.add_note(f"while looking up {self.rules.name}")
+        elif not self._attempts:  # the answer came too late, or the program had no processor to take it
+            error.add_note(f"no time was left to try {self.rules.name}")
         if self.rules.retry and self.rules.retry.budget:
             self.rules.retry.budget.failed()
         return orders + self._give_up(error)
