@@ -15,6 +15,8 @@ PROGRAM = (sys.executable, "-m", "safeconnect")
 _WITHOUT = "import sys; sys.modules.update(rich=None, psutil=None, shtab=None); "
 WITHOUT_EXTRAS = (sys.executable, "-c", f"{_WITHOUT}from safeconnect.cli import main; sys.exit(main())")
 _SECONDS = 60
+# For a command that is interrupted: a signal that strikes in coverage's own code leaves its lock taken, for good.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
 # What a child runs first: the terminal becomes its own, so that Ctrl-C in it reaches the child.
 _TAKE_TERMINAL = """
 import fcntl, os, sys, termios

@@ -11,7 +11,7 @@ from safeconnect._core.messages import Abandon, Connected, Failed, Keep, Resolve
 from safeconnect.cli._timeline import Span, duration, lines, spans
 
 from ..support import linux_only
-from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, run
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run
 from .test_wait import written
 
 V6, V4 = ("::1", 80, 0, 0), ("127.0.0.1", 80)
@@ -187,7 +187,7 @@ class TestInATerminal:
 
     def test_ctrl_c_tells_the_figures_so_far(self, up):
         pytest.importorskip("rich", reason="without it nothing is shown before the end")
-        with Terminal("connect", up, "--repeat", "10000000") as terminal:
+        with Terminal("connect", up, "--repeat", "10000000", **UNMEASURED) as terminal:
             terminal.see("connecting to")
             terminal.press(b"\x03")
             assert terminal.end() == 130

@@ -11,7 +11,7 @@ from safeconnect.doctor.facts import Host, Listening, Names, Snapshot, SourcePor
 
 from .. import namespace
 from ..support import linux_only
-from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, run
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run
 from .test_wait import written
 
 pytestmark = linux_only
@@ -101,10 +101,12 @@ class TestInATerminal:
 
     def test_ctrl_c(self):
         pytest.importorskip("rich", reason="without it nothing is shown before the end")
-        with testing.blackhole() as hole, Terminal("doctor", written(hole.address), "--timeout", "50") as terminal:
-            terminal.see(f"examining {written(hole.address)}")
-            terminal.press(b"\x03")
-            assert terminal.end() == 130
+        with testing.blackhole() as hole:
+            target = written(hole.address)
+            with Terminal("doctor", target, "--timeout", "50", **UNMEASURED) as terminal:
+                terminal.see(f"examining {target}")
+                terminal.press(b"\x03")
+                assert terminal.end() == 130
         assert "Traceback" not in terminal.text
 
 

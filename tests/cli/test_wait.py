@@ -13,7 +13,7 @@ from safeconnect import cli, testing
 
 from .. import namespace, support
 from ..support import linux_only, needs_ipv6, needs_port_range
-from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, run, start
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, start
 
 pytestmark = linux_only
 
@@ -352,7 +352,7 @@ class TestInATerminal:
         assert f"{up} is up after" in terminal.text
 
     def test_ctrl_c(self, down):
-        with Terminal("wait", down, "--timeout", "none", "-v", "--", "echo", "started") as terminal:
+        with Terminal("wait", down, "--timeout", "none", "-v", "--", "echo", "started", **UNMEASURED) as terminal:
             terminal.see("Connection refused")
             terminal.press(b"\x03")
             assert terminal.end() == 130
@@ -363,7 +363,7 @@ class TestInATerminal:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(down, number, status):
-    with start("wait", down, "--timeout", "none", "-v") as waiting:
+    with start("wait", down, "--timeout", "none", "-v", **UNMEASURED) as waiting:
         assert "refused" in waiting.stderr.readline() + waiting.stderr.readline()
         waiting.send_signal(number)
         _, told = waiting.communicate()

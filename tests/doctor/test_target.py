@@ -59,7 +59,7 @@ def test_refused():
 @needs_ipv6
 @linux_only
 def test_refused_here_and_served_there():
-    with support.listening(socket.AF_INET6) as server:
+    with held_port() as held, support.listening(socket.AF_INET6, port=held.getsockname()[1]) as server:
         port = server.getsockname()[1]
         report = examine(("127.0.0.1", port))
     found = next(finding for finding in report.findings if finding.code == "target-refused")
