@@ -1,6 +1,8 @@
 """Every test leaves the process as it found it: no descriptor, no thread, nothing patched."""
 
+import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
@@ -12,11 +14,20 @@ import pytest
 from safeconnect import ephemeral_ports
 from safeconnect._net import kernel
 
-from . import support
+from . import namespace, support
 
 # Who starts the tests in the background of a script has them ignore Ctrl-C, and so would all that they start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    """Give a worker of xdist a network of its own, where it may have one: no port is taken by a neighbour's test."""
+    if hasattr(config, "workerinput") and sys.platform == "linux" and os.geteuid() == 0:
+        with contextlib.suppress(PermissionError):
+            namespace.unshare_net()
+            namespace.set_up()
+
 
 # A busy machine is no reason for a property to fail.
 hypothesis.settings.register_profile("default", deadline=None)

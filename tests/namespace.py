@@ -81,10 +81,15 @@ def enter(ports, address):
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    set_up(address)
+    if ports:
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(ports)
+
+
+def set_up(address=None):
+    """Let a new network namespace's lo be up, maybe with one more address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
         if address:
             name = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(address))
             fcntl.ioctl(control, _SIOCSIFADDR, name)
-    if ports:
-        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text(ports)

@@ -152,12 +152,19 @@ class TestReservation:
             ({"host": 5}, TypeError, "host must be a str"),
             ({"host": []}, TypeError, "host must be a str"),
             ({"host": "192.0.2.1"}, OSError, "assign requested address"),
-            ({"host": "name.invalid"}, socket.gaierror, "known"),
         ],
     )
     def test_wrong_arguments(self, arguments, kind, words):
         with pytest.raises(kind, match=words):
             reserve_port(**arguments)
+
+    def test_an_unknown_name(self, monkeypatch):
+        def unknown(*_, **__):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(socket.gaierror, match="not known"):
+            reserve_port(host="name.test")
 
     @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this platform has no SO_REUSEPORT")
     @pytest.mark.parametrize("platform", ["linux", "darwin"])

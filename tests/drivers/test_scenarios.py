@@ -200,7 +200,7 @@ class TestErrors:
     def test_an_answer_counts_more_than_silence(self, connect, hole):
         closed = ("127.0.0.1", closed_port(1))
         names = resolver(closed, hole)
-        error = ran_into(TimeoutError, connect, ("name", 1), 0.3, resolver=names)
+        error = ran_into(TimeoutError, connect, ("name", 1), 1, resolver=names)
         assert notes_of(error) == [f"{written(closed)}: {REFUSED} after ...", f"{written(hole)}: timed out after ..."]
 
     def test_resolver_hangs(self, connect):

@@ -273,14 +273,14 @@ def test_a_refusing_proxy():
 @on_every_loop
 @pytest.mark.parametrize(
     "arguments",
-    [{"timeout": {"sock_connect": 0.3}}, {"timeout": {"sock_connect": None}, "connector": Connector(timeout=0.3)}],
+    [{"timeout": {"sock_connect": 1}}, {"timeout": {"sock_connect": None}, "connector": Connector(timeout=1)}],
     ids=["aiohttp's timeout", "the connector's timeout"],
 )
 def test_one_deadline_for_all_addresses(loop, arguments):
     with support.black_hole(3) as holes:
         began = time.monotonic()
         error = failing("http://db.test/", aiohttp.ConnectionTimeoutError, loop, resolver=Names(*holes), **arguments)
-        assert 0.3 <= time.monotonic() - began < 0.85  # three of them would be 0.9
+        assert 1 <= time.monotonic() - began < 2.9  # three of them would be 3
         assert isinstance(error, aiohttp.ServerTimeoutError)
         assert len(error.__cause__.__notes__) == 3
 

@@ -138,14 +138,14 @@ def test_an_unknown_name():
 
 @on_every_loop
 @pytest.mark.parametrize(
-    ("timeout", "own"), [(0.3, 9), (None, 0.3)], ids=["the client's timeout", "the connector's timeout"]
+    ("timeout", "own"), [(1, 9), (None, 1)], ids=["the client's timeout", "the connector's timeout"]
 )
 def test_one_deadline_for_all_addresses(loop, timeout, own):
     with support.black_hole(3) as holes:
         began = time.monotonic()
         names = leading_to(*holes, timeout=own)
         error = failing("http://db.test/", httpx.ConnectTimeout, loop, timeout=timeout, connector=names)
-        assert 0.3 <= time.monotonic() - began < 0.85  # three of them would be 0.9
+        assert 1 <= time.monotonic() - began < 2.9  # three of them would be 3
         assert len(error.__notes__) == 3
 
 
