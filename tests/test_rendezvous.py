@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -27,13 +28,13 @@ from .drivers.drivers import LoopWithoutWriters, uvloop
 from .support import linux_only, needs_ipv6
 
 
-def free_address(host="127.0.0.1"):
+def free_addresses(host="127.0.0.1"):
     """Of this process's own: others run these tests at the same time."""
-    with reserve_port(host, "10000-19999") as held:
-        return host, held.port
+    with reserve_port(host, "10000-19999") as one, reserve_port(host, "10000-19999") as other:
+        return (host, one.port), (host, other.port)
 
 
-A, B = free_address(), free_address()
+A, B = free_addresses()
 
 
 def meet(one=A, other=B, **settings):
@@ -50,6 +51,11 @@ def meet(one=A, other=B, **settings):
     finally:
         thread.join()
     return met[one], met[other]
+
+
+def surroundings():
+    """What a child needs to import what we can."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))}
 
 
 def check_and_reset(one, other):
@@ -73,7 +79,8 @@ class TestMeeting:
 
     @needs_ipv6
     def test_over_ipv6(self):
-        check_and_reset(*meet(free_address("::1"), (*free_address("::1"), 0, 0)))
+        one, other = free_addresses("::1")
+        check_and_reset(*meet(one, (*other, 0, 0)))
 
     def test_two_processes(self):
         code = """
@@ -90,7 +97,7 @@ class TestMeeting:
                 [sys.executable, "-c", code, *ports],
                 stdout=subprocess.PIPE,
                 text=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))},
+                env=surroundings(),
             )
             for ports in ((str(A[1]), str(B[1])), (str(B[1]), str(A[1])))
         ]
@@ -131,16 +138,15 @@ class TestWithoutAShield:
 
     @pytest.fixture(autouse=True)
     def no_shield(self, monkeypatch):
-        monkeypatch.setattr(shield, "_attach_filter", lambda _: False)
+        monkeypatch.setattr(rendezvous, "raise_shield", lambda *_: None)
 
     def test_where_resets_are_dropped(self):
         if not shutil.which("nft"):
             pytest.skip("nft is not installed (Debian: nftables)")
         code = """
             import subprocess, threading
-            from safeconnect import simultaneous_open
-            from safeconnect._net import shield
-            shield._attach_filter = lambda _: False
+            from safeconnect import rendezvous, simultaneous_open
+            rendezvous.raise_shield = lambda *_: None
             rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; "
             subprocess.run(["nft", rules + "add rule ip t c tcp flags rst drop"], check=True)
             a, b = ("127.0.0.1", 20811), ("127.0.0.1", 20812)
@@ -171,19 +177,69 @@ class TestWithoutAShield:
 
 
 @linux_only
-def test_the_first_waits_behind_the_seconds_shield():
-    """Deterministic: one SYN is sent while the other side is there but not yet connecting."""
-    with shield.raise_shield(socket.AF_INET, B), socket.socket() as first, socket.socket() as second:
-        for sock, local in ((first, A), (second, B)):
-            sock.settimeout(0)
-            shield.bind_shared(sock, local)
-        assert first.connect_ex(B) == errno.EINPROGRESS
-        assert first.connect_ex(B) == errno.EALREADY, "neither refused nor accepted"
-        second.connect_ex(A)
-        assert second.getpeername() == A
-        assert first.getpeername() == B
-        reset(first)
-        reset(second)
+class TestShields:
+    @pytest.fixture(params=["as it may", "without filters"])
+    def kind(self, request, monkeypatch):
+        if request.param == "without filters":
+            monkeypatch.setattr(shield, "_attach_filter", lambda _: False)
+
+    @support.both_families
+    def test_the_first_waits_behind_the_seconds(self, kind, family):
+        """Deterministic: one SYN is sent while the other side is there but not yet connecting."""
+        a, b = free_addresses(support.LOOPBACK[family])
+        with shield.raise_shield(family, b), socket.socket(family) as first, socket.socket(family) as second:
+            for sock, local in ((first, a), (second, b)):
+                sock.settimeout(0)
+                shield.bind_shared(sock, local)
+            assert first.connect_ex(b) == errno.EINPROGRESS
+            assert first.connect_ex(b) == errno.EALREADY, "neither refused nor accepted"
+            second.connect_ex(a)
+            assert second.getpeername()[:2] == a
+            assert first.getpeername()[:2] == b
+            reset(first)
+            reset(second)
+
+    def test_they_meet(self, kind):
+        check_and_reset(*meet())
+
+    def test_a_kernel_without_either(self, monkeypatch):
+        monkeypatch.setattr(shield, "_attach_filter", lambda _: False)
+        monkeypatch.setattr(shield, "_LOWEST_TTL", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
+        before = support.descriptors()
+        assert shield.raise_shield(socket.AF_INET, A) is None
+        assert support.descriptors() == before
+
+    def test_no_privilege_is_needed(self):
+        code = """
+            import os, sys, threading
+            from safeconnect import simultaneous_open
+            from safeconnect._net.sockets import reset
+            a, b = (("127.0.0.1", int(port)) for port in sys.argv[1:])
+            def meet():
+                met = []
+                other = threading.Thread(target=lambda: met.append(simultaneous_open(b, a, timeout=20)))
+                other.start()
+                met.append(simultaneous_open(a, b, timeout=20))
+                other.join()
+                one, other = met
+                reset(one), reset(other)
+            meet()  # and so all is imported
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresuid(65534, 65534, 65534)  # a change that gives up all capabilities
+            for _ in range(20):
+                meet()
+            print("met")
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), str(A[1]), str(B[1])],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=True,
+            env=surroundings(),
+        )
+        assert done.stdout == "met\n"
 
 
 def test_two_namespaces_over_a_wire():

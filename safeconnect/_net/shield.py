@@ -4,8 +4,10 @@ Whoever connects to it then waits, and its SYN comes again after a second. That 
 side that is first waits, and the second one's SYN finds it connecting. Without it each refuses the other, unless both
 are inside connect() in the same microseconds.
 
-It is a listening socket with a filter that passes nothing (SO_ATTACH_FILTER, socket(7), no privilege): a SYN for which
-there is no connecting socket reaches the listener, and the filter drops it (tcp_v4_rcv).
+It is a listening socket with a filter that passes nothing (SO_ATTACH_FILTER, socket(7)): a SYN for which there is no
+connecting socket reaches the listener, and the filter drops it (tcp_v4_rcv). Some kernels want CAP_NET_ADMIN for a
+filter (seen on 6.18). There the listener asks for packets that no router has passed on, which needs no privilege
+(IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so their SYNs are dropped as well.
 """
 
 import errno
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # linux/filter.h: one instruction, BPF_RET | BPF_K with 0, "let pass no byte". asm-generic/socket.h for the option.
 _RETURN = 0x06
 _SO_ATTACH_FILTER = 26
+# linux/in.h and linux/in6.h: IP_MINTTL, IPV6_MINHOPCOUNT.
+_LOWEST_TTL = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket.IPPROTO_IPV6, 73)}
+_HIGHEST_TTL = 255
 
 
 def raise_shield(family: int, address: "tuple[Any, ...]") -> socket.socket | None:
@@ -28,14 +33,14 @@ def raise_shield(family: int, address: "tuple[Any, ...]") -> socket.socket | Non
 
     Sockets that are to connect from the address are bound with `bind_shared`, too.
 
-    :returns: the socket; None where this kernel has no filters, or lets this process have none.
+    :returns: the socket; None where this kernel has no means to drop what comes.
     :raises OSError: as `bind_shared`.
     """
     if sys.platform != "linux":
         return None
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if not _attach_filter(sock):
+        if not (_attach_filter(sock) or _ask_for_highest_ttl(sock)):
             sock.close()
             return None
         bind_shared(sock, address)
@@ -74,6 +79,14 @@ def _attach_filter(sock: socket.socket) -> bool:
     program = Program(1, ctypes.addressof(instruction))
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+    except OSError:
+        return False
+    return True
+
+
+def _ask_for_highest_ttl(sock: socket.socket) -> bool:
+    try:
+        sock.setsockopt(*_LOWEST_TTL[sock.family], _HIGHEST_TTL)
     except OSError:
         return False
     return True
