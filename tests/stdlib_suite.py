@@ -4,7 +4,7 @@
 
 One line per name goes to standard output, what the tests themselves print to standard error. What fails is run once
 more in a fresh interpreter without safeconnect: a test that fails there, too, is printed as ``baseline`` and is held
-against the interpreter or the machine, any other as ``ours``.
+against the interpreter or the machine. Any other that fails a second time with safeconnect is printed as ``ours``.
 
 A name passes only where connects really went through safeconnect. An audit hook counts them, so that the function
 under test is the very one that users get, not a wrapper around it. The same hook refuses every address that is not
@@ -148,6 +148,8 @@ def _run_with(name: str, resources: Iterable[str], watch: Watch) -> str:
     """Run one name with safeconnect, print its lines and return the verdict on it."""
     outcome = _run(name, resources, watch)
     baseline = _baseline(name, resources) if outcome.failed else set()
+    if not baseline.issuperset(outcome.failed):  # once more: some of these tests fail on a busy machine
+        outcome = _run(name, resources, watch)
     verdict = _verdict(outcome, baseline, watch)
     print(f"{name}: {verdict}: {outcome}")
     if outcome.skip_reason:

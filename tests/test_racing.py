@@ -35,26 +35,23 @@ class TestFailover:
     def test_with_memory_only_once(self, hole, server):
         connector = Connector(timeout=5, memory=ConnectMemory(), resolver=resolver(hole, server.getsockname()))
         trace = []
-        for _ in range(2):
-            sock, seconds = timed(lambda: connector.connect(("name", 1)))
-            sock.close()
-        assert seconds < 0.25, "the second time"
+        connector.connect(("name", 1)).close()
         again = Connector(timeout=5, memory=connector.memory, resolver=connector.resolver, trace=trace.append)
         again.connect(("name", 1)).close()
         assert [message.candidate[4] for message in trace if isinstance(message, Start)] == [server.getsockname()]
 
     def test_from_a_refusal_at_once(self, server):
         names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
-        sock, seconds = timed(lambda: create_connection(("name", 1), 5, resolver=names))
+        sock, seconds = timed(lambda: create_connection(("name", 1), 30, resolver=names, happy_eyeballs_delay=10))
         with sock:
             assert sock.getpeername() == server.getsockname()
-            assert seconds < 0.25
+            assert seconds < 5
 
     @linux_only
     def test_past_20_black_holes_within_the_deadline(self, server):
         with black_hole(20) as holes:
             names = resolver(*holes, server.getsockname())
-            with create_connection(("name", 1), 2, resolver=names) as sock:
+            with create_connection(("name", 1), 10, resolver=names) as sock:
                 assert sock.getpeername() == server.getsockname()
 
     @linux_only
@@ -70,8 +67,8 @@ class TestFailover:
         names = resolver(hole, ("127.0.0.1", closed_port(1)))
         began = time.monotonic()
         with pytest.raises(TimeoutError, match="timed out") as caught:
-            create_connection(("name", 1), 0.4, resolver=names)
-        assert 0.4 <= time.monotonic() - began < SOON
+            create_connection(("name", 1), 1, resolver=names, happy_eyeballs_delay=0.01)
+        assert 1 <= time.monotonic() - began < SOON
         silent, refused = (
             caught.value.__notes__ if "refused" in caught.value.__notes__[1] else caught.value.__notes__[::-1]
         )

@@ -10,7 +10,7 @@ from safeconnect import PeerClosedError
 from .. import replying, support
 from ..replying import number_of, request
 from .persistent import each_driver
-from .test_persistent import AT_ONCE, server, wait_for_data  # noqa: F401 - a fixture
+from .test_persistent import AT_ONCE, ask, server, wait_for_data  # noqa: F401 - a fixture
 
 pytestmark = [each_driver, support.linux_only]
 
@@ -90,15 +90,18 @@ class TestSendingAgain:
     def test_not_after_the_deadline(self, run, server):
         async def scenario(connect):
             async def function(exchange):
+                calls.append(exchange)
                 await exchange.sendall(request(exchange.id, replying.NEVER))
                 return await exchange.recv_exactly(8)
 
             async with connect(server.address, retry=AT_ONCE) as connection:
+                await ask(connection)
                 with pytest.raises(TimeoutError):
-                    await connection.run(function, 0.05, idempotent=True)
+                    await connection.run(function, 0.2, idempotent=True)
 
+        calls = []
         run(scenario)
-        assert len(server.requests) == 1
+        assert len(calls) == 1
 
     def test_other_errors_are_the_functions_own(self, run, server):
         async def scenario(connect):

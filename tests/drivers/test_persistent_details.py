@@ -31,12 +31,13 @@ class TestBlocks:
         async def scenario(connect):
             async with connect(server.address, retry=AT_ONCE) as connection:
                 async with connection.exchange(5) as exchange:
-                    await exchange.sendall(request(exchange.id, milliseconds=50))
+                    await exchange.sendall(request(exchange.id, milliseconds=1000))
                     await give_up_soon(exchange)
                 assert await ask(connection) == 2
 
         run(scenario)
-        assert server.requests == [(1, 1), (2, 2)]
+        # The first's connection was reset, and the request with it if the server was slow to read.
+        assert [each for each in server.requests if each != (1, 1)] == [(2, 2)]
 
     def test_an_error_of_ones_own_is_no_lost_connection(self, run, server):  # noqa: F811
         async def scenario(connect):

@@ -143,7 +143,7 @@ def test_an_unknown_name():
 def test_one_deadline_for_all_addresses(loop, timeout, own):
     with support.black_hole(3) as holes:
         began = time.monotonic()
-        names = leading_to(*holes, timeout=own)
+        names = leading_to(*holes, timeout=own, happy_eyeballs_delay=0.01)
         error = failing("http://db.test/", httpx.ConnectTimeout, loop, timeout=timeout, connector=names)
         assert 1 <= time.monotonic() - began < 2.9  # three of them would be 3
         assert len(error.__notes__) == 3

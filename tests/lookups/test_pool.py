@@ -272,7 +272,7 @@ for _ in range(10):
 print(time.time())
 """
     last = float(run(code))
-    assert time.time() - last < 1 + 2  # a busy machine
+    assert time.time() - last < 30  # the lookups take 60 s
 
 
 LOOK_UP = """

@@ -85,7 +85,8 @@ class TestBehaviour:
         with testing.silent() as fault, connect(fault, 0.02) as sock:
             sock.sendall(b"hello?")
             support.ran_into(TimeoutError, sock.recv, 1)
-            assert fault.wait_for_connections(1)[0].received == b"hello?"
+            (connection,) = fault.wait_for_connections(1)
+            support.wait_until(lambda: connection.received == b"hello?")
 
     def test_never_reads(self):
         with testing.never_reads() as fault, connect(fault, 0.05) as sock:
@@ -139,20 +140,20 @@ class TestBehaviour:
         support.wait_until(lambda: list(drip()) == [[b"ab", b"cd", b"e"], [b"xy", b"z"]])
 
     def test_slow_accept(self):
-        with testing.slow_accept(0.1) as fault, connect(fault) as sock:
+        with testing.slow_accept(1) as fault, connect(fault) as sock:
             sock.sendall(b"ping")
             assert not select.select([sock], [], [], 0.02)[0]
             assert sock.recv(10) == b"ping"
 
     def test_crossed_replies(self):
         """What a careless client makes of it: it takes the first reply for the second."""
-        with testing.crossed_replies(0.05) as fault, connect(fault, 0.02) as sock:
+        with testing.crossed_replies(1) as fault, connect(fault, 0.02) as sock:
             sock.sendall(b"1")
             support.ran_into(TimeoutError, sock.recv, 1)
             sock.settimeout(5)
             sock.sendall(b"2")
             assert sock.recv(1) == b"1"
-        with testing.crossed_replies(0.05) as fault, safeconnect.PersistentConnection(fault.address) as connection:
+        with testing.crossed_replies(1) as fault, safeconnect.PersistentConnection(fault.address) as connection:
             support.ran_into(TimeoutError, ask, connection, b"1", 0.02)
             assert ask(connection, b"2", 5) == b"2"
 
@@ -206,7 +207,7 @@ class TestFlaky:
             safeconnect.create_connection(fault.address, 5, retry=safeconnect.Retry(attempts=None)).close()
 
     def test_refuses_for_a_while(self):
-        with testing.flaky(["refuse", "serve"], refuse_for=0.05) as fault:
+        with testing.flaky(["refuse", "serve"], refuse_for=1) as fault:
             support.ran_into(ConnectionRefusedError, connect, fault)
             safeconnect.create_connection(fault.address, 5, retry=safeconnect.Retry(attempts=None)).close()
 
@@ -275,6 +276,7 @@ class TestLog:
         with testing.echo() as fault, connect(fault) as first, connect(fault) as second:
             fault.wait_for_connections(2)
             first.close()
+            support.wait_until(lambda: fault.connections[0].ended_at is not None)
             error = support.ran_into(AssertionError, fault.assert_all_closed, 0.05)
             port = second.getsockname()[1]
             assert str(error) == f"the client has left open: <Connection 2 from 127.0.0.1:{port}, 0 bytes, open>"

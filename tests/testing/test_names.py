@@ -37,6 +37,7 @@ class TestNames:
         answers = {
             "later.test": socket.gaierror(socket.EAI_AGAIN, "try again"),
             "slow.test": testing.Lookup(["127.0.0.1"], delay=0.05),
+            "slower.test": testing.Lookup(["127.0.0.1"], delay=1),
         }
         with testing.names(answers):
             with pytest.raises(socket.gaierror, match="try again"):
@@ -44,7 +45,7 @@ class TestNames:
             began = time.monotonic()
             socket.getaddrinfo("slow.test", 80)
             assert time.monotonic() - began >= 0.05
-            support.ran_into(TimeoutError, safeconnect.create_connection, ("slow.test", 80), 0.01)
+            support.ran_into(TimeoutError, safeconnect.create_connection, ("slower.test", 80), 0.01)
 
     def test_asyncio_and_trio(self):
         with testing.names({"one.test": "192.0.2.1"}):

@@ -169,7 +169,7 @@ class TestDeadPeer:
         output, _ = client.communicate("healed\n", timeout=30)
         *answers, took = json.loads(output)
         assert answers == ["after", "meanwhile", "new"]
-        assert took < 5, "about as long as the silence was"
+        assert took < 7, "about as long as the silence was, at most"
         assert client.returncode == 0
 
     def test_somebody_else_has_healed_it(self, available, monkeypatch):
