@@ -34,6 +34,7 @@ def free_addresses(host="127.0.0.1"):
         return (host, one.port), (host, other.port)
 
 
+# Where some test's connections may be in TIME_WAIT.
 A, B = free_addresses()
 
 
@@ -71,11 +72,12 @@ def check_and_reset(one, other):
 @linux_only
 class TestMeeting:
     def test_200_of_200_and_nothing_is_left(self):
+        one, other = free_addresses()
         began = time.monotonic()
         for _ in range(200):
-            check_and_reset(*meet())
+            check_and_reset(*meet(one, other))
         assert time.monotonic() - began < 60
-        assert [support.tcp_sockets(port) for _, port in (A, B)] == [[], []]
+        assert [support.tcp_sockets(port) for _, port in (one, other)] == [[], []]
 
     @needs_ipv6
     def test_over_ipv6(self):
@@ -379,9 +381,10 @@ class TestSelf:
 
     @linux_only
     def test_not_even_by_another_name(self):
+        address, _ = free_addresses()
         with pytest.raises(SelfConnectError):
-            simultaneous_open(("0.0.0.0", A[1]), A, timeout=5)
-        assert support.tcp_sockets(A[1]) == []
+            simultaneous_open(("0.0.0.0", address[1]), address, timeout=5)
+        assert support.tcp_sockets(address[1]) == []
 
     def test_unless_it_is_allowed(self):
         with simultaneous_open(A, A, timeout=5, allow_self_connect=True) as sock:
