@@ -64,8 +64,7 @@ def ports_of(ports, parity):
 @contextlib.contextmanager
 def listening(family=socket.AF_INET, host=None, port=0, backlog=128):
     with socket.create_server((host or LOOPBACK[family], port), family=family, backlog=backlog) as server:
-        if not port and sys.platform == "linux" and tcp_sockets(server.getsockname()[1], remote=True):
-            # An earlier test's clients of that port are in TIME_WAIT, and would be counted with this one's.
+        if not port and sys.platform == "linux" and has_company(server.getsockname()[1]):
             with listening(family, host, backlog=backlog) as another:
                 yield another
             return
@@ -93,6 +92,11 @@ def black_hole(count=None, host="127.0.0.1", port=0):
                 filler.connect_ex(hole.getsockname())
         addresses = [hole.getsockname() for hole in holes]
         yield addresses if count else addresses[0]
+
+
+def has_company(port):
+    """Whether earlier connections to a listener's port are in TIME_WAIT: they would be counted with its own."""
+    return tcp_sockets(port, remote=True) or len(tcp_sockets(port)) > 1
 
 
 # Far above what is expected and far below what a failure takes: 250 ms is the attempt delay, 5 s the timeout.
