@@ -1,0 +1,52 @@
+"""Two sides of a simultaneous open, in one process."""
+
+import os
+import sys
+import threading
+
+from safeconnect import simultaneous_open
+from safeconnect._net.sockets import reset
+from safeconnect.binding import reserve_port
+
+from . import namespace
+
+
+def free_addresses(host="127.0.0.1"):
+    """Of this process's own: others run these tests at the same time."""
+    with reserve_port(host, "10000-19999") as one, reserve_port(host, "10000-19999") as other:
+        return (host, one.port), (host, other.port)
+
+
+# Where some test's connections may be in TIME_WAIT.
+A, B = free_addresses()
+
+
+def meet(one=A, other=B, **settings):
+    """Both sides, the second in a thread."""
+    met = {}
+
+    def side(local, peer):
+        met[local] = simultaneous_open(local, peer, timeout=5, **settings)
+
+    thread = threading.Thread(target=side, args=(other, one))
+    thread.start()
+    try:
+        side(one, other)
+    finally:
+        thread.join()
+    return met[one], met[other]
+
+
+def surroundings():
+    """What a child needs to import what we can."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))}
+
+
+def check_and_reset(one, other):
+    assert one.getsockname() == other.getpeername()
+    assert other.getsockname() == one.getpeername()
+    one.sendall(b"x")
+    other.settimeout(5)
+    assert other.recv(1) == b"x"
+    reset(one)
+    reset(other)
