@@ -21,7 +21,7 @@ _SLOW_AAAA = 0.25  # as long as a race of addresses waits for the first one (RFC
 _TIMES_SLOWER = 5
 
 
-@rule("keepalive-default", "Keepalive notices a vanished peer only after hours", "warning")
+@rule("keepalive-default", "Keepalive notices a vanished peer only after hours", "info")
 def keepalive_default(snapshot: "Snapshot") -> "Iterator[Case]":
     """A peer that vanishes (power cut, cable, a firewall that forgot) sends no sign. An idle connection without
     keepalive never notices; with keepalive and the kernel's times, 7200 s and 9 probes 75 s apart, it takes 2 h 11

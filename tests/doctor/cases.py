@@ -230,7 +230,7 @@ FOUND = [
     ),
     (
         "keepalive-default",
-        "warning",
+        "info",
         ["2 h 11 min (7200 + 9 x 75 s)", "KeepAlive.detecting"],
         change(timers={"keepalive_time_seconds": 7200, "keepalive_intvl_seconds": 75, "keepalive_probes": 9}),
     ),
