@@ -24,6 +24,8 @@ _IFF_UP = 1
 
 def run(code, *, ports=None, address=None, timeout=60):
     """Run ``code`` in a namespace; returns what it printed. ``ports``: "40000 40000"; ``address``: one more of lo's."""
+    if sys.platform != "linux":
+        pytest.skip("network namespaces exist on Linux only")
     reason = unavailable()
     if reason:
         pytest.skip(reason)
@@ -35,9 +37,7 @@ def run(code, *, ports=None, address=None, timeout=60):
 
 @functools.cache
 def unavailable():
-    """Why no namespace can be had here, or None."""
-    if sys.platform != "linux":
-        return "network namespaces exist on Linux only"
+    """Why no namespace can be had on this Linux, or None."""
     done = _python("from tests import namespace\nnamespace.enter(None, None)", 30)
     return None if done.returncode == 0 else f"user namespaces are not to be had here: {done.stderr.strip()[-200:]}"
 

@@ -331,7 +331,6 @@ def dead_peer() -> DeadPeer:
     return DeadPeer(random.choice(_PORTS))  # noqa: S311 - as above
 
 
-@functools.cache
 def namespaces_unavailable() -> str | None:
     """Why `exposed_host` and `dead_peer` cannot be had here, or None. It is tried once, and then remembered.
 
@@ -342,6 +341,11 @@ def namespaces_unavailable() -> str | None:
         _check_platform()
     except OSError as error:
         return error.strerror
+    return _what_is_in_the_way()
+
+
+@functools.cache
+def _what_is_in_the_way() -> str | None:
     try:
         with exposed_host() as host, dead_peer() as peer:
             host.run([sys.executable, "-I", "-S", "-c", ""])

@@ -221,12 +221,15 @@ class TestWhereThereAreNone:
         assert host.run_python(code).stdout == reason
 
     def test_another_platform(self, on_platform):
+        here = namespaces_unavailable()
         on_platform("darwin")
-        assert namespaces_unavailable.__wrapped__() == "network namespaces exist on Linux only"
+        assert namespaces_unavailable() == "network namespaces exist on Linux only"
         for function in (exposed_host, dead_peer):
             with pytest.raises(OSError, match="Linux only") as caught:
                 function()
             assert caught.value.errno == errno.ENOSYS
+        on_platform("linux")
+        assert namespaces_unavailable() == here, "it is not remembered that there are none elsewhere"
 
     @support.linux_only
     @pytest.mark.parametrize("name", ["_holder", "_enter"])
