@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_FAILED = 1
+FAILED = 1
 # As timeout(1) and the shells have them.
 TIMED_OUT = 124
 INTERRUPTED = 130
@@ -56,7 +56,7 @@ def _output_failed(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
         print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
-    return _FAILED
+    return FAILED
 
 
 @contextmanager

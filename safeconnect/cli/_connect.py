@@ -11,7 +11,7 @@ from .._core.endpoint import written
 from .._core.messages import Connected
 from .._net import aim
 from ..blocking import create_connection
-from . import INTERRUPTED, TIMED_OUT
+from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
 from ._timeline import duration, lines, spans
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .._core.tcp_info import TcpInfo
     from ._timeline import Moment, Span
 
-_FAILED = 1
 _ROOM = 24  # columns for the bars, between an address on the left and an outcome on the right
 _CLOSING = 1.0  # seconds that the peer has to end its side as well
 _PERCENTILES = (50, 90, 99)
@@ -136,7 +135,7 @@ def _span_as_dict(span: "Span") -> dict[str, object]:
 
 
 def _status(error: OSError) -> int:
-    return TIMED_OUT if isinstance(error, TimeoutError) else _FAILED
+    return TIMED_OUT if isinstance(error, TimeoutError) else FAILED
 
 
 def _measure(arguments: "argparse.Namespace", console: Console) -> int:

@@ -1,6 +1,7 @@
 """``safeconnect doctor``."""
 
 from ..doctor import examine
+from . import FAILED
 from ._console import Console
 from ._facts import sections, width
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from ..doctor import Finding, Report
     from ._console import Stream
 
-_FAILED = 1
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan", "ok": "green"}
 
 
@@ -20,7 +20,7 @@ def run(arguments: "argparse.Namespace") -> int:
     console = Console()
     with console.messages.live(lambda: [["examining ", str(arguments.target or "this machine"), " ..."]]):
         report = examine(arguments.target, arguments.timeout)
-    status = _FAILED if report.worst == "error" else 0
+    status = FAILED if report.worst == "error" else 0
     if arguments.json:
         console.data.json({**report.as_dict(), "exit_status": status})
     else:

@@ -9,6 +9,7 @@ from .._core.listeners import listeners
 from .._core.tcp_sockets import ANY_HOST, source_use
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
+from . import FAILED
 from ._console import Console, percent
 from ._reserved import run as run_command
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     Rows = tuple[Sequence[Listener], Sequence[SourceUse]]
 
-_FAILED = 1
 _BUSIEST = 10  # rows; --json has all of them
 _MOST_NAMES = 3  # of processes in a cell
 # A plain connect looks through one half of the source ports before the other: slow, if those taken are all of it.
@@ -48,7 +48,7 @@ def run(arguments: "argparse.Namespace") -> int:
         rows = _look()
     except OSError as error:
         console.messages.line((f"safeconnect: the ports in use cannot be listed: {error.strerror}", "red"))
-        return _FAILED
+        return FAILED
     if arguments.json:
         console.data.json(_as_dict(*rows))
     else:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from .._net import kernel
 from ..binding import reserve_port
 from ..ports import PortSet
+from . import FAILED
 from ._command import replace_with
 
 TYPE_CHECKING = False
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     Ports = tuple[list[int], list[socket.socket]]
 
-_FAILED = 1
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
 
 
@@ -35,7 +35,7 @@ def run(arguments: "argparse.Namespace", console: "Console") -> int:
             ports, sockets = (lent if is_released else reserved)(held, hosts, number)
         except OSError as error:
             _tell(error, number, ", ".join(hosts), console)
-            return _FAILED
+            return FAILED
         added = variables(arguments.env or "PORT", ports)
         if arguments.json:
             console.data.json({"ports": ports, "environment": added, "held": not is_released})

@@ -12,7 +12,7 @@ from .._core.waiting import Waiting, probing
 from .._net import aim, kernel
 from ..asyncio.waiting import go_on
 from ..settings import Settings
-from . import TIMED_OUT
+from . import FAILED, TIMED_OUT
 from ._command import replace_with
 from ._console import Console
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ._console import Line, Stream
     from ._targets import Target
 
-_FAILED = 1
 _MET = ("up", "gone")
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
 
@@ -175,7 +174,7 @@ def _status(waits: "Sequence[Wait]", *, is_any: bool) -> int:
     if any(met) if is_any else all(met):
         return 0
     impossible = [wait.state == "impossible" for wait in waits]
-    return _FAILED if (all(impossible) if is_any else any(impossible)) else TIMED_OUT
+    return FAILED if (all(impossible) if is_any else any(impossible)) else TIMED_OUT
 
 
 def _is_met(wait: Wait) -> bool:
