@@ -1,14 +1,10 @@
 """Two sides of a simultaneous open, in one process."""
 
-import os
-import sys
 import threading
 
 from safeconnect import simultaneous_open
 from safeconnect._net.sockets import reset
 from safeconnect.binding import reserve_port
-
-from . import namespace
 
 
 def free_addresses(host="127.0.0.1"):
@@ -35,11 +31,6 @@ def meet(one=A, other=B, **settings):
     finally:
         thread.join()
     return met[one], met[other]
-
-
-def surroundings():
-    """What a child needs to import what we can."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))}
 
 
 def check_and_reset(one, other):

@@ -61,11 +61,15 @@ def privileged_below():
     return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
+def surroundings():
+    """The environment of a child that is to import what we can."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))}
+
+
 def _python(script, timeout):
-    path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
     return subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONPATH": path},
+        env=surroundings(),
         cwd=ROOT,
         capture_output=True,
         text=True,

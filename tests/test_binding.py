@@ -208,7 +208,7 @@ class TestManyAtOnce:
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=namespace.ROOT,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(namespace.ROOT), *sys.path]))},
+                env=namespace.surroundings(),
             )
             for _ in range(PROCESSES)
         ]

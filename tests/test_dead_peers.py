@@ -107,12 +107,12 @@ CODE = """
         took = time.monotonic() - began
         found.append((wire, name, expected, took, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), tcp_state(sock)))
 
-    latest, before = 0, time.monotonic()
-    while len(watched) > len(WIRES) and before < end:  # "nothing" stays
+    latest, seen = 0, time.monotonic()
+    while len(watched) > len(WIRES) and seen < end:  # "nothing" stays
         for number, _ in poll.poll(50):
             finish(number)
-        before, then = time.monotonic(), before
-        latest = max(latest, before - then - 0.05)
+        now = time.monotonic()
+        latest, seen = max(latest, now - seen - 0.05), now
     for number in list(watched):
         finish(number)
     print(json.dumps([found, prepared, latest]))

@@ -1,7 +1,6 @@
 """Under gevent and eventlet a connect waits without stopping the other greenlets, whatever was patched first."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 import textwrap
@@ -157,7 +156,7 @@ def test_the_other_greenlets_go_on(tool, order):
 def run(code, expected):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
+        env=namespace.surroundings(),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -22,7 +22,7 @@ from safeconnect._net.sockets import reset
 
 from . import namespace, support
 from .drivers.drivers import LoopWithoutWriters, uvloop
-from .meetings import A, B, check_and_reset, free_addresses, meet, surroundings
+from .meetings import A, B, check_and_reset, free_addresses, meet
 from .support import linux_only, needs_ipv6
 
 
@@ -56,7 +56,7 @@ class TestMeeting:
                 [sys.executable, "-c", code, *ports],
                 stdout=subprocess.PIPE,
                 text=True,
-                env=surroundings(),
+                env=namespace.surroundings(),
             )
             for ports in ((str(A[1]), str(B[1])), (str(B[1]), str(A[1])))
         ]

@@ -15,7 +15,7 @@ from safeconnect._net import shield
 from safeconnect._net.sockets import reset
 
 from . import namespace, support
-from .meetings import A, B, check_and_reset, free_addresses, meet, surroundings
+from .meetings import A, B, check_and_reset, free_addresses, meet
 from .support import linux_only
 
 
@@ -98,33 +98,23 @@ class TestShields:
 
     def test_no_privilege_is_needed(self):
         code = """
-            import contextlib, os, sys, threading
-            from safeconnect import simultaneous_open
-            from safeconnect._net.sockets import reset
-            a, b = (("127.0.0.1", int(port)) for port in sys.argv[1:])
-            def meet():
-                met = []
-                other = threading.Thread(target=lambda: met.append(simultaneous_open(b, a, timeout=20)))
-                other.start()
-                met.append(simultaneous_open(a, b, timeout=20))
-                other.join()
-                one, other = met
-                reset(one), reset(other)
-            meet()  # and so all is imported
+            import contextlib, os
+            from tests.meetings import check_and_reset, meet
+            check_and_reset(*meet())  # and so all is imported
             # Who is not root has none, nor has root of a user namespace over the network it came from.
             with contextlib.suppress(OSError):
                 os.setgroups([])
                 os.setresuid(65534, 65534, 65534)  # a change that gives up all capabilities
             for _ in range(20):
-                meet()
+                check_and_reset(*meet())
             print("met")
         """
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code), str(A[1]), str(B[1])],
+            [sys.executable, "-c", textwrap.dedent(code)],
             stdout=subprocess.PIPE,
             text=True,
             timeout=60,
             check=True,
-            env=surroundings(),
+            env=namespace.surroundings(),
         )
         assert done.stdout == "met\n"

@@ -17,16 +17,9 @@ from .test_wait import written
 pytestmark = linux_only
 
 
-def in_a_shell(text, *arguments, **changes):
+def in_a_shell(text):
     """Run the program with redirections as the shell has them; ``$S`` is the program."""
-    return subprocess.run(
-        ["sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=environment(**changes),
-    )
+    return run(program=("sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable))
 
 
 @pytest.fixture
@@ -135,11 +128,5 @@ before = _command._become
 _command._become = lambda *arguments: (signal.raise_signal(int(sys.argv.pop(1))), before(*arguments))
 main(["ports", "--", "echo", "ran on"])
 """
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(int(number))],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(),
-        )
+        done = run(str(int(number)), program=(sys.executable, "-c", code))
         assert (done.returncode, done.stdout) == (-number, "")

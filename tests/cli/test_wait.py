@@ -159,16 +159,20 @@ class TestNames:
             assert cli.main(["wait", "nowhere.test:80", down, "--timeout", "0.1", "--any"]) == 124
             assert cli.main(["wait", "nowhere.test:80", "--timeout", "60", "--any"]) == 1
 
-    def test_a_name_may_come_to_exist(self, capsys, up):
-        lookups = []
+    def test_a_name_may_come_to_exist(self, capsys, monkeypatch, up):
+        look_up, lookups = socket.getaddrinfo, []
 
-        def answer():
-            lookups.append(1)
-            return NOWHERE if len(lookups) < 4 else "127.0.0.1"
+        def appearing(host, *arguments, **settings):
+            if host == "app.test":
+                lookups.append(host)
+                if len(lookups) < 4:
+                    raise NOWHERE
+                host = "127.0.0.1"
+            return look_up(host, *arguments, **settings)
 
-        with Appearing(answer):
-            assert cli.main(["wait", f"app.test:{up.partition(':')[2]}", "--retry-names", "-v"]) == 0
-            assert len(lookups) == 4
+        monkeypatch.setattr(socket, "getaddrinfo", appearing)
+        assert cli.main(["wait", f"app.test:{up.partition(':')[2]}", "--retry-names", "-v"]) == 0
+        assert len(lookups) == 4
         told = capsys.readouterr().err
         assert told.count("Name or service not known") == 1
         assert "is up after" in told
@@ -185,25 +189,6 @@ class TestNames:
         first, _ = json.loads(capsys.readouterr().out)["targets"]
         assert first["state"] == "waiting"
         assert first["seconds"] > 0
-
-
-class Appearing:
-    """A name whose lookups are answered one after the other."""
-
-    def __init__(self, answer):
-        self._answer = answer
-
-    def __enter__(self):
-        self._real, socket.getaddrinfo = socket.getaddrinfo, self._look_up
-
-    def __exit__(self, *_):
-        socket.getaddrinfo = self._real
-
-    def _look_up(self, host, *arguments, **settings):
-        answer = self._answer() if host == "app.test" else host
-        if isinstance(answer, Exception):
-            raise answer
-        return self._real(answer, *arguments, **settings)
 
 
 class TestCommand:
