@@ -273,6 +273,7 @@ class TestTrioStreams:
             stream = await safeconnect.trio.open_tcp_stream(
                 "name", 1, happy_eyeballs_delay=math.inf, timeout=5, resolver=names
             )
+            assert stream.socket.getpeername() == server.getsockname()
             await stream.aclose()
 
         trio.run(main)

@@ -135,6 +135,7 @@ def test_comes_up_later(wait, monkeypatch, timeout):
         server = threading.Thread(target=lambda: refused.wait(10) and held.listen())
         server.start()
         wait(held.getsockname(), timeout, interval=0.001)
+        assert refused.is_set(), "it was up already"
         server.join()
 
 
@@ -171,8 +172,9 @@ def test_a_black_hole_that_heals(wait, monkeypatch):
             listener.listen(128)
             stack.enter_context(listener.accept()[0])
 
-        at_first_pause(monkeypatch, heal)
+        pauses = at_first_pause(monkeypatch, heal)
         wait(listener.getsockname(), attempt_timeout=0.1)
+        assert pauses, "it was no black hole"
 
 
 @each_driver
@@ -213,6 +215,7 @@ def test_a_name_server_that_comes_up(wait, server):
         return answers.pop(0)(*arguments)
 
     wait(("name", 1), connector=Connector(resolver=getaddrinfo))
+    assert answers == []
 
 
 async def ask_on_asyncio(sock):
