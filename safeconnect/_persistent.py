@@ -1,4 +1,9 @@
-"""What the persistent connections of all drivers share: one socket, what it is fit for, and how it ends."""
+"""What the persistent connections of all drivers share: one socket, what it is fit for, and how it ends.
+
+An exception may come between any two bytecodes (a signal handler that raises, a cancellation), and so may a fork. So a
+connection is dirty from before the first byte of an exchange until after its orderly end: `Line` writes "clean" as the
+last thing, and whoever finds a dirty connection resets it. How an exchange was broken off does not matter.
+"""
 
 import errno
 import os
@@ -6,19 +11,20 @@ import socket
 import sys
 import threading
 import weakref
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 
 from ._core.reconnection import Reconnection
 from ._net import aim, peer, sockets
+from ._turns import Ticket, Turns
 from .errors import CrossedReplyError, PeerClosedError
 from .retry import Retry, is_transient
 from .settings import Settings, check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Self
 
     # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
     AnySocket = Any
@@ -63,14 +69,19 @@ class Line:
         self.connector = connector.replace(retry=retry)
         self.reconnection = Reconnection(retry, aim.chance)
         self.is_closed = False
-        self.exchange: ExchangeBase | None = None  # the one under way
         self.last_error = ""
         self._sock: AnySocket | None = None
+        self._is_clean = False  # whether no reply can be under way on it
         self._idle_since = 0.0
         self._ids = count(1)
-        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
-        self._guard = threading.RLock()  # a signal handler may call close() in the middle of it
+        self._renew()
         _lines.add(self)
+
+    def _renew(self) -> None:
+        self.turns = Turns()
+        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then. A signal
+        # handler may call close() in the middle of it.
+        self._guard = threading.RLock()
 
     def state(self) -> str:
         """For a representation."""
@@ -82,15 +93,18 @@ class Line:
             raise RuntimeError(f"this PersistentConnection to {self.address!r} is closed")
 
     def fit_socket(self) -> "AnySocket | None":
-        """The connection there is, if it may be used again; one that may not is ended."""
+        """The connection there is, if it may be used again; one that may not is ended. It is dirty from now on."""
         sock = self._sock
         if sock is None:
             return None
-        if self.idle_limit is not None and self.clock() - self._idle_since >= self.idle_limit:
+        if not self._is_clean:
+            self.reset()
+        elif self.idle_limit is not None and self.clock() - self._idle_since >= self.idle_limit:
             self.discard()
         elif not _is_quiet(sock):
             # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
             self.reset()
+        self._is_clean = False
         return self._sock
 
     def seconds_to_wait(self, left: float | None) -> float:
@@ -110,6 +124,7 @@ class Line:
 
     def begin(self, sock: "AnySocket") -> None:
         """Take over a connection that has just been made and is to be prepared: `close` ends it from now on."""
+        self._is_clean = False
         self._sock = sock
 
     def socket(self) -> "AnySocket":
@@ -146,6 +161,7 @@ class Line:
         self._idle_since = self.clock()
         if self.is_closed:
             self.discard()
+        self._is_clean = True  # the last thing: whatever comes before this leaves the connection dirty
 
     def close(self, *, is_idle: bool) -> None:
         """Close for good; an exchange under way reads the end."""
@@ -159,29 +175,36 @@ class Line:
 
     def discard(self) -> None:
         """Close an idle connection in order."""
-        with self._guard:
-            sock, self._sock = self._sock, None
-            if sock is not None:
-                _close(sock)
+        self._end(in_order=True)
 
     def reset(self) -> None:
         """End the connection with a RST, and what is under way on it."""
+        self._end(in_order=False)
+
+    def _end(self, *, in_order: bool) -> None:
+        self._is_clean = False  # if this is interrupted, the next exchange does it again
         with self._guard:
-            sock, self._sock = self._sock, None
+            sock = self._sock
             if sock is not None and sock.fileno() >= 0:
-                sockets.linger_not(sock)
+                if not in_order:
+                    sockets.linger_not(sock)
                 _close(sock)
+            self._sock = None
 
     def next_id(self) -> int:
         """The number of the next exchange."""
         return next(self._ids)
 
+    def leave_behind(self) -> None:
+        """What goes on elsewhere is over here: in a forked parent, or in an event loop that runs no more."""
+        exchange = self.turns.holder
+        self._renew()  # a thread that is not here may have held the locks
+        if isinstance(exchange, ExchangeBase):
+            exchange.is_over = True
+
     def forked(self) -> None:
         """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
-        self._guard = threading.RLock()  # a thread that is not here may have held the other
-        if self.exchange is not None:
-            self.exchange.is_over = True
-            self.exchange = None
+        self.leave_behind()
         sock, self._sock = self._sock, None
         if sock is not None and sock.fileno() >= 0:
             os.close(sock.detach())  # the bare one: trio's close() would tell the parent's epoll
@@ -204,22 +227,64 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class ExchangeBase:
-    """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
+class ExchangeBase(Ticket):
+    """One request and its reply: the block in which they happen.
 
-    def __init__(self, line: Line, sock: "AnySocket", *, counts: bool) -> None:
-        self.id = line.next_id()
+    :ivar id: a number that grows from exchange to exchange, also across connections; 0 before the block.
+    """
+
+    def __init__(self, line: Line, timeout: float | None, *, wait: bool, counts: bool = False) -> None:
+        check_seconds("timeout", timeout)
+        self.id = 0
         self.is_over = False
         self.broken_off = 0  # sends and receives that have not come to their end
         self.may_have_reply = True  # whether bytes of a reply may have come; known where they are counted
+        self.taker: object = None  # the thread or task that has begun it
         self._line = line
+        self._waits = wait
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._counts = counts
+        self._received: int | None = None
+        self._sock: AnySocket | None = None
+
+    def _enter(self, now: float, taker: object) -> None:
+        """The block is entered: time runs from now on.
+
+        :raises RuntimeError: it was entered before; the connection has been closed.
+        """
+        if self.taker is not None:
+            raise RuntimeError("an exchange is one block: call exchange() again for another")
+        self._line.check_open()
+        self.taker = taker
+        self._deadline = None if self._timeout is None or self._timeout > LONGEST else now + self._timeout
+
+    def _begin(self, sock: "AnySocket") -> None:
+        """There is a connection for it."""
         self._sock = sock
-        self._received = _bytes_received(sock) if counts else None
-        line.exchange = self
+        if self._counts:
+            self._received = _bytes_received(sock)
+        self.id = self._line.next_id()
+
+    def _check_turn(self) -> None:
+        """Look at who has the turn, where this exchange cannot have it at once.
+
+        :raises RuntimeError: its own thread or task.
+        :raises BlockingIOError: another one, and this exchange is not to wait.
+        """
+        holder = self._line.turns.holder
+        if isinstance(holder, ExchangeBase) and holder.taker is self.taker:
+            raise RuntimeError(f"this {self._takers} has an exchange already")
+        if not self._waits:
+            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
+
+    _takers = "task"
 
     def _check(self) -> "AnySocket":
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
+        if self._sock is None:
+            raise RuntimeError("the exchange has not begun: it is a block, to be entered by `with`")
         return self._sock
 
     def verify(self, reply_id: object) -> None:
@@ -237,10 +302,9 @@ class ExchangeBase:
 
     def over(self, error: BaseException | None) -> None:
         """The block has been left, with this error or without."""
-        if self.is_over:  # by a fork
+        if self.is_over:  # by a fork, or an event loop that was left behind
             return
         self.is_over = True
-        self._line.exchange = None
         if error is None and not self.broken_off:
             self._line.ended()
             return
@@ -251,13 +315,24 @@ class ExchangeBase:
         if isinstance(error, OSError):
             _tell(error, self.id, is_closed=self._line.is_closed)
 
-    @contextmanager
-    def whole(self) -> "Iterator[AnySocket]":
-        """A send or a receive; one that is broken off spoils the connection, whoever catches its error."""
-        sock = self._check()
-        self.broken_off += 1
-        yield sock
-        self.broken_off -= 1
+    def _resends(self, sendings: int, error: OSError, now: float) -> bool:
+        """Whether this exchange, which has ended with that error, is made once more."""
+        if not self.id or self.may_have_reply or (self._deadline is not None and now >= self._deadline):
+            return False
+        return self._line.reconnection.resends(sendings, error)
+
+    def _again(self, now: float) -> "Self":
+        """The same exchange once more, within what is left of its time."""
+        timeout = None if self._deadline is None else self._deadline - now
+        return type(self)(self._line, timeout, wait=self._waits, counts=self._counts)
+
+
+def timed_out(told: str | None = None) -> TimeoutError:
+    """The error for a deadline that has passed, with a note on what took the time."""
+    error = TimeoutError("timed out")
+    if told:
+        error.add_note(told)
+    return error
 
 
 def _tell(error: OSError, number: int, *, is_closed: bool) -> None:

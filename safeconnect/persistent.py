@@ -2,32 +2,33 @@
 
 import errno
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from time import monotonic
 
-from ._persistent import LONGEST, ExchangeBase, Line
+from ._persistent import ExchangeBase, Line, timed_out
+from ._turns import LOOK_AGAIN, Ticket
 from .blocking import Connector
 from .errors import PeerClosedError
-from .settings import check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from types import TracebackType
     from typing import Any, Self, TypeVar
 
     from .retry import Retry
 
     Result = TypeVar("Result")
-    Turn = threading.RLock
 
 
 class Exchange(ExchangeBase):
     """One request and its reply on a `PersistentConnection`; valid inside its ``with`` block."""
 
-    def __init__(self, line: Line, sock: "socket.socket", deadline: float | None, *, counts: bool) -> None:
-        super().__init__(line, sock, counts=counts)
-        self._deadline = deadline
+    _line: "_Line"
+    _takers = "thread"
+    _gate: threading.Lock | None = None  # held while it is not woken
 
     @property
     def socket(self) -> "socket.socket":
@@ -45,16 +46,19 @@ class Exchange(ExchangeBase):
 
         :raises OSError: as ``socket.sendall``; `TimeoutError` when the exchange's time is over.
         """
-        with self.whole():
-            self.socket.sendall(data)
+        self.broken_off += 1  # taken back only by coming to the end: an error spoils the connection, whoever catches it
+        self.socket.sendall(data)
+        self.broken_off -= 1
 
     def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``socket.recv``; `TimeoutError` when the exchange's time is over.
         """
-        with self.whole():
-            return self.socket.recv(bufsize)
+        self.broken_off += 1
+        data = self.socket.recv(bufsize)
+        self.broken_off -= 1
+        return data
 
     def recv_exactly(self, size: int) -> bytes:
         """Receive so many bytes, no less and no more.
@@ -70,6 +74,52 @@ class Exchange(ExchangeBase):
             data += part
         return bytes(data)
 
+    def __enter__(self) -> "Self":
+        self._enter(monotonic(), threading.current_thread())
+        try:
+            if not self._line.turns.take(self):
+                self._wait_for_turn()
+            self._begin(self._line.connected(self._deadline))
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        try:
+            self.over(error)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._line.turns.leave(self)
+        if self._line.is_closed:  # meanwhile: close() has left it to us
+            self._line.close_idle()
+
+    def _wait_for_turn(self) -> None:
+        self._check_turn()
+        turns = self._line.turns
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        is_woken = True
+        try:
+            turns.enqueue(self)
+            while not turns.take(self, in_order=is_woken):
+                seconds = LOOK_AGAIN if self._deadline is None else min(self._deadline - monotonic(), LOOK_AGAIN)
+                if seconds <= 0:
+                    raise timed_out("another exchange was under way all the time")
+                is_woken = self._gate.acquire(timeout=seconds)
+        finally:
+            turns.dequeue(self)
+
+    def wake(self) -> None:
+        """Let the thread that waits look whether it is its turn."""
+        if self._gate is not None:
+            with suppress(RuntimeError):  # it is woken already
+                self._gate.release()
+
 
 class PersistentConnection:
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
@@ -78,9 +128,11 @@ class PersistentConnection:
     own, and so on for ever. So an exchange is a block: leave it in the ordinary way and the connection is kept; leave
     it by any exception, a timeout or a cancellation, and the connection is reset, and the late reply dies with it.
     Before each exchange the connection is looked at: one that the peer has closed, or that has bytes waiting which
-    nobody asked for, is not used again.
+    nobody asked for, is not used again. What has not arrived by then cannot be seen: where a server may send more than
+    one reply to a request, number the requests (`Exchange.id`) and check each reply with `Exchange.verify`.
 
-    One exchange at a time; threads wait for their turn. A forked child makes a connection of its own.
+    One exchange at a time; threads wait for their turn, first come, first served. An exchange may be left in another
+    thread than it was begun in. A forked child makes a connection of its own.
 
     :param address: as for `create_connection`.
     :param connector: how to connect, a `Connector`; its ``timeout`` holds for a connect where the exchange has none.
@@ -125,8 +177,7 @@ class PersistentConnection:
             clock=monotonic,
         )
 
-    @contextmanager
-    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "Iterator[Exchange]":
+    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AbstractContextManager[Exchange]":
         """A block for one request and its reply.
 
         :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
@@ -145,8 +196,7 @@ class PersistentConnection:
         ``sendall`` or ``recv``. Of one that came from `Exchange.socket` the library knows nothing: let it leave the
         block.
         """
-        with self._exchange(_deadline(timeout), wait=wait) as exchange:
-            yield exchange
+        return Exchange(self._line, timeout, wait=wait)
 
     def run(
         self,
@@ -166,103 +216,24 @@ class PersistentConnection:
             platform counts them: on Linux and macOS.
         :raises OSError: and all others: as `exchange`, and what the function raises.
         """
-        deadline = _deadline(timeout)
+        exchange = Exchange(self._line, timeout, wait=wait, counts=idempotent)
         sendings = 0
         while True:
-            exchange = None
             try:
-                with self._exchange(deadline, wait=wait, counts=idempotent) as exchange:
+                with exchange:
                     return function(exchange)
             except OSError as error:
                 sendings += 1
-                if exchange is None or exchange.may_have_reply or (deadline is not None and monotonic() >= deadline):
+                if not exchange._resends(sendings, error, monotonic()):  # noqa: SLF001 - the same module
                     raise
-                if not self._line.reconnection.resends(sendings, error):
-                    raise
+            exchange = exchange._again(monotonic())  # noqa: SLF001
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
         self._line.is_closed = True
         self._line.end_pause()
-        if not self._close_idle():
+        if not self._line.close_idle():
             self._line.close(is_idle=False)
-
-    def _close_idle(self) -> bool:
-        turn = self._line.turn
-        if self._line.has_turn() or not turn.acquire(blocking=False):
-            return False
-        self._line.close(is_idle=True)
-        turn.release()
-        return True
-
-    @contextmanager
-    def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "Iterator[Exchange]":
-        line = self._line
-        line.check_open()
-        if line.has_turn() and line.exchange is not None:
-            raise RuntimeError("this thread has an exchange already")
-        turn = line.turn
-        try:
-            # An interrupt may come between any two steps: so the lock itself knows whose turn it is.
-            self._take_turn(turn, deadline, wait=wait)
-            exchange = Exchange(line, self._connected(deadline), deadline, counts=counts)
-            try:
-                yield exchange
-            except BaseException as error:
-                exchange.over(error)
-                raise
-            exchange.over(None)
-        finally:
-            with suppress(RuntimeError):  # there was no turn
-                turn.release()
-            if line.is_closed:  # meanwhile: close() has left it to us
-                self._close_idle()
-
-    def _take_turn(self, turn: "Turn", deadline: float | None, *, wait: bool) -> None:
-        if self._line.has_turn():
-            return  # left over from an exchange whose end was interrupted
-        seconds = -1.0 if deadline is None else min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX)
-        if turn.acquire(timeout=seconds) if wait else turn.acquire(blocking=False):
-            return
-        if not wait:
-            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
-        late = TimeoutError("timed out")
-        late.add_note("another exchange was under way all the time")
-        try:
-            raise late
-        finally:
-            del late  # its traceback holds this frame: a cycle
-
-    def _connected(self, deadline: float | None) -> "socket.socket":
-        line = self._line
-        line.check_open()
-        sock: socket.socket | None = line.fit_socket()
-        if sock is not None:
-            return sock
-        line.pause(line.seconds_to_wait(_left(deadline)))
-        line.check_open()
-        within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
-        connector: Any = line.connector
-        try:
-            line.begin(connector.connect(line.address, *within))
-            return self._prepared(deadline)
-        except (OSError, ExceptionGroup) as error:
-            line.failed(error, connecting=True)
-            raise
-        except BaseException:
-            line.reset()
-            raise
-
-    def _prepared(self, deadline: float | None) -> "socket.socket":
-        line = self._line
-        prepared: socket.socket | None = None
-        if line.on_connect is not None:
-            sock = line.socket()
-            sock.settimeout(_left(deadline))
-            prepared = line.on_connect(sock)
-            _left(deadline)
-        ready: socket.socket = line.ready(prepared)
-        return ready
 
     def __enter__(self) -> "Self":
         return self
@@ -275,22 +246,55 @@ class PersistentConnection:
 
 
 class _Line(Line):
-    """One that threads take turns at."""
-
-    def __init__(self, *address: "Any", **settings: "Any") -> None:
-        super().__init__(*address, **settings)
-        self._renew()
+    """One that threads use."""
 
     def _renew(self) -> None:
-        self.turn = threading.RLock()
+        super()._renew()
         self._gate = threading.Lock()  # held until close()
         self._gate.acquire()
 
-    def has_turn(self) -> bool:
-        """Whether this thread has its turn."""
-        return bool(self.turn._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001 - as threading.Condition does
+    def connected(self, deadline: float | None) -> "socket.socket":
+        """The connection, made anew where there is none that is fit; for whoever has the turn."""
+        self.check_open()
+        sock: socket.socket | None = self.fit_socket()
+        if sock is not None:
+            return sock
+        self._pause(self.seconds_to_wait(_left(deadline)))
+        self.check_open()
+        within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
+        connector: Any = self.connector
+        try:
+            self.begin(connector.connect(self.address, *within))
+            return self._prepared(deadline)
+        except (OSError, ExceptionGroup) as error:
+            self.failed(error, connecting=True)
+            raise
+        except BaseException:
+            self.reset()
+            raise
 
-    def pause(self, seconds: float) -> None:
+    def _prepared(self, deadline: float | None) -> "socket.socket":
+        prepared: socket.socket | None = None
+        if self.on_connect is not None:
+            sock = self.socket()
+            sock.settimeout(_left(deadline))
+            prepared = self.on_connect(sock)
+            _left(deadline)
+        ready: socket.socket = self.ready(prepared)
+        return ready
+
+    def close_idle(self) -> bool:
+        """Close the connection unless an exchange is under way; says whether there was none."""
+        nobody = Ticket()
+        try:
+            if not self.turns.take(nobody, in_order=False):
+                return False
+            self.close(is_idle=True)
+        finally:
+            self.turns.leave(nobody)
+        return True
+
+    def _pause(self, seconds: float) -> None:
         """Wait, unless `close` is called."""
         # Not an Event: an interrupt inside of its wait() may leave the lock in it held.
         if seconds and self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
@@ -300,15 +304,6 @@ class _Line(Line):
         """Let nobody wait any more."""
         with suppress(RuntimeError):  # released already
             self._gate.release()
-
-    def forked(self) -> None:
-        self._renew()
-        super().forked()
-
-
-def _deadline(timeout: float | None) -> float | None:
-    check_seconds("timeout", timeout)
-    return None if timeout is None or timeout > LONGEST else monotonic() + timeout
 
 
 def _left(deadline: float | None) -> float | None:
@@ -320,5 +315,5 @@ def _left(deadline: float | None) -> float | None:
         return None
     left = deadline - monotonic()
     if left <= 0:
-        raise TimeoutError("timed out")
+        raise timed_out()
     return left

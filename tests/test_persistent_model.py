@@ -162,7 +162,7 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def the_server_saw_what_the_model_says(self):
         assert self.server.requests == self.asked
-        assert self.connection._line.exchange is None
+        assert self.connection._line.turns.holder is None
         assert (self.connection._line._sock is not None) or not self.is_up
 
 

@@ -125,8 +125,7 @@ def test_closed_while_it_waits_out_a_pause(server):
 
     thread = threading.Thread(target=work)
     thread.start()
-    while connection._line.turn.acquire(blocking=False):  # until the thread has it
-        connection._line.turn.release()
+    while connection._line.turns.holder is None:  # until the thread has its turn
         assert thread.is_alive()
     connection.close()
     thread.join(support.SOON)

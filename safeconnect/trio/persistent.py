@@ -1,22 +1,19 @@
 """`PersistentConnection` on trio."""
 
-import errno
-import inspect
 import math
-from contextlib import asynccontextmanager
-from time import monotonic
 
 import trio
 
-from .._persistent import LONGEST, ExchangeBase, Line
-from ..errors import PeerClosedError
-from ..settings import check_seconds
+from .._persistent import timed_out
+from .._persistent_async import AsyncConnection, AsyncExchange, AsyncLine
 from .connecting import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from typing import Any, Self, TypeVar
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+    from typing import Any, TypeVar
 
     from ..retry import Retry
     from ..settings import Settings
@@ -26,8 +23,36 @@ if TYPE_CHECKING:
     OnConnect = Callable[[Socket], Awaitable[Socket | None] | Socket | None]
 
 
-class Exchange(ExchangeBase):
+class _Line(AsyncLine):
+    def now(self) -> float:
+        return trio.current_time()
+
+    def task(self) -> object:
+        return trio.lowlevel.current_task()
+
+    async def start(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    new_event = trio.Event
+
+    async def wait(self, event: "Any", seconds: float | None) -> bool:
+        with trio.move_on_after(math.inf if seconds is None else seconds):
+            await event.wait()
+        return bool(event.is_set())
+
+    async def within(self, deadline: float | None, awaitable: "Awaitable[Any]") -> "Any":
+        with _until(deadline) as scope:
+            return await awaitable
+        raise timed_out("in on_connect") if scope.cancelled_caught else AssertionError("the scope has ended early")
+
+    async def connect(self, seconds: float | None) -> trio.socket.SocketType:
+        return trio.socket.from_stdlib_socket(await connect(self.connector, self.address, seconds))
+
+
+class Exchange(AsyncExchange):
     """One request and its reply on a `PersistentConnection`; valid inside its ``async with`` block."""
+
+    _scope: trio.CancelScope | None = None
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -44,34 +69,45 @@ class Exchange(ExchangeBase):
         :raises OSError: as ``send`` of trio's socket.
         """
         rest = memoryview(data)
-        with self.whole() as sock:
-            while rest:
-                rest = rest[await sock.send(rest) :]
+        self.broken_off += 1  # taken back only by coming to the end: an error spoils the connection, whoever catches it
+        sock = self.socket
+        while rest:
+            rest = rest[await sock.send(rest) :]
+        self.broken_off -= 1
 
     async def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``recv`` of trio's socket.
         """
-        with self.whole() as sock:
-            return await sock.recv(bufsize)  # type: ignore[no-any-return]
+        self.broken_off += 1
+        data: bytes = await self.socket.recv(bufsize)
+        self.broken_off -= 1
+        return data
 
-    async def recv_exactly(self, size: int) -> bytes:
-        """Receive so many bytes, no less and no more.
+    async def _open_scope(self) -> None:
+        if self._deadline is not None:
+            scope = _until(self._deadline)
+            scope.__enter__()
+            self._scope = scope
 
-        :raises safeconnect.PeerClosedError: the peer has closed before.
-        :raises OSError: as `recv`.
-        """
-        data = bytearray()
-        while len(data) < size:
-            part = await self.recv(size - len(data))
-            if not part:
-                raise PeerClosedError(errno.ECONNRESET, f"the peer closed after {len(data)} of {size} bytes")
-            data += part
-        return bytes(data)
+    async def __aexit__(
+        self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        late = timed_out() if scope is not None and _is_late(error, scope) else None
+        try:
+            self.over(late or error)
+            is_swallowed = scope is not None and scope.__exit__(kind, error, traceback)
+            if scope is not None and scope.cancelled_caught:
+                raise late or timed_out()
+            return is_swallowed
+        finally:
+            self._leave()
+            del late, error  # their tracebacks hold this frame: a cycle
 
 
-class PersistentConnection:
+class PersistentConnection(AsyncConnection):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
     Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
@@ -100,6 +136,9 @@ class PersistentConnection:
     2 b'two'
     """
 
+    _kinds = (_Line, Exchange)
+    _line: _Line
+
     def __init__(
         self,
         address: "tuple[Any, ...]",
@@ -109,196 +148,30 @@ class PersistentConnection:
         idle_limit: float | None = None,
         on_connect: "OnConnect | None" = None,
     ) -> None:
-        self._line = _Line(
-            address,
-            connector=connector,
-            retry=retry,
-            idle_limit=idle_limit,
-            on_connect=on_connect,
-            clock=monotonic,
-        )
-        timeout = getattr(connector, "timeout", None)
-        self._pause: trio.CancelScope | None = None
-        self._timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
+        super().__init__(address, connector=connector, retry=retry, idle_limit=idle_limit, on_connect=on_connect)
 
-    @asynccontextmanager
-    async def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AsyncIterator[Exchange]":
-        """A block for one request and its reply.
+    if TYPE_CHECKING:  # what the base does, with this library's types
 
-        :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
-        :param wait: whether to wait while another task has an exchange; if not, that is an error.
-        :returns: an asynchronous context manager that gives an `Exchange`.
-        :raises TimeoutError: it was not over in time; or the pause that is due is longer than that.
-        :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
-        :raises OSError: no connection could be made, as for `create_connection`.
-        :raises ExceptionGroup: the same, where the connector has ``all_errors``.
-        :raises RuntimeError: it has been closed, this task has an exchange already, or ``on_connect`` has closed the
-            socket.
-        :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
-        :raises TypeError: ``timeout`` is no number.
-        """
-        async with self._exchange(_deadline(timeout), wait=wait) as exchange:
-            yield exchange
+        def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractAsyncContextManager[Exchange]:
+            """As the base."""
 
-    async def run(
-        self,
-        function: "Callable[[Exchange], Awaitable[Result]]",
-        timeout: float | None = None,
-        *,
-        wait: bool = True,
-        idempotent: bool = False,
-    ) -> "Result":
-        """Call an async function with an `Exchange` and return what it returns; once more where that does no harm.
-
-        :param function: sends the request and reads the reply.
-        :param timeout: as for `exchange`, over all of it.
-        :param wait: as for `exchange`.
-        :param idempotent: as for `safeconnect.PersistentConnection`'s ``run``.
-        :raises OSError: and all others: as `exchange`, and what the function raises.
-        """
-        deadline = _deadline(timeout)
-        sendings = 0
-        while True:
-            exchange = None
-            try:
-                async with self._exchange(deadline, wait=wait, counts=idempotent) as exchange:
-                    return await function(exchange)
-            except OSError as error:
-                sendings += 1
-                if exchange is None or exchange.may_have_reply or (deadline is not None and _now() >= deadline):
-                    raise
-                if not self._line.reconnection.resends(sendings, error):
-                    raise
-
-    def close(self) -> None:
-        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._line.close(is_idle=not self._line.turn.locked())
-        if self._pause is not None:
-            self._pause.cancel()
-
-    @asynccontextmanager
-    async def _exchange(self, deadline: float | None, *, wait: bool, counts: bool = False) -> "AsyncIterator[Exchange]":
-        turn = await self._take_turn(deadline, wait=wait)
-        late = TimeoutError("timed out")
-        try:
-            exchange = Exchange(self._line, await self._connected(deadline), counts=counts)
-            with _until(deadline) as scope:
-                try:
-                    yield exchange
-                except BaseException as error:
-                    exchange.over(late if _is_late(error, scope) else error)
-                    raise
-                exchange.over(late if scope.cancel_called else None)
-            if scope.cancelled_caught:
-                raise late
-        finally:
-            del late  # its traceback holds this frame: a cycle
-            turn.release()
-            if self._line.is_closed:
-                self._line.discard()
-
-    async def _take_turn(self, deadline: float | None, *, wait: bool) -> trio.Lock:
-        self._line.check_open()
-        turn = self._line.turn
-        if turn.statistics().owner is trio.lowlevel.current_task():
-            raise RuntimeError("this task has an exchange already")
-        if turn.locked() and not wait:
-            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
-        with _until(deadline) as scope:
-            await turn.acquire()
-        if scope.cancelled_caught:
-            raise _late("another exchange was under way all the time")
-        return turn
-
-    async def _connected(self, deadline: float | None) -> trio.socket.SocketType:
-        line = self._line
-        line.check_open()
-        sock: trio.socket.SocketType | None = line.fit_socket()
-        if sock is not None:
-            return sock
-        await self._wait(line.seconds_to_wait(_left(deadline)))
-        line.check_open()
-        within = self._timeout if deadline is None else _left(deadline)
-        try:
-            line.begin(trio.socket.from_stdlib_socket(await connect(line.connector, line.address, within)))
-            return await self._prepared(deadline)
-        except (OSError, ExceptionGroup) as error:
-            line.failed(error, connecting=True)
-            raise
-        except BaseException:
-            line.reset()
-            raise
-
-    async def _wait(self, seconds: float) -> None:
-        """Let time pass, unless `close` is called."""
-        with trio.CancelScope() as self._pause:
-            await trio.sleep(seconds)
-
-    async def _prepared(self, deadline: float | None) -> trio.socket.SocketType:
-        prepared: trio.socket.SocketType | None = None
-        if self._line.on_connect is not None:
-            with _until(deadline) as scope:
-                prepared = self._line.on_connect(self._line.socket())
-                if inspect.isawaitable(prepared):
-                    prepared = await prepared
-            if scope.cancelled_caught:
-                raise _late("in on_connect")
-        return self._line.ready(prepared)  # type: ignore[no-any-return]
-
-    async def __aenter__(self) -> "Self":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
-
-
-def _late(told: str) -> TimeoutError:
-    error = TimeoutError("timed out")
-    error.add_note(told)
-    return error
-
-
-def _now() -> float:
-    return trio.current_time()
-
-
-class _Line(Line):
-    """One that tasks take turns at."""
-
-    def __init__(self, *address: "Any", **settings: "Any") -> None:
-        super().__init__(*address, **settings)
-        self.turn = trio.Lock()
-
-    def forked(self) -> None:
-        self.turn = trio.Lock()  # whoever has the other is a task of the parent's
-        super().forked()
-
-
-def _deadline(timeout: float | None) -> float | None:
-    check_seconds("timeout", timeout)
-    return None if timeout is None or timeout > LONGEST else _now() + timeout
-
-
-def _left(deadline: float | None) -> float | None:
-    """How many seconds are left.
-
-    :raises TimeoutError: none.
-    """
-    if deadline is None:
-        return None
-    left = deadline - _now()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
+        async def run(
+            self,
+            function: Callable[[Exchange], Awaitable[Result]],
+            timeout: float | None = None,
+            *,
+            wait: bool = True,
+            idempotent: bool = False,
+        ) -> Result:
+            """As the base."""
 
 
 def _until(deadline: float | None) -> trio.CancelScope:
     return trio.CancelScope(deadline=math.inf if deadline is None else deadline)
 
 
-def _is_late(error: BaseException, scope: trio.CancelScope) -> bool:
-    """Whether a block was left because its time was over."""
+def _is_late(error: BaseException | None, scope: trio.CancelScope) -> bool:
+    """Whether a block was left because its time was over, or would have been at its next step."""
+    if error is None:
+        return scope.cancel_called
     return isinstance(error, trio.Cancelled) and scope.cancel_called and trio.current_time() >= scope.deadline

@@ -142,7 +142,7 @@ def test_close_ends_a_pause(kind, server):  # noqa: F811
     async def on_asyncio():
         connection = safeconnect.asyncio.PersistentConnection(server.address, retry=retry)
         waiting = asyncio.create_task(lose_and_wait(connection))
-        while connection._pause is None:
+        while connection._line.pause is None:
             await asyncio.sleep(0)
         connection.close()
         await waiting
@@ -151,7 +151,7 @@ def test_close_ends_a_pause(kind, server):  # noqa: F811
         connection = safeconnect.trio.PersistentConnection(server.address, retry=retry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lose_and_wait, connection)
-            while connection._line.reconnection.lost == 0 or connection._pause is None:
+            while connection._line.reconnection.lost == 0 or connection._line.pause is None:
                 await trio.lowlevel.checkpoint()
             connection.close()
 
