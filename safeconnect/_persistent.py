@@ -247,6 +247,7 @@ class ExchangeBase(Ticket):
         self._counts = counts
         self._received: int | None = None
         self._sock: AnySocket | None = None
+        self._has_left = False
 
     def _enter(self, now: float, taker: object) -> None:
         """The block is entered: time runs from now on.
@@ -277,6 +278,14 @@ class ExchangeBase(Ticket):
             raise RuntimeError(f"this {self._takers} has an exchange already")
         if not self._waits:
             raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
+
+    def _leave(self) -> None:
+        """Let the next one have its turn; a driver's own, which sets ``_has_left`` as the last thing."""
+        raise NotImplementedError
+
+    def _leave_at_last(self) -> None:
+        if not self._has_left:  # interrupted, or an error on the way there
+            self._leave()
 
     _takers = "task"
 
@@ -327,11 +336,11 @@ class ExchangeBase(Ticket):
         return type(self)(self._line, timeout, wait=self._waits, counts=self._counts)
 
 
-def timed_out(told: str | None = None) -> TimeoutError:
-    """The error for a deadline that has passed, with a note on what took the time."""
+def timed_out(*told: str) -> TimeoutError:
+    """The error for a deadline that has passed, with notes on what took the time."""
     error = TimeoutError("timed out")
-    if told:
-        error.add_note(told)
+    for note in told:
+        error.add_note(note)
     return error
 
 

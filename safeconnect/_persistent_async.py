@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+    from ._turns import Turns
     from .retry import Retry
     from .settings import Settings
 
@@ -39,6 +40,10 @@ class AsyncLine(Line):
 
     def task(self) -> object:
         """The task that runs."""
+        raise NotImplementedError
+
+    def has_failed(self, task: "Any") -> bool:
+        """Whether a task has ended with an exception, and with it the block of its exchange."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -141,19 +146,33 @@ class AsyncExchange(ExchangeBase):
                 await self._wait_for_turn()
             self._begin(await line.connected(self._deadline))
             await self._open_scope()
+            return self
         except BaseException:
             self._leave()
             raise
-        return self
+
+    def _end(self, error: BaseException | None, *, is_late: bool) -> "list[str]":
+        """The block has been left; what an error that says so is to tell.
+
+        An error that a frame both holds and raises is a cycle: so the driver makes another one.
+        """
+        late = timed_out() if is_late else None
+        self.over(late or error)
+        self._leave()
+        return getattr(late, "__notes__", [])
 
     def _leave(self) -> None:
         self._line.turns.leave(self)
         if self._line.is_closed and self._line.turns.holder is None:  # close() has left it to us
             self._line.discard()
+        self._has_left = True
 
     async def _wait_for_turn(self) -> None:
-        self._check_turn()
         line, turns = self._line, self._line.turns
+        self._end_lost(turns)
+        if turns.take(self):
+            return
+        self._check_turn()
         is_woken = True
         try:
             turns.enqueue(self)
@@ -165,8 +184,20 @@ class AsyncExchange(ExchangeBase):
                 if seconds <= 0:
                     raise timed_out("another exchange was under way all the time")
                 is_woken = await line.wait(woken, seconds)
+                self._end_lost(turns)
         finally:
             turns.dequeue(self)
+
+    def _end_lost(self, turns: "Turns") -> None:
+        """End the turn of an exchange whose end was interrupted.
+
+        An interrupt that leaves the loop is kept by the task, in a cycle: the exchange would have its turn until the
+        collector comes.
+        """
+        holder = turns.holder
+        if isinstance(holder, AsyncExchange) and self._line.has_failed(holder.taker):
+            holder.is_over = True
+            turns.leave(holder)
 
     def wake(self) -> None:
         """Let the task that waits look whether it is its turn."""

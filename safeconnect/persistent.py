@@ -28,7 +28,7 @@ class Exchange(ExchangeBase):
 
     _line: "_Line"
     _takers = "thread"
-    _gate: threading.Lock | None = None  # held while it is not woken
+    _gate: "threading.Lock | None" = None  # held while it is not woken
 
     @property
     def socket(self) -> "socket.socket":
@@ -80,23 +80,25 @@ class Exchange(ExchangeBase):
             if not self._line.turns.take(self):
                 self._wait_for_turn()
             self._begin(self._line.connected(self._deadline))
+            return self
         except BaseException:
             self._leave()
             raise
-        return self
 
     def __exit__(
         self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
         try:
             self.over(error)
-        finally:
             self._leave()
+        finally:
+            self._leave_at_last()
 
     def _leave(self) -> None:
         self._line.turns.leave(self)
         if self._line.is_closed:  # meanwhile: close() has left it to us
             self._line.close_idle()
+        self._has_left = True
 
     def _wait_for_turn(self) -> None:
         self._check_turn()

@@ -1,6 +1,7 @@
 """`PersistentConnection` on asyncio."""
 
 import asyncio
+from contextlib import suppress
 
 from .._persistent import timed_out
 from .._persistent_async import AsyncConnection, AsyncExchange, AsyncLine
@@ -29,6 +30,10 @@ class _Line(AsyncLine):
 
     def task(self) -> object:
         return asyncio.current_task()
+
+    def has_failed(self, task: "Any") -> bool:
+        # Not task.exception(): asyncio would no more log an error that nobody else asks for.
+        return bool(task.cancelled()) or getattr(task, "_exception", None) is not None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,26 +103,31 @@ class Exchange(AsyncExchange):
 
     async def _open_scope(self) -> None:
         if self._deadline is not None:
-            scope = asyncio.timeout_at(self._deadline)
-            await scope.__aenter__()
-            self._scope = scope
+            self._scope = asyncio.timeout_at(self._deadline)
+            await self._scope.__aenter__()
+
+    def _leave(self) -> None:
+        scope, self._scope = self._scope, None
+        if scope is not None:  # its block was not even begun: it is not to cancel the task later
+            with suppress(RuntimeError):  # it was not begun, either
+                scope.reschedule(None)
+        super()._leave()
 
     async def __aexit__(
         self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
         scope, self._scope = self._scope, None
-        late = timed_out() if scope is not None and scope.expired() else None
+        is_late = scope is not None and scope.expired()
         try:
-            self.over(late or error)
+            told = self._end(error, is_late=is_late)
             if scope is not None:
                 await scope.__aexit__(kind, error, traceback)
         except TimeoutError:
-            if late is None:
+            if not is_late:
                 raise
-            raise late from None
+            raise timed_out(*told) from None
         finally:
-            self._leave()
-            del late, error  # their tracebacks hold this frame: a cycle
+            self._leave_at_last()
 
 
 class PersistentConnection(AsyncConnection):

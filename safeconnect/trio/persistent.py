@@ -30,6 +30,9 @@ class _Line(AsyncLine):
     def task(self) -> object:
         return trio.lowlevel.current_task()
 
+    def has_failed(self, task: "Any") -> bool:
+        return task.coro.cr_frame is None  # it has ended, well or not: trio's blocks are left in the task they are of
+
     async def start(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -95,16 +98,14 @@ class Exchange(AsyncExchange):
         self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
     ) -> bool:
         scope, self._scope = self._scope, None
-        late = timed_out() if scope is not None and _is_late(error, scope) else None
         try:
-            self.over(late or error)
+            told = self._end(error, is_late=scope is not None and _is_late(error, scope))
             is_swallowed = scope is not None and scope.__exit__(kind, error, traceback)
             if scope is not None and scope.cancelled_caught:
-                raise late or timed_out()
+                raise timed_out(*told)
             return is_swallowed
         finally:
-            self._leave()
-            del late, error  # their tracebacks hold this frame: a cycle
+            self._leave_at_last()
 
 
 class PersistentConnection(AsyncConnection):

@@ -1,0 +1,145 @@
+"""Interrupt an operation at every point where an exception could come, one point a run.
+
+A signal handler that raises may strike after any call, at the start of any function and at any jump backward. Two kinds
+of points cover that: the *lines* and *returns* of Python code (`sys.settrace`), and the returns of C functions
+(`sys.setprofile`), for a lock that was just acquired or a socket that was just made.
+"""
+
+import contextlib
+import dis
+import functools
+import gc
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import safeconnect
+
+PACKAGE = str(Path(safeconnect.__file__).parent)
+BELOW = tuple(
+    sys.modules[name].__file__ for name in ("threading", "contextlib", "queue", "weakref") if name in sys.modules
+)
+
+
+class Interrupt(KeyboardInterrupt):
+    """What is raised, as by a signal handler."""
+
+
+class Point:
+    """Raises at the n-th point of the calling thread, once."""
+
+    def __init__(self, number):
+        self.left = number
+        self.where = None
+
+    def reached(self, frame, event):
+        self.left -= 1
+        if self.left:
+            return False
+        self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name} {event}"
+        return True
+
+    def trace(self, frame, event, _):
+        if not is_ours(frame):
+            return None
+        if self.where is None and event in ("line", "return") and not is_end_of_with(frame, event):
+            # A coroutine that suspends returns as well, to its loop: no exception can come there.
+            if (event == "line" or returns(frame)) and self.reached(frame, event):
+                raise Interrupt(self.where)
+        return self.trace
+
+    def profile(self, frame, event, called):
+        if self.where is None and event == "c_return" and is_ours(frame):
+            if self.reached(frame, f"{event} {getattr(called, '__name__', called)}"):
+                raise Interrupt(self.where)
+
+
+def is_ours(frame):
+    """Whether it is a frame of the library, or of what the library has called of the modules below it."""
+    while frame is not None and frame.f_code.co_filename in BELOW:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(PACKAGE)
+
+
+def returns(frame):
+    """Whether a frame is about to end, and not to suspend."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "INSTRUMENTED_RETURN"))
+
+
+def is_end_of_with(frame, event):
+    """Whether this is the moment before a ``with`` statement calls ``__exit__`` after its block has ended well.
+
+    The interpreter looks for signals where functions begin, after calls and at jumps backward, and the block's last
+    call belongs to the block: no exception can come here. A tracer's could, and would skip the call.
+    """
+    return event == "line" and frame.f_lasti in _ends_of_with(frame.f_code)
+
+
+@functools.cache
+def _ends_of_with(code):
+    steps = list(dis.get_instructions(code))
+    ends = set()
+    for at in range(len(steps) - 3):
+        if all(step.opname == "LOAD_CONST" and step.argval is None for step in steps[at : at + 3]):
+            if steps[at + 3].opname in ("PRECALL", "CALL"):
+                ends.add(steps[at].offset)
+    return frozenset(ends)
+
+
+@contextlib.contextmanager
+def interrupted_at(number, kind):
+    """Raise at the n-th point of the block; ``where`` of what this gives is None if it has fewer."""
+    point = Point(number)
+    before = sys.gettrace(), sys.getprofile()
+    # Not the one of this function: only what is called from the block counts.
+    try:
+        if kind == "lines":
+            sys.settrace(point.trace)
+        else:
+            sys.setprofile(point.profile)
+        yield point
+    finally:
+        sys.setprofile(before[1])
+        sys.settrace(before[0])
+
+
+def at_every_point(operation, check, *, kind, allowed=(), most=5000):
+    """Run the operation again and again, interrupted at its first point, its second, ... until it comes to its end.
+
+    :param check: called after each of them, with the place of the interrupt.
+    :param allowed: errors in which the operation may end besides.
+    :returns: how many points there were.
+    """
+    with warnings.catch_warnings():
+        # A socket that was lost between two bytecodes is closed by its destructor, which warns of it.
+        warnings.simplefilter("ignore", ResourceWarning)
+        for number in range(1, most):
+            with contextlib.suppress(Interrupt, *allowed), interrupted_at(number, kind) as point:
+                operation()
+            where = point.where
+            del point
+            try:
+                check(where)
+            except Exception as error:
+                error.add_note(f"after an interrupt at {where}")
+                raise
+            if where is None:
+                gc.collect()
+                return number - 1
+    raise AssertionError(f"it has more than {most} points")
+
+
+def sockets():
+    """The numbers of the sockets that are open."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib would keep the directory open
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):  # noqa: PTH115
+                found.add(int(name))
+    return found
+
+
+def lookup_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "safeconnect lookup"]
