@@ -16,7 +16,7 @@ from itertools import count
 
 from ._core.reconnection import Reconnection
 from ._net import aim, peer, sockets
-from ._turns import Ticket, Turns
+from ._turns import Block, Turns
 from .errors import CrossedReplyError, PeerClosedError
 from .retry import Retry, is_transient
 from .settings import Settings, check_seconds
@@ -24,16 +24,13 @@ from .settings import Settings, check_seconds
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any
 
     # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
     AnySocket = Any
 
 # What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
 _VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
-
-# A timeout of more than 31 years is none: sockets and clocks cannot count so far.
-LONGEST = 1e9
 
 _lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
 
@@ -122,8 +119,14 @@ class Line:
             raise error
         return seconds
 
-    def begin(self, sock: "AnySocket") -> None:
-        """Take over a connection that has just been made and is to be prepared: `close` ends it from now on."""
+    def begin(self, block: "Block", sock: "AnySocket") -> None:
+        """Take over a connection that has just been made and is to be prepared: `close` ends it from now on.
+
+        :raises RuntimeError: the exchange that it was made for is over.
+        """
+        if block.is_over:
+            sockets.reset(sock)
+            block.check_not_over()
         self._is_clean = False
         self._sock = sock
 
@@ -131,11 +134,13 @@ class Line:
         """The connection, such as it is."""
         return self._sock
 
-    def ready(self, prepared: "AnySocket | None") -> "AnySocket":
+    def ready(self, block: "Block", prepared: "AnySocket | None") -> "AnySocket":
         """The connection is prepared, perhaps with another socket in its place.
 
-        :raises RuntimeError: `close` was called meanwhile; or what was to prepare it has closed it.
+        :raises RuntimeError: the exchange is over, or `close` was called meanwhile; or what was to prepare it has
+            closed it.
         """
+        block.check_not_over()
         if prepared is not None:
             self._sock = prepared
         if self.is_closed:
@@ -144,6 +149,15 @@ class Line:
         if self._sock is None or self._sock.fileno() < 0:
             raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
         return self._sock
+
+    def not_connected(self, block: "Block", error: BaseException) -> None:
+        """The connection for an exchange could not be made, or not prepared."""
+        if block.is_over:
+            return  # it was left behind, and what there is now is another's
+        if isinstance(error, (OSError, ExceptionGroup)):
+            self.failed(error, connecting=True)
+        else:
+            self.reset()
 
     def failed(self, error: BaseException, *, connecting: bool = False) -> None:
         """An exchange, or the connect for it, has ended with an error: no late reply may follow on this connection."""
@@ -197,10 +211,10 @@ class Line:
 
     def leave_behind(self) -> None:
         """What goes on elsewhere is over here: in a forked parent, or in an event loop that runs no more."""
-        exchange = self.turns.holder
+        block = self.turns.holder
         self._renew()  # a thread that is not here may have held the locks
-        if isinstance(exchange, ExchangeBase):
-            exchange.is_over = True
+        if isinstance(block, Block):
+            block.leave_behind()
 
     def forked(self) -> None:
         """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
@@ -227,73 +241,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class ExchangeBase(Ticket):
-    """One request and its reply: the block in which they happen.
+class ExchangeBase:
+    """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
 
-    :ivar id: a number that grows from exchange to exchange, also across connections; 0 before the block.
-    """
-
-    def __init__(self, line: Line, timeout: float | None, *, wait: bool, counts: bool = False) -> None:
-        check_seconds("timeout", timeout)
-        self.id = 0
+    def __init__(self, line: Line, sock: "AnySocket", deadline: float | None, *, counts: bool) -> None:
+        self.id = line.next_id()
         self.is_over = False
         self.broken_off = 0  # sends and receives that have not come to their end
         self.may_have_reply = True  # whether bytes of a reply may have come; known where they are counted
-        self.taker: object = None  # the thread or task that has begun it
         self._line = line
-        self._waits = wait
-        self._timeout = timeout
-        self._deadline: float | None = None
-        self._counts = counts
-        self._received: int | None = None
-        self._sock: AnySocket | None = None
-        self._has_left = False
-
-    def _enter(self, now: float, taker: object) -> None:
-        """The block is entered: time runs from now on.
-
-        :raises RuntimeError: it was entered before; the connection has been closed.
-        """
-        if self.taker is not None:
-            raise RuntimeError("an exchange is one block: call exchange() again for another")
-        self._line.check_open()
-        self.taker = taker
-        self._deadline = None if self._timeout is None or self._timeout > LONGEST else now + self._timeout
-
-    def _begin(self, sock: "AnySocket") -> None:
-        """There is a connection for it."""
         self._sock = sock
-        if self._counts:
-            self._received = _bytes_received(sock)
-        self.id = self._line.next_id()
-
-    def _check_turn(self) -> None:
-        """Look at who has the turn, where this exchange cannot have it at once.
-
-        :raises RuntimeError: its own thread or task.
-        :raises BlockingIOError: another one, and this exchange is not to wait.
-        """
-        holder = self._line.turns.holder
-        if isinstance(holder, ExchangeBase) and holder.taker is self.taker:
-            raise RuntimeError(f"this {self._takers} has an exchange already")
-        if not self._waits:
-            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
-
-    def _leave(self) -> None:
-        """Let the next one have its turn; a driver's own, which sets ``_has_left`` as the last thing."""
-        raise NotImplementedError
-
-    def _leave_at_last(self) -> None:
-        if not self._has_left:  # interrupted, or an error on the way there
-            self._leave()
-
-    _takers = "task"
+        self._deadline = deadline
+        self._received = _bytes_received(sock) if counts else None
 
     def _check(self) -> "AnySocket":
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
-        if self._sock is None:
-            raise RuntimeError("the exchange has not begun: it is a block, to be entered by `with`")
         return self._sock
 
     def verify(self, reply_id: object) -> None:
@@ -311,7 +274,7 @@ class ExchangeBase(Ticket):
 
     def over(self, error: BaseException | None) -> None:
         """The block has been left, with this error or without."""
-        if self.is_over:  # by a fork, or an event loop that was left behind
+        if self.is_over:  # it was left behind
             return
         self.is_over = True
         if error is None and not self.broken_off:
@@ -323,17 +286,6 @@ class ExchangeBase(Ticket):
         self._line.failed(TimeoutError("broken off") if error is None else error)
         if isinstance(error, OSError):
             _tell(error, self.id, is_closed=self._line.is_closed)
-
-    def _resends(self, sendings: int, error: OSError, now: float) -> bool:
-        """Whether this exchange, which has ended with that error, is made once more."""
-        if not self.id or self.may_have_reply or (self._deadline is not None and now >= self._deadline):
-            return False
-        return self._line.reconnection.resends(sendings, error)
-
-    def _again(self, now: float) -> "Self":
-        """The same exchange once more, within what is left of its time."""
-        timeout = None if self._deadline is None else self._deadline - now
-        return type(self)(self._line, timeout, wait=self._waits, counts=self._counts)
 
 
 def timed_out(*told: str) -> TimeoutError:

@@ -1,6 +1,6 @@
 """What `PersistentConnection` is on every event loop: tasks in the place of threads.
 
-A driver adds the clock and how to wait: `AsyncLine` and `AsyncExchange` say which methods.
+A driver adds the clock and how to wait: `AsyncLine`, `AsyncExchange` and `AsyncBlock` say which methods.
 """
 
 import errno
@@ -8,7 +8,7 @@ import inspect
 from time import monotonic
 
 from ._persistent import ExchangeBase, Line, timed_out
-from ._turns import LOOK_AGAIN
+from ._turns import LOOK_AGAIN, Block
 from .errors import PeerClosedError
 
 TYPE_CHECKING = False
@@ -69,8 +69,9 @@ class AsyncLine(Line):
         """Connect; the socket is the driver's."""
         raise NotImplementedError
 
-    async def connected(self, deadline: float | None) -> "Any":
-        """The connection, made anew where there is none that is fit; for whoever has the turn."""
+    async def connected(self, block: Block) -> "Any":
+        """The connection, made anew where there is none that is fit; for the block that has the turn."""
+        deadline = block.deadline
         self.check_open()
         sock = self.fit_socket()
         if sock is not None:
@@ -81,13 +82,10 @@ class AsyncLine(Line):
             await self.wait(self.pause, seconds)
         self.check_open()
         try:
-            self.begin(await self.connect(self.timeout if deadline is None else self.left(deadline)))
-            return self.ready(await self._prepared(deadline))
-        except (OSError, ExceptionGroup) as error:
-            self.failed(error, connecting=True)
-            raise
-        except BaseException:
-            self.reset()
+            self.begin(block, await self.connect(self.timeout if deadline is None else self.left(deadline)))
+            return self.ready(block, await self._prepared(deadline))
+        except BaseException as error:
+            self.not_connected(block, error)
             raise
 
     async def _prepared(self, deadline: float | None) -> "Any":
@@ -110,10 +108,7 @@ class AsyncLine(Line):
 
 
 class AsyncExchange(ExchangeBase):
-    """One request and its reply; a driver adds `sendall`, `recv`, and the scope of the deadline."""
-
-    _line: AsyncLine
-    _woken: "Event | None" = None
+    """One request and its reply; a driver adds `sendall` and `recv`."""
 
     async def recv(self, bufsize: int) -> bytes:
         """Receive what there is; a driver's own."""
@@ -133,46 +128,55 @@ class AsyncExchange(ExchangeBase):
             data += part
         return bytes(data)
 
-    async def _open_scope(self) -> None:
+
+class AsyncBlock(Block):
+    """One that tasks wait for; a driver adds ``__aexit__``, and the scope of the deadline."""
+
+    line: AsyncLine
+    kind: "ClassVar[Callable[..., AsyncExchange]]"
+    _woken: "Event | None" = None
+
+    async def open_scope(self) -> None:
         """The time that is left bounds the block from now on."""
         raise NotImplementedError
 
-    async def __aenter__(self) -> "Self":
-        line = self._line
+    async def __aenter__(self) -> "Any":
+        line = self.line
         await line.start()
-        self._enter(line.now(), line.task())
+        self.enter(line.now(), line.task())
         try:
             if not line.turns.take(self):
                 await self._wait_for_turn()
-            self._begin(await line.connected(self._deadline))
-            await self._open_scope()
-            return self
+            self.exchange = self.kind(line, await line.connected(self), self.deadline, counts=self.counts)
+            await self.open_scope()
+            return self.exchange
         except BaseException:
-            self._leave()
+            self.leave()
             raise
 
-    def _end(self, error: BaseException | None, *, is_late: bool) -> "list[str]":
+    def end(self, error: BaseException | None, *, is_late: bool) -> "list[str]":
         """The block has been left; what an error that says so is to tell.
 
         An error that a frame both holds and raises is a cycle: so the driver makes another one.
         """
         late = timed_out() if is_late else None
-        self.over(late or error)
-        self._leave()
+        if self.exchange is not None:
+            self.exchange.over(late or error)
+        self.leave()
         return getattr(late, "__notes__", [])
 
-    def _leave(self) -> None:
-        self._line.turns.leave(self)
-        if self._line.is_closed and self._line.turns.holder is None:  # close() has left it to us
-            self._line.discard()
-        self._has_left = True
+    def leave(self) -> None:
+        self.line.turns.leave(self)
+        if self.line.is_closed and self.line.turns.holder is None:  # close() has left it to us
+            self.line.discard()
+        self.has_left = True
 
     async def _wait_for_turn(self) -> None:
-        line, turns = self._line, self._line.turns
+        line, turns = self.line, self.line.turns
         self._end_lost(turns)
         if turns.take(self):
             return
-        self._check_turn()
+        self.check_turn()
         is_woken = True
         try:
             turns.enqueue(self)
@@ -180,7 +184,7 @@ class AsyncExchange(ExchangeBase):
                 self._woken = woken = line.new_event()
                 if turns.take(self, in_order=is_woken):
                     return
-                seconds = LOOK_AGAIN if self._deadline is None else min(self._deadline - line.now(), LOOK_AGAIN)
+                seconds = LOOK_AGAIN if self.deadline is None else min(self.deadline - line.now(), LOOK_AGAIN)
                 if seconds <= 0:
                     raise timed_out("another exchange was under way all the time")
                 is_woken = await line.wait(woken, seconds)
@@ -191,16 +195,15 @@ class AsyncExchange(ExchangeBase):
     def _end_lost(self, turns: "Turns") -> None:
         """End the turn of an exchange whose end was interrupted.
 
-        An interrupt that leaves the loop is kept by the task, in a cycle: the exchange would have its turn until the
+        An interrupt that leaves the loop is kept by the task, in a cycle: the block would have its turn until the
         collector comes.
         """
         holder = turns.holder
-        if isinstance(holder, AsyncExchange) and self._line.has_failed(holder.taker):
-            holder.is_over = True
+        if isinstance(holder, AsyncBlock) and self.line.has_failed(holder.taker):
+            holder.leave_behind()
             turns.leave(holder)
 
     def wake(self) -> None:
-        """Let the task that waits look whether it is its turn."""
         if self._woken is not None:
             self._woken.set()
 
@@ -208,7 +211,7 @@ class AsyncExchange(ExchangeBase):
 class AsyncConnection:
     """`PersistentConnection`, but for what it is called and what its block is made of."""
 
-    _kinds: "ClassVar[tuple[type[AsyncLine], type[AsyncExchange]]]"
+    _kinds: "ClassVar[tuple[type[AsyncLine], type[AsyncBlock]]]"
 
     def __init__(
         self,
@@ -258,17 +261,17 @@ class AsyncConnection:
         :param idempotent: as for `safeconnect.PersistentConnection`'s ``run``.
         :raises OSError: and all others: as `exchange`, and what the function raises.
         """
-        exchange: Any = self._kinds[1](self._line, timeout, wait=wait, counts=idempotent)
+        block: Any = self._kinds[1](self._line, timeout, wait=wait, counts=idempotent)
         sendings = 0
         while True:
             try:
-                async with exchange:
+                async with block as exchange:
                     return await function(exchange)
             except OSError as error:
                 sendings += 1
-                if not exchange._resends(sendings, error, self._line.now()):  # noqa: SLF001 - made for this
+                if not block.resends(sendings, error, self._line.now()):
                     raise
-            exchange = exchange._again(self._line.now())  # noqa: SLF001
+            block = block.again(self._line.now())
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""

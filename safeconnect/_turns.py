@@ -1,15 +1,23 @@
 """Whose turn it is on something that serves one user at a time: the exchanges of a `PersistentConnection`."""
 
+import errno
 import threading
 from weakref import ref
+
+from .settings import check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
+
+    from ._persistent import ExchangeBase, Line
 
 # How long a ticket waits before it looks again by itself, in seconds: an interrupt may have lost the call that was to
 # wake it. Then the wait is longer by this, and has an end all the same.
 LOOK_AGAIN = 1.0
+# A timeout of more than 31 years is none: sockets and clocks cannot count so far.
+LONGEST = 1e9
 
 
 class Ticket:
@@ -84,3 +92,81 @@ class Turns:
 
 def _nobody() -> None:
     return None
+
+
+class Block(Ticket):
+    """The block of one exchange: it has the turn, and is the context manager that `exchange` gives.
+
+    The `Exchange` inside of it does not refer to it. So only the ``with`` statement does, and when that is left, by
+    whatever came between two bytecodes, the turn is over.
+    """
+
+    takers = "task"
+    exchange: "ExchangeBase | None" = None
+
+    def __init__(self, line: "Line", timeout: float | None, *, wait: bool, counts: bool = False) -> None:
+        check_seconds("timeout", timeout)
+        self.line = line
+        self.timeout = timeout
+        self.waits = wait
+        self.counts = counts  # whether the bytes of the reply
+        self.deadline: float | None = None
+        self.taker: object = None  # the thread or task that has begun it
+        self.is_over = False
+        self.has_left = False
+
+    def enter(self, now: float, taker: object) -> None:
+        """The block is entered: time runs from now on.
+
+        :raises RuntimeError: it was entered before; the connection has been closed.
+        """
+        if self.taker is not None:
+            raise RuntimeError("an exchange is one block: call exchange() again for another")
+        self.line.check_open()
+        self.taker = taker
+        self.deadline = None if self.timeout is None or self.timeout > LONGEST else now + self.timeout
+
+    def check_turn(self) -> None:
+        """Look at who has the turn, where this block cannot have it at once.
+
+        :raises RuntimeError: its own thread or task.
+        :raises BlockingIOError: another one, and this block is not to wait.
+        """
+        holder = self.line.turns.holder
+        if isinstance(holder, Block) and holder.taker is self.taker:
+            raise RuntimeError(f"this {self.takers} has an exchange already")
+        if not self.waits:
+            raise BlockingIOError(errno.EAGAIN, "another exchange is under way")
+
+    def check_not_over(self) -> None:
+        """:raises RuntimeError: the block was left behind, by a fork or with its event loop."""
+        if self.is_over:
+            raise RuntimeError("this exchange is over: its connection may serve another one now")
+
+    def leave_behind(self) -> None:
+        """It is over, and what it still does elsewhere counts no more."""
+        self.is_over = True
+        if self.exchange is not None:
+            self.exchange.is_over = True
+
+    def leave(self) -> None:
+        """Let the next one have its turn; a driver's own, which sets ``has_left`` as the last thing."""
+        raise NotImplementedError
+
+    def leave_at_last(self) -> None:
+        """`leave`, unless that is done."""
+        if not self.has_left:  # interrupted, or an error on the way there
+            self.leave()
+
+    def resends(self, sendings: int, error: OSError, now: float) -> bool:
+        """Whether this exchange, which has ended with that error, is made once more."""
+        if self.exchange is None or self.exchange.may_have_reply:
+            return False
+        if self.deadline is not None and now >= self.deadline:
+            return False
+        return self.line.reconnection.resends(sendings, error)
+
+    def again(self, now: float) -> "Self":
+        """The same block once more, within what is left of its time."""
+        timeout = None if self.deadline is None else self.deadline - now
+        return type(self)(self.line, timeout, wait=self.waits, counts=self.counts)

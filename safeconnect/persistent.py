@@ -6,7 +6,7 @@ from contextlib import suppress
 from time import monotonic
 
 from ._persistent import ExchangeBase, Line, timed_out
-from ._turns import LOOK_AGAIN, Ticket
+from ._turns import LOOK_AGAIN, Block, Ticket
 from .blocking import Connector
 from .errors import PeerClosedError
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 class Exchange(ExchangeBase):
     """One request and its reply on a `PersistentConnection`; valid inside its ``with`` block."""
-
-    _line: "_Line"
-    _takers = "thread"
-    _gate: "threading.Lock | None" = None  # held while it is not woken
 
     @property
     def socket(self) -> "socket.socket":
@@ -74,42 +70,51 @@ class Exchange(ExchangeBase):
             data += part
         return bytes(data)
 
-    def __enter__(self) -> "Self":
-        self._enter(monotonic(), threading.current_thread())
+
+class _Block(Block):
+    """One that threads wait for."""
+
+    line: "_Line"
+    takers = "thread"
+    _gate: "threading.Lock | None" = None  # held while it is not woken
+
+    def __enter__(self) -> Exchange:
+        self.enter(monotonic(), threading.current_thread())
         try:
-            if not self._line.turns.take(self):
+            if not self.line.turns.take(self):
                 self._wait_for_turn()
-            self._begin(self._line.connected(self._deadline))
-            return self
+            self.exchange = Exchange(self.line, self.line.connected(self), self.deadline, counts=self.counts)
+            return self.exchange
         except BaseException:
-            self._leave()
+            self.leave()
             raise
 
     def __exit__(
         self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
         try:
-            self.over(error)
-            self._leave()
+            if self.exchange is not None:
+                self.exchange.over(error)
+            self.leave()
         finally:
-            self._leave_at_last()
+            self.leave_at_last()
 
-    def _leave(self) -> None:
-        self._line.turns.leave(self)
-        if self._line.is_closed:  # meanwhile: close() has left it to us
-            self._line.close_idle()
-        self._has_left = True
+    def leave(self) -> None:
+        self.line.turns.leave(self)
+        if self.line.is_closed:  # meanwhile: close() has left it to us
+            self.line.close_idle()
+        self.has_left = True
 
     def _wait_for_turn(self) -> None:
-        self._check_turn()
-        turns = self._line.turns
+        self.check_turn()
+        turns = self.line.turns
         self._gate = threading.Lock()
         self._gate.acquire()
         is_woken = True
         try:
             turns.enqueue(self)
             while not turns.take(self, in_order=is_woken):
-                seconds = LOOK_AGAIN if self._deadline is None else min(self._deadline - monotonic(), LOOK_AGAIN)
+                seconds = LOOK_AGAIN if self.deadline is None else min(self.deadline - monotonic(), LOOK_AGAIN)
                 if seconds <= 0:
                     raise timed_out("another exchange was under way all the time")
                 is_woken = self._gate.acquire(timeout=seconds)
@@ -117,7 +122,6 @@ class Exchange(ExchangeBase):
             turns.dequeue(self)
 
     def wake(self) -> None:
-        """Let the thread that waits look whether it is its turn."""
         if self._gate is not None:
             with suppress(RuntimeError):  # it is woken already
                 self._gate.release()
@@ -198,7 +202,7 @@ class PersistentConnection:
         ``sendall`` or ``recv``. Of one that came from `Exchange.socket` the library knows nothing: let it leave the
         block.
         """
-        return Exchange(self._line, timeout, wait=wait)
+        return _Block(self._line, timeout, wait=wait)
 
     def run(
         self,
@@ -218,17 +222,17 @@ class PersistentConnection:
             platform counts them: on Linux and macOS.
         :raises OSError: and all others: as `exchange`, and what the function raises.
         """
-        exchange = Exchange(self._line, timeout, wait=wait, counts=idempotent)
+        block = _Block(self._line, timeout, wait=wait, counts=idempotent)
         sendings = 0
         while True:
             try:
-                with exchange:
+                with block as exchange:
                     return function(exchange)
             except OSError as error:
                 sendings += 1
-                if not exchange._resends(sendings, error, monotonic()):  # noqa: SLF001 - the same module
+                if not block.resends(sendings, error, monotonic()):
                     raise
-            exchange = exchange._again(monotonic())  # noqa: SLF001
+            block = block.again(monotonic())
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
@@ -255,8 +259,9 @@ class _Line(Line):
         self._gate = threading.Lock()  # held until close()
         self._gate.acquire()
 
-    def connected(self, deadline: float | None) -> "socket.socket":
-        """The connection, made anew where there is none that is fit; for whoever has the turn."""
+    def connected(self, block: _Block) -> "socket.socket":
+        """The connection, made anew where there is none that is fit; for the block that has the turn."""
+        deadline = block.deadline
         self.check_open()
         sock: socket.socket | None = self.fit_socket()
         if sock is not None:
@@ -266,24 +271,21 @@ class _Line(Line):
         within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
         connector: Any = self.connector
         try:
-            self.begin(connector.connect(self.address, *within))
-            return self._prepared(deadline)
-        except (OSError, ExceptionGroup) as error:
-            self.failed(error, connecting=True)
+            self.begin(block, connector.connect(self.address, *within))
+            ready: socket.socket = self.ready(block, self._prepared(deadline))
+        except BaseException as error:
+            self.not_connected(block, error)
             raise
-        except BaseException:
-            self.reset()
-            raise
-
-    def _prepared(self, deadline: float | None) -> "socket.socket":
-        prepared: socket.socket | None = None
-        if self.on_connect is not None:
-            sock = self.socket()
-            sock.settimeout(_left(deadline))
-            prepared = self.on_connect(sock)
-            _left(deadline)
-        ready: socket.socket = self.ready(prepared)
         return ready
+
+    def _prepared(self, deadline: float | None) -> "socket.socket | None":
+        if self.on_connect is None:
+            return None
+        sock = self.socket()
+        sock.settimeout(_left(deadline))
+        prepared: socket.socket | None = self.on_connect(sock)
+        _left(deadline)
+        return prepared
 
     def close_idle(self) -> bool:
         """Close the connection unless an exchange is under way; says whether there was none."""

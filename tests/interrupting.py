@@ -10,6 +10,7 @@ import dis
 import functools
 import gc
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -44,16 +45,15 @@ class Point:
     def trace(self, frame, event, _):
         if not is_ours(frame):
             return None
-        if self.where is None and event in ("line", "return") and not is_end_of_with(frame, event):
-            # A coroutine that suspends returns as well, to its loop: no exception can come there.
-            if (event == "line" or returns(frame)) and self.reached(frame, event):
-                raise Interrupt(self.where)
+        if self.where is None and is_point(frame, event) and self.reached(frame, event):
+            raise Interrupt(self.where)
         return self.trace
 
     def profile(self, frame, event, called):
-        if self.where is None and event == "c_return" and is_ours(frame):
-            if self.reached(frame, f"{event} {getattr(called, '__name__', called)}"):
-                raise Interrupt(self.where)
+        if self.where is not None or event != "c_return" or not is_ours(frame):
+            return
+        if self.reached(frame, f"{event} {getattr(called, '__name__', called)}"):
+            raise Interrupt(self.where)
 
 
 def is_ours(frame):
@@ -63,18 +63,17 @@ def is_ours(frame):
     return frame is not None and frame.f_code.co_filename.startswith(PACKAGE)
 
 
-def returns(frame):
-    """Whether a frame is about to end, and not to suspend."""
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "INSTRUMENTED_RETURN"))
+def is_point(frame, event):
+    """Whether an exception could come here.
 
-
-def is_end_of_with(frame, event):
-    """Whether this is the moment before a ``with`` statement calls ``__exit__`` after its block has ended well.
-
-    The interpreter looks for signals where functions begin, after calls and at jumps backward, and the block's last
-    call belongs to the block: no exception can come here. A tracer's could, and would skip the call.
+    Not where a coroutine suspends, for it has returned to its loop then. Nor in the moment before a ``with`` statement
+    calls ``__exit__`` after its block has ended well: the interpreter looks for signals where functions begin, after
+    calls and at jumps backward, and the block's last call belongs to the block. A tracer's exception would come there,
+    and skip the call.
     """
-    return event == "line" and frame.f_lasti in _ends_of_with(frame.f_code)
+    if event == "return":
+        return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "INSTRUMENTED_RETURN"))
+    return event == "line" and frame.f_lasti not in _ends_of_with(frame.f_code)
 
 
 @functools.cache
@@ -82,9 +81,9 @@ def _ends_of_with(code):
     steps = list(dis.get_instructions(code))
     ends = set()
     for at in range(len(steps) - 3):
-        if all(step.opname == "LOAD_CONST" and step.argval is None for step in steps[at : at + 3]):
-            if steps[at + 3].opname in ("PRECALL", "CALL"):
-                ends.add(steps[at].offset)
+        loads_nothing = all(step.opname == "LOAD_CONST" and step.argval is None for step in steps[at : at + 3])
+        if loads_nothing and steps[at + 3].opname in ("PRECALL", "CALL"):
+            ends.add(steps[at].offset)
     return frozenset(ends)
 
 
@@ -129,6 +128,32 @@ def at_every_point(operation, check, *, kind, allowed=(), most=5000):
                 gc.collect()
                 return number - 1
     raise AssertionError(f"it has more than {most} points")
+
+
+@contextlib.contextmanager
+def struck_after(seconds):
+    """A real signal, whose handler raises `Interrupt` in the main thread, after so many seconds of the block."""
+    is_armed = True
+
+    def handle(*_):
+        if is_armed:
+            raise Interrupt("a signal")
+
+    def strike():
+        if not is_over.wait(seconds):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    main, is_over = threading.get_ident(), threading.Event()
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=strike)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_armed = False
+        is_over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def sockets():

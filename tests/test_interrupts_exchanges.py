@@ -19,7 +19,7 @@ AT_ONCE = Retry(backoff=Backoff(initial=0))
 each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
 
 
-class Oops(Exception):
+class OwnError(Exception):
     """Raised by the user's own code inside an exchange."""
 
 
@@ -27,7 +27,7 @@ class Oops(Exception):
 BLOCKS = {
     "it ends well": (replying.ANSWER, 0, 5.0, None),
     "its time is over": (replying.ANSWER, 15, 0.005, TimeoutError),
-    "its user's code raises": (replying.ANSWER, 5, 5.0, Oops),
+    "its user's code raises": (replying.ANSWER, 5, 5.0, OwnError),
     "a reply too many": (replying.TWICE, 0, 5.0, None),
 }
 each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
@@ -54,8 +54,8 @@ class Blocking:
 
         def work(exchange):
             exchange.sendall(request(exchange.id, what, late))
-            if ends_with is Oops:
-                raise Oops
+            if ends_with is OwnError:
+                raise OwnError
             exchange.verify(number_of(exchange.recv_exactly(8)))
 
         if runs:
@@ -85,8 +85,8 @@ class OnALoop:
 
         async def work(exchange):
             await exchange.sendall(request(exchange.id, what, late))
-            if ends_with is Oops:
-                raise Oops
+            if ends_with is OwnError:
+                raise OwnError
             exchange.verify(number_of(await exchange.recv_exactly(8)))
 
         async def main():

@@ -18,7 +18,7 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Backoff, PersistentConnection, Retry
 
-from . import replying, support
+from . import interrupting, replying, support
 from .replying import ReplyingServer, number_of, request
 
 AT_ONCE = Retry(backoff=Backoff(initial=0))
@@ -241,44 +241,19 @@ def in_a_thread(run, function, connection):
         return pool.submit(run, function, connection).result()
 
 
-def is_in_a_tracer(frame):
-    """Whether it is coverage that is interrupted: it would keep its lock, and all that is traced would hang."""
-    while frame is not None and frame.f_globals["__name__"] != __name__:
-        if frame.f_globals["__name__"].partition(".")[0] == "coverage":
-            return True
-        frame = frame.f_back
-    return False
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a destructor
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # or lose a socket between two bytecodes
 def test_interrupted_at_any_moment(connection):
     """Ctrl-C, wherever it strikes, costs the connection at most: never the turn."""
-
-    def interrupt(_, frame):
-        if is_in_a_tracer(frame):
-            signal.setitimer(signal.ITIMER_PROF, 0.0001)
-        else:
-            raise KeyboardInterrupt
-
     draw = random.Random(0)
-    # By processor time, and so not SIGALRM, which pytest-timeout needs.
-    before = signal.signal(signal.SIGPROF, interrupt)
-    try:
-        for _ in range(200):
-            with suppress(KeyboardInterrupt):
-                try:
-                    signal.setitimer(signal.ITIMER_PROF, draw.uniform(0.0001, 0.002))
-                    until = time.monotonic() + 0.02  # one that strikes in a destructor is lost to us
-                    while time.monotonic() < until:
-                        ask(connection)
-                finally:
-                    signal.setitimer(signal.ITIMER_PROF, 0)
-            assert ask(connection, timeout=5)
-        with ThreadPoolExecutor(1) as pool:  # another thread gets its turn as well
-            assert pool.submit(ask, connection).result()
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+    for _ in range(200):
+        with suppress(KeyboardInterrupt), interrupting.struck_after(draw.uniform(0.0001, 0.002)):
+            until = time.monotonic() + 0.02  # one that strikes in a destructor is lost to us
+            while time.monotonic() < until:
+                ask(connection)
+        assert ask(connection, timeout=5)
+    with ThreadPoolExecutor(1) as pool:  # another thread gets its turn as well
+        assert pool.submit(ask, connection).result()
 
 
 def test_representation(connection, server):

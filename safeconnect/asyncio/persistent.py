@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from .._persistent import timed_out
-from .._persistent_async import AsyncConnection, AsyncExchange, AsyncLine
+from .._persistent_async import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 from .connecting import connect
 
 TYPE_CHECKING = False
@@ -71,8 +71,6 @@ class _Line(AsyncLine):
 class Exchange(AsyncExchange):
     """One request and its reply on a `PersistentConnection`; valid inside its ``async with`` block."""
 
-    _scope: asyncio.Timeout | None = None
-
     @property
     def socket(self) -> "socket.socket":
         """The connection, a non-blocking socket for ``loop.sock_recv`` and the like.
@@ -101,17 +99,22 @@ class Exchange(AsyncExchange):
         self.broken_off -= 1
         return data
 
-    async def _open_scope(self) -> None:
-        if self._deadline is not None:
-            self._scope = asyncio.timeout_at(self._deadline)
+
+class _Block(AsyncBlock):
+    kind = Exchange
+    _scope: asyncio.Timeout | None = None
+
+    async def open_scope(self) -> None:
+        if self.deadline is not None:
+            self._scope = asyncio.timeout_at(self.deadline)
             await self._scope.__aenter__()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         scope, self._scope = self._scope, None
         if scope is not None:  # its block was not even begun: it is not to cancel the task later
             with suppress(RuntimeError):  # it was not begun, either
                 scope.reschedule(None)
-        super()._leave()
+        super().leave()
 
     async def __aexit__(
         self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
@@ -119,7 +122,7 @@ class Exchange(AsyncExchange):
         scope, self._scope = self._scope, None
         is_late = scope is not None and scope.expired()
         try:
-            told = self._end(error, is_late=is_late)
+            told = self.end(error, is_late=is_late)
             if scope is not None:
                 await scope.__aexit__(kind, error, traceback)
         except TimeoutError:
@@ -127,7 +130,7 @@ class Exchange(AsyncExchange):
                 raise
             raise timed_out(*told) from None
         finally:
-            self._leave_at_last()
+            self.leave_at_last()
 
 
 class PersistentConnection(AsyncConnection):
@@ -159,7 +162,7 @@ class PersistentConnection(AsyncConnection):
     2 b'two'
     """
 
-    _kinds = (_Line, Exchange)
+    _kinds = (_Line, _Block)
     _line: _Line
 
     def __init__(

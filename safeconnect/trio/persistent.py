@@ -5,7 +5,7 @@ import math
 import trio
 
 from .._persistent import timed_out
-from .._persistent_async import AsyncConnection, AsyncExchange, AsyncLine
+from .._persistent_async import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 from .connecting import connect
 
 TYPE_CHECKING = False
@@ -55,8 +55,6 @@ class _Line(AsyncLine):
 class Exchange(AsyncExchange):
     """One request and its reply on a `PersistentConnection`; valid inside its ``async with`` block."""
 
-    _scope: trio.CancelScope | None = None
-
     @property
     def socket(self) -> trio.socket.SocketType:
         """The connection, trio's socket.
@@ -88,9 +86,14 @@ class Exchange(AsyncExchange):
         self.broken_off -= 1
         return data
 
-    async def _open_scope(self) -> None:
-        if self._deadline is not None:
-            scope = _until(self._deadline)
+
+class _Block(AsyncBlock):
+    kind = Exchange
+    _scope: trio.CancelScope | None = None
+
+    async def open_scope(self) -> None:
+        if self.deadline is not None:
+            scope = _until(self.deadline)
             scope.__enter__()
             self._scope = scope
 
@@ -99,13 +102,13 @@ class Exchange(AsyncExchange):
     ) -> bool:
         scope, self._scope = self._scope, None
         try:
-            told = self._end(error, is_late=scope is not None and _is_late(error, scope))
+            told = self.end(error, is_late=scope is not None and _is_late(error, scope))
             is_swallowed = scope is not None and scope.__exit__(kind, error, traceback)
             if scope is not None and scope.cancelled_caught:
                 raise timed_out(*told)
             return is_swallowed
         finally:
-            self._leave_at_last()
+            self.leave_at_last()
 
 
 class PersistentConnection(AsyncConnection):
@@ -137,7 +140,7 @@ class PersistentConnection(AsyncConnection):
     2 b'two'
     """
 
-    _kinds = (_Line, Exchange)
+    _kinds = (_Line, _Block)
     _line: _Line
 
     def __init__(
