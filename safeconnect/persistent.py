@@ -5,6 +5,7 @@ import threading
 from contextlib import suppress
 from time import monotonic
 
+from ._latch import Latch
 from ._persistent import ExchangeBase, Line, timed_out
 from ._turns import LOOK_AGAIN, Block, Ticket
 from .blocking import Connector
@@ -256,8 +257,7 @@ class _Line(Line):
 
     def _renew(self) -> None:
         super()._renew()
-        self._gate = threading.Lock()  # held until close()
-        self._gate.acquire()
+        self._closing = Latch()
 
     def connected(self, block: _Block) -> "socket.socket":
         """The connection, made anew where there is none that is fit; for the block that has the turn."""
@@ -266,7 +266,9 @@ class _Line(Line):
         sock: socket.socket | None = self.fit_socket()
         if sock is not None:
             return sock
-        self._pause(self.seconds_to_wait(_left(deadline)))
+        seconds = self.seconds_to_wait(_left(deadline))
+        if seconds:
+            self._closing.wait(seconds)
         self.check_open()
         within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
         connector: Any = self.connector
@@ -298,16 +300,9 @@ class _Line(Line):
             self.turns.leave(nobody)
         return True
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, unless `close` is called."""
-        # Not an Event: an interrupt inside of its wait() may leave the lock in it held.
-        if seconds and self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
-            self._gate.release()
-
     def end_pause(self) -> None:
         """Let nobody wait any more."""
-        with suppress(RuntimeError):  # released already
-            self._gate.release()
+        self._closing.set()
 
 
 def _left(deadline: float | None) -> float | None:

@@ -5,7 +5,9 @@ import selectors
 import socket
 import threading
 from time import monotonic
+from weakref import ref
 
+from .._latch import Latch
 from .._net import peer as peers
 from .._net.sockets import LINGER_0
 from ..racing import new_selector
@@ -62,7 +64,7 @@ class Peer:
         self.socket = sock
         self.connection = connection
         self.number = connection.number
-        self._over = threading.Event()
+        self._over = Latch()
 
     def recv(self, bufsize: int = 65536) -> bytes:
         """Receive, and take note of it; b"" at the end.
@@ -173,30 +175,43 @@ class Server(Fault):
         self._backlog = backlog
         self._accept_delay = accept_delay
         self._listener = listener
-        self._over = threading.Event()
-        self._changed = threading.Condition()
+        self._is_closed = False
+        self._over = Latch()
+        self._arrived = Latch()  # the next connection; then it is another one
+        self._guard = threading.RLock()
         self._open: dict[Connection, Peer] = {}
         self._threads: list[threading.Thread] = []
         self._bell, self._rings = socket.socketpair()  # wakes the thread that accepts
         if listens:
             self.start()
 
+    def __del__(self) -> None:
+        # Nobody refers to it, for an interrupt came before the block was entered, or while it was left.
+        if hasattr(self, "_bell") and not self._is_closed:
+            self._end()
+
     def start(self) -> None:
         """Begin to listen, and to accept."""
         if self._threads:
             return
         self._listener.listen(self._backlog)
-        self._start_thread(self._accept)
+        self._listener.settimeout(0)
+        self._start_accepting()
+
+    def _start_accepting(self) -> None:
+        self._start_thread(_keep_accepting, ref(self))
 
     def wait_for_connections(self, count: int, timeout: float = 10.0) -> "list[Connection]":
         """Wait until so many connections have been accepted in all, and return them.
 
         :raises AssertionError: not in time.
         """
-        with self._changed:
-            enough = self._changed.wait_for(lambda: len(self.connections) >= count, timeout)
-        if not enough:
-            raise AssertionError(f"{len(self.connections)} connections came in {timeout} s, not {count}: {self!r}")
+        until = monotonic() + timeout
+        arrived = self._arrived
+        while len(self.connections) < count:
+            if not arrived.wait(until - monotonic()):
+                raise AssertionError(f"{len(self.connections)} connections came in {timeout} s, not {count}: {self!r}")
+            arrived = self._arrived
         return self.connections[:count]
 
     def reset(self) -> None:
@@ -221,23 +236,28 @@ class Server(Fault):
                 watched.select(min(seconds, 0.02))
 
     def _left_open(self) -> "dict[Connection, socket.socket]":
-        with self._changed:
+        with self._guard:
             live = dict(self._open)
         return {each: peer.socket for each, peer in live.items() if not _is_closed(peer.socket)}
 
     def close(self) -> None:
         """Stop listening, reset what is open, and wait until all threads have ended."""
-        self._over.set()
-        self._bell.close()
-        for peer in self._live():
-            peer.end()
+        self._end()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
         self._rings.close()
         self._listener.close()
+        self._is_closed = True
+
+    def _end(self) -> None:
+        """Let all threads end; may be called again."""
+        self._over.set()
+        self._bell.close()
+        for peer in self._live():
+            peer.end()
 
     def _live(self) -> "list[Peer]":
-        with self._changed:
+        with self._guard:
             return list(self._open.values())
 
     def _start_thread(self, target: "Callable[..., None]", *arguments: object) -> None:
@@ -245,40 +265,83 @@ class Server(Fault):
         thread.start()
         self._threads.append(thread)
 
-    def _accept(self) -> None:
-        listener = self._listener
-        with new_selector() as watched:
-            watched.register(listener, selectors.EVENT_READ)
-            watched.register(self._rings, selectors.EVENT_READ)
-            listener.settimeout(0)
-            while not self._over.is_set():
-                watched.select()
-                if self._over.wait(self._accept_delay):
-                    return
-                with contextlib.suppress(OSError):  # the client is gone again
-                    self._accepted(*listener.accept())
+    def waits_for(self) -> "tuple[socket.socket | None, float | None]":
+        """What the thread that accepts waits for: the listener, where there is one, and how long (None: any time)."""
+        return self._listener, None
+
+    def go_on(self) -> None:
+        """What it waits for has happened, or its time is over."""
+        if self._over.wait(self._accept_delay):
+            return
+        with contextlib.suppress(OSError):  # the client is gone again
+            self._accepted(*self._listener.accept())
 
     def _accepted(self, sock: socket.socket, address: "tuple[Any, ...]", handler: "Handler | None" = None) -> None:
         sock.settimeout(None)
-        with self._changed:
+        with self._guard:
             connection = Connection(len(self.connections) + 1, address)
             peer = Peer(sock, connection)
             self.connections.append(connection)
             self._open[connection] = peer
-            self._changed.notify_all()
+        arrived, self._arrived = self._arrived, Latch()
+        arrived.set()
         if self._over.is_set():
             peer.end()
-        self._start_thread(self._handle, peer, handler or self.handler)
+        self._start_thread(_handle, ref(self), peer, handler or self.handler)
 
-    def _handle(self, peer: Peer, handler: "Handler") -> None:
-        try:
-            with contextlib.suppress(OSError, Over):
-                handler(peer)
-        finally:
-            with self._changed:
-                peer.connection.ended_at = monotonic()
-                del self._open[peer.connection]
-            peer.socket.close()
+    def handled(self, peer: Peer) -> None:
+        """A connection is over; its socket is about to be closed."""
+        with self._guard:
+            peer.connection.ended_at = monotonic()
+            self._open.pop(peer.connection, None)
+
+
+# The threads refer to their server weakly: one that was lost in an interrupt ends, and they with it. A thread whose
+# start was interrupted stays in a list of threading's for good: so it is given nothing else that would be left open.
+
+
+def _keep_accepting(server_ref: "ref[Server]") -> None:
+    server = server_ref()
+    if server is None:
+        return
+    rings = server._rings  # noqa: SLF001 - the same module
+    del server
+    try:
+        while _wait(server_ref, rings):
+            server = server_ref()
+            if server is not None:
+                server.go_on()
+            del server
+    finally:
+        rings.close()
+
+
+def _wait(server_ref: "ref[Server]", rings: socket.socket) -> bool:
+    """Wait for what the server waits for; False: it is over."""
+    server = server_ref()
+    if server is None or server._over.is_set():  # noqa: SLF001 - the same module
+        return False
+    listener, seconds = server.waits_for()
+    del server
+    with new_selector() as watched:
+        watched.register(rings, selectors.EVENT_READ)
+        if listener is not None:
+            watched.register(listener, selectors.EVENT_READ)
+        watched.select(seconds)
+    server = server_ref()
+    return server is not None and not server._over.is_set()  # noqa: SLF001
+
+
+def _handle(server_ref: "ref[Server]", peer: Peer, handler: "Handler") -> None:
+    try:
+        with contextlib.suppress(OSError, Over):
+            handler(peer)
+    finally:
+        server = server_ref()
+        if server is not None:
+            server.handled(peer)
+        del server
+        peer.socket.close()
 
 
 def _is_closed(sock: socket.socket) -> bool:

@@ -1,10 +1,9 @@
 """`flaky`: a server whose every connection goes another way, by a script."""
 
-import selectors
 import socket
 import sys
+from contextlib import suppress
 
-from ..racing import new_selector
 from ..settings import check_seconds
 from ._server import Server
 from .faults import bound, send_back
@@ -60,67 +59,54 @@ class Flaky(Server):
     def __init__(self, held: socket.socket, script: "tuple[Step, ...]", refuse_for: float) -> None:
         super().__init__(held, send_back, listens=False)
         self._script = script
+        self._step = 0
         self._refuse_for = refuse_for
         self._current: socket.socket | None = None
         if sys.platform == "linux":
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # it keeps the port, and others listen there
         if script[0] != "refuse":
             self._listen()
-        self._start_thread(self._follow)
+        self._start_accepting()
 
     def advance(self) -> None:
         """End a step "refuse" that lasts, now."""
         self._bell.send(b"!")
 
-    def _listen(self) -> None:
+    def close(self) -> None:
+        super().close()
+        self._stop_listening()
+
+    def _listen(self) -> socket.socket:
         if self._current is None:
             self._current = bound(self.host, self.port)
             self._current.listen(self._backlog)
             self._current.settimeout(0)
+        return self._current
 
     def _stop_listening(self) -> None:
         if self._current is not None:
             self._current.close()
             self._current = None
 
-    def _follow(self) -> None:
-        index = 0
-        try:
-            while not self._over.is_set():
-                self._take(self._script[index], self._script[index + 1 : index + 2])
-                index = min(index + 1, len(self._script) - 1)
-        finally:
-            self._stop_listening()
+    def waits_for(self) -> "tuple[socket.socket | None, float | None]":
+        if self._script[self._step] != "refuse":
+            return self._listen(), None
+        self._stop_listening()
+        return None, self._refuse_for if self._step + 1 < len(self._script) else None
 
-    def _take(self, step: "Step", following: "tuple[Step, ...]") -> None:
-        """One step, until it is over: the last never is."""
-        if step == "refuse":
-            self._stop_listening()
-            self._wait(None, self._refuse_for if following else None)
-            return
-        self._listen()
-        listener = self._current
-        assert listener is not None  # noqa: S101 - for the type checker
-        while not self._over.is_set():
-            self._wait(listener, None)
+    def go_on(self) -> None:
+        """Do what the step says; the last one is done again and again."""
+        self._rings.settimeout(0)
+        with suppress(BlockingIOError):
+            self._rings.recv(100)
+        step = self._script[self._step]
+        following = min(self._step + 1, len(self._script) - 1)
+        if step != "refuse":
             try:
-                sock, address = listener.accept()
+                sock, address = self._listen().accept()
             except OSError:  # the client is gone again
-                continue
-            if following == ("refuse",):
+                return
+            if following > self._step and self._script[following] == "refuse":
                 self._stop_listening()  # before the client can come again
             self._accepted(sock, address, step if callable(step) else _HANDLERS[step])
-            return
-
-    def _wait(self, listener: socket.socket | None, seconds: float | None) -> None:
-        with new_selector() as watched:
-            watched.register(self._rings, selectors.EVENT_READ)
-            if listener is not None:
-                watched.register(listener, selectors.EVENT_READ)
-            watched.select(seconds)
-        if not self._over.is_set():
-            self._rings.settimeout(0)
-            try:
-                self._rings.recv(100)
-            except BlockingIOError:
-                return
+        self._step = following

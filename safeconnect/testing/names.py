@@ -3,10 +3,10 @@
 import ipaddress
 import socket
 import sys
-import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from .._latch import Latch
 from ..binding import reserve_port
 from ..settings import check_seconds
 from . import faults
@@ -55,7 +55,7 @@ class Names:
     def __init__(self, answers: "Mapping[str, Any]") -> None:
         self.asked: list[str] = []
         self._answers = {name.lower(): _lookup(answer) for name, answer in answers.items()}
-        self._over = threading.Event()
+        self._over = Latch()
         self._real: Callable[..., Any] = socket.getaddrinfo
 
     def __getitem__(self, name: str) -> Lookup:

@@ -1,0 +1,195 @@
+"""An exception between any two bytecodes of the public calls: nothing is left open, and later calls work as before."""
+
+import gc
+import socket
+import threading
+
+import pytest
+
+import safeconnect
+from safeconnect import Backoff, Connector, Retry, create_connection, testing
+from safeconnect._net import lookups
+
+from . import interrupting, support
+
+pytestmark = [support.linux_only, pytest.mark.timeout(300)]
+each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch):
+    """A lookup thread that has nothing to do ends soon."""
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def accepted():
+    """A listener that closes what it accepts; its address."""
+    with testing.serve(lambda _: None) as fault:
+        yield fault.address
+
+
+def name_of(*sockaddrs):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", sockaddr) for sockaddr in sockaddrs]
+    return lambda *_: found
+
+
+def check_descriptors(before):
+    """Nothing but what was open before, once what was lost between two bytecodes has been collected."""
+    if interrupting.sockets() - before:
+        gc.collect()
+    # A server of a test may be closing a connection in its thread just now.
+    support.wait_until(lambda: interrupting.sockets() <= before)
+
+
+def interrupt(operation, kind, check=lambda: None, allowed=()):
+    """Interrupt the operation at every point; nothing is left, and ``check`` passes after each."""
+    operation()
+    before = interrupting.sockets()
+
+    def look(_):
+        check()
+        check_descriptors(before)
+        assert len(interrupting.lookup_threads()) <= lookups.MAX_THREADS
+
+    assert interrupting.at_every_point(operation, look, kind=kind, allowed=allowed) > 0
+
+
+@each_kind
+class TestConnects:
+    def test_a_literal(self, accepted, kind):
+        interrupt(lambda: create_connection(accepted, 5).close(), kind)
+
+    def test_a_refused_literal(self, kind):
+        with testing.refused() as fault:
+            interrupt(lambda: support.ran_into(ConnectionRefusedError, create_connection, fault.address, 5), kind)
+
+    def test_a_name_with_a_deadline(self, accepted, kind):
+        connector = Connector(timeout=5, resolver=name_of(accepted))
+
+        def connect():
+            connector.connect(("db.example", accepted[1])).close()
+
+        interrupt(connect, kind, check=connect)
+
+    def test_a_race(self, accepted, kind):
+        with testing.refused() as refused:
+            connector = Connector(
+                timeout=5,
+                resolver=name_of(refused.address, accepted),
+                happy_eyeballs_delay=0.01,
+                memory=safeconnect.ConnectMemory(),
+                retry=Retry(attempts=2, backoff=Backoff(initial=0)),
+            )
+
+            def connect():
+                connector.connect(("db.example", accepted[1])).close()
+
+            interrupt(connect, kind, check=connect)
+
+    def test_a_connect_to_itself(self, kind):
+        port = support.closed_port()
+
+        def connect():
+            with create_connection(("127.0.0.1", port), 5, options=[support.one_port(port)], allow_self_connect=False):
+                raise AssertionError("it is connected to itself")
+
+        def served():
+            support.serve_plainly(port)
+
+        interrupt(lambda: support.ran_into(safeconnect.SelfConnectError, connect), kind, check=served)
+
+
+@each_kind
+class TestOtherCalls:
+    def test_reserve_port(self, kind):
+        def reserve():
+            with safeconnect.reserve_port(["127.0.0.1", "::1"] if support.has_ipv6() else "127.0.0.1"):
+                pass
+
+        interrupt(reserve, kind)
+
+    def test_bind_socket(self, kind):
+        interrupt(lambda: safeconnect.bind_socket(("127.0.0.1", 0), ports="20000-20100").close(), kind)
+
+    def test_wait_for_port(self, accepted, kind):
+        interrupt(lambda: safeconnect.wait_for_port(accepted, 5), kind)
+
+    def test_wait_for_port_that_comes_late(self, kind):
+        with testing.refused() as fault:
+            interrupt(
+                lambda: support.ran_into(TimeoutError, safeconnect.wait_for_port, fault.address, 0.02, interval=0.005),
+                kind,
+            )
+
+    def test_close_gracefully(self, accepted, kind):
+        interrupt(lambda: safeconnect.close_gracefully(socket.create_connection(accepted), 5), kind)
+
+    def test_simultaneous_open(self, kind):
+        a, b = ("127.0.0.1", support.closed_port()), ("127.0.0.1", support.closed_port())
+        interrupt(
+            lambda: support.ran_into(TimeoutError, safeconnect.simultaneous_open, a, b, timeout=0.01),
+            kind,
+            check=lambda: support.serve_plainly(a[1]),
+        )
+
+    def test_patched(self, kind):
+        before = socket.create_connection
+
+        def patch():
+            with safeconnect.patched():
+                assert socket.create_connection is create_connection
+
+        def check():
+            assert socket.create_connection is before
+
+        interrupt(patch, kind, check=check)
+
+    def test_install(self, kind):
+        before = socket.create_connection
+
+        def install():
+            safeconnect.install()
+            safeconnect.uninstall()
+
+        def check():
+            safeconnect.uninstall()
+            assert socket.create_connection is before
+
+        interrupt(install, kind, check=check)
+
+
+FAULTS = {
+    "refused": testing.refused,
+    "echo": testing.echo,
+    "silent": testing.silent,
+    "resets": testing.resets,
+    "half_closes": testing.half_closes,
+    "late_listener": testing.late_listener,
+    "never_reads": testing.never_reads,
+    "drips": testing.drips,
+    "slow_accept": lambda: testing.slow_accept(0.01),
+    "crossed_replies": testing.crossed_replies,
+    "self_connecting": testing.self_connecting,
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one inside a destructor is lost
+@each_kind
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_fixtures(fault, kind):
+    def alive():
+        return sum(thread.is_alive() for thread in threading.enumerate())
+
+    threads = alive()
+
+    def use():
+        with fault():
+            pass
+
+    def check():
+        gc.collect()
+        support.wait_until(lambda: alive() <= threads)
+
+    # What an interrupt inside of Thread.start() ends in: its Event has given its lock back by then.
+    interrupt(use, kind, check=check, allowed=[RuntimeError])
