@@ -4,7 +4,7 @@ import errno
 import socket
 import sys
 
-from ._net import aim, holders, sockets
+from ._net import aim, holders, resolve, sockets
 from .options import check_options
 from .ports import PortSet, port_set
 
@@ -146,7 +146,10 @@ def reserve_port(
 
 def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
     """Where to bind: the family, and an address whose port is to be filled in."""
-    found = socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    resolve.check_host(host)
+    found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, f"the resolver has no address for {host!r}")
     return found[0][0], found[0][4]
 
 
@@ -240,7 +243,7 @@ def bind_socket(
     """
     if not isinstance(address, tuple) or len(address) not in (2, 4):
         raise TypeError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
-    host, port, *tail = address
+    host, port, *tail = address if len(address) == 2 else (*address[:2], *resolve.with_scope(address)[2])
     if ports is not None and port:
         raise ValueError(f"give either ports or a port in address: it has {port}")
     wanted = PortSet([port]) if ports is None else port_set("ports", ports)
@@ -248,12 +251,14 @@ def bind_socket(
         _check_reuse_port()
     checked = check_options(options)
     family, place = _place(host, 0)
+    # A flow label and a scope of the caller's; a 0 leaves those of the host's text, its zone.
+    own = [given or found for given, found in zip(tail, place[2:], strict=False)] if tail else place[2:]
     dress = [*checked, *_flags_as_options(family, device, transparent)]
     reuses = bool(port) if reuse_address is None else reuse_address
     failure: OSError | None = None
     for each in [0] if not port and ports is None else wanted.shuffled(aim.draw):
         try:
-            return _bound(family, (place[0], each, *(tail or place[2:])), dress, reuses, reuse_port)
+            return _bound(family, (place[0], each, *own), dress, reuses, reuse_port)
         except OSError as error:
             failure = error
             if error.errno not in _BUSY or ports is None:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 
 from ._core.endpoint import same_host
-from ._net import kernel
+from ._net import kernel, resolve
 from .ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -109,7 +109,7 @@ def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":
         return "outside-range"
     if port in kernel.reserved_ports(refresh=True):
         return "reserved"
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    found = resolve.look_up((host, port))
     from_itself = [_comes_from_itself(family, sockaddr) for family, _, _, _, sockaddr in found]
     if True not in from_itself:
         return "foreign-host" if False in from_itself else "no-way"

@@ -15,6 +15,7 @@ from ._core.meeting import Meeting
 from ._core.verdict import met_itself
 from ._net import aim, attempt, sockets
 from ._net.shield import bind_shared, raise_shield
+from ._net.zones import scoped
 from ._race import LONGEST_WAIT
 from .blocking import handed_over
 from .errors import SelfConnectError
@@ -108,8 +109,8 @@ class Sides:
         check_seconds("timeout", timeout)
         if local[:2] == peer[:2] and not allow_self_connect:
             raise met_itself(peer, 1)
-        self.local = local
-        self.peer = peer
+        self.local = scoped(local)
+        self.peer = scoped(peer)
         self.timeout = timeout
         self._allow_self_connect = allow_self_connect
         self._count = 0

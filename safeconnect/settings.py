@@ -199,6 +199,10 @@ def check_seconds(name: str, value: object) -> None:
 def _check_source_address(source_address: object) -> None:
     if not isinstance(source_address, tuple) or len(source_address) not in (2, 3, 4):
         raise TypeError(f"source_address must be (host, port), not {source_address!r}")
+    host = source_address[0]
+    nul: Any = "\0" if isinstance(host, str) else b"\0"
+    if isinstance(host, (str, bytes, bytearray)) and nul in host:  # at which C would end it
+        raise ValueError(f"source_address must be without NUL, not {host!r}")
 
 
 def _rebuilt(kind: "type[Settings]", values: "dict[str, Any]") -> Settings:

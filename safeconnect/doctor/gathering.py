@@ -13,6 +13,8 @@ from .._checks import check_seconds
 from .._core.tcp_sockets import source_use
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
+from .._net.resolve import check_host
+from .._text import shown
 from .facts import Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
 from .trying import look_at_names, try_target
 
@@ -83,7 +85,8 @@ def checked(target: object) -> tuple[str, int]:
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"the port must be an int, not {type(port).__name__}")
     if not 0 < port <= 65535:
-        raise ValueError(f"the port must be 1-65535, not {port}")
+        raise ValueError(f"the port must be 1-65535, not {shown(port)}")
+    check_host(host)
     return host, port
 
 
