@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ._core.endpoint import same_host
 from ._net import kernel, resolve
+from ._text import shown
 from .ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if not 0 < port <= MAX_PORT:
-        raise ValueError(f"port must be 1-{MAX_PORT}, not {port}")
+        raise ValueError(f"port must be 1-{MAX_PORT}, not {shown(port)}")
     ephemeral = kernel.ephemeral_ports(refresh=True)
     reason = _reason(host, port, ephemeral)
     return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())
