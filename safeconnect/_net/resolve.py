@@ -261,12 +261,17 @@ def with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
     if len(address) != 4:
         raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
     host, port, flowinfo, scope_id = address
+    if flowinfo != 0 or scope_id != 0:
+        _check_numbers(flowinfo, scope_id)
+    return host, port, (flowinfo, scope_id)
+
+
+def _check_numbers(flowinfo: object, scope_id: object) -> None:
     for name, value, most in (("flowinfo", flowinfo, _MOST_FLOW_LABEL), ("scope_id", scope_id, _MOST_SCOPE_ID)):
         if not isinstance(value, int):
             raise TypeError(f"the {name} of address must be an int, not {type(value).__name__}: {_shown(value)}")
         if not 0 <= value <= most:
             raise ValueError(f"the {name} of address must be 0-{most}, not {_shown(value)}")
-    return host, port, (flowinfo, scope_id)
 
 
 @lru_cache(maxsize=256)
