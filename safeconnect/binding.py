@@ -280,7 +280,10 @@ def _bound(
     return sock
 
 
-def _explained(failure: OSError | None, host: object, ports: PortSet) -> OSError:
+def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
+    from ._text import harmless  # only on the way to an error
+
+    host = harmless(str(host))
     if failure is None or (failure.errno == errno.EADDRINUSE and len(ports) != 1):
         return OSError(errno.EADDRINUSE, f"all {len(ports)} ports of {ports} are taken at {host}")
     if failure.errno == errno.EADDRINUSE:

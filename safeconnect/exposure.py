@@ -4,7 +4,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
-from ._core.endpoint import same_host
+from ._core.endpoint import same_host, written
 from ._net import kernel, resolve
 from ._text import shown
 from .ports import MAX_PORT, PortRange, PortSet
@@ -71,12 +71,11 @@ class Exposure:
         return self.reason in ("exposed", "other-parity")
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         why = _WHY[self.reason].format(range=self.ephemeral)
         if not self:
-            return f"{host}:{self.port} is not exposed: {why}"
+            return f"{written((self.host, self.port))} is not exposed: {why}"
         own = "leave the port out (IP_LOCAL_PORT_RANGE)" if self.prevented else "detect it, reset and try again"
-        return f"{host}:{self.port} is exposed to self-connects: {why}. Connects by safeconnect {own}."
+        return f"{written((self.host, self.port))} is exposed to self-connects: {why}. Connects by safeconnect {own}."
 
 
 def self_connect_exposure(host: str, port: int) -> Exposure:

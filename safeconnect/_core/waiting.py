@@ -11,7 +11,7 @@ import sys
 from math import inf
 
 from .._checks import check_bool
-from .._text import shown
+from .._text import harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
 from ..retry import Backoff, is_transient
@@ -319,7 +319,7 @@ def _kind(error: Exception) -> str:
 
 def _text(error: Exception) -> str:
     # asyncio's TimeoutError says nothing.
-    return str(error) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
+    return harmless(str(error)) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def _times(count: int) -> str:
