@@ -4,6 +4,8 @@ import errno
 import socket
 import sys
 
+from ._core.endpoint import unmapped
+from ._core.tcp_sockets import ANY_HOST
 from ._net import aim, holders, resolve, sockets
 from .options import check_options
 from .ports import PortSet, port_set
@@ -31,7 +33,7 @@ _COMMON_TRIES = 100
 class Reservation:
     """A port that nobody else is given; made by `reserve_port`, and given back at the end of the ``with`` block.
 
-    :ivar sockets: the bound sockets, one for each host.
+    :ivar sockets: the bound sockets, one for each address.
     :ivar addresses: their addresses, as `socket.socket.getsockname` gives them.
 
     >>> with reserve_port() as reserved:
@@ -118,7 +120,8 @@ def reserve_port(
     when it listens or whenever you like. Elsewhere, hand over `Reservation.listen`, or release the port first.
 
     :param host: the address to bind to; ``"0.0.0.0"`` or ``"::"`` for all. A name stands for its first address. With
-        several hosts, such as ``["127.0.0.1", "::1"]``, the same port is reserved at each.
+        several hosts, such as ``["127.0.0.1", "::1"]``, the same port is reserved at each, once where some of them
+        stand for one address.
     :param port: the number; 0 lets the kernel choose. Or ports to choose from, in random order: a `PortRange`, a
         `PortSet` or text such as ``"8000-8099"``.
     :param family: `socket.AF_INET` or `socket.AF_INET6` to have a name's address of that family.
@@ -137,7 +140,7 @@ def reserve_port(
     hosts: list[Any] = list(host) if isinstance(host, (list, tuple)) else [host]
     if not hosts or not all(isinstance(each, str) for each in hosts):
         raise TypeError(f"host must be a str or several of them, not {host!r}")
-    places = [_place(each, family) for each in hosts]
+    places = _distinct([_place(each, family) for each in hosts])
     if reuse_port:
         _check_reuse_port()
     ports = None if port == 0 else port_set("port", port)
@@ -150,7 +153,19 @@ def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
     found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     if not found:
         raise OSError(errno.EADDRNOTAVAIL, f"the resolver has no address for {host!r}")
-    return found[0][0], found[0][4]
+    own_family, _, _, _, address = found[0]
+    plain = unmapped(address[0])
+    if family != socket.AF_INET6 and plain != address[0]:
+        # Our IPv6 sockets take no IPv4 (_set_flags): such an address stands for the IPv4 one in it.
+        return socket.AF_INET, (plain, address[1])
+    return own_family, address
+
+
+def _distinct(places: "Sequence[tuple[int, tuple[Any, ...]]]") -> "list[tuple[int, tuple[Any, ...]]]":
+    """Each place once, and of a family that is wanted at every address only that: two sockets would be in conflict."""
+    whole = {family for family, address in places if address[0] in ANY_HOST}
+    found = (place for place in places if place[0] not in whole or place[1][0] in ANY_HOST)
+    return list(dict.fromkeys(found))
 
 
 def _reserve(

@@ -2,7 +2,6 @@
 
 import io
 import re
-import socket
 import subprocess
 import sys
 import unicodedata
@@ -142,9 +141,3 @@ class TestCommandLine:
         told = capsys.readouterr().err
         assert TOLD in told
         assert "\x1b" not in told
-
-
-def test_a_server_in_the_way_of_a_socket_is_still_told():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        error = ran_into(OSError, reserve_port, "127.0.0.1", server.getsockname()[1])
-    assert any("is held by" in note or "who holds" in note for note in error.__notes__)

@@ -5,6 +5,7 @@ import socket
 from contextlib import suppress
 from time import perf_counter
 
+from .._core.order import without_duplicates
 from .._net import resolve
 from .._net.sockets import reset
 from ..errors import PortsExhaustedError, SelfConnectError
@@ -78,7 +79,8 @@ def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tup
     failure: Failure | None = None
     text = None
     try:
-        candidates = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        candidates = without_duplicates(found, set())  # a hosts file may have a line twice
     except TimeoutError:
         failure, text = "timed-out", f"no answer in {timeout:g} s"
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could have
