@@ -2,6 +2,8 @@
 
 import math
 
+from ._text import shown
+
 # linux/include/net/tcp.h: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT and MAX_TCP_SYNCNT.
 MAX_SECONDS = 32767
 MAX_COUNT = 127
@@ -15,14 +17,14 @@ def check_int(name: str, value: object, lowest: int, highest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not lowest <= value <= highest:
-        raise ValueError(f"{name} must be {lowest}-{highest}, not {value}")
+        raise ValueError(f"{name} must be {lowest}-{highest}, not {shown(value)}")
 
 
 def check_seconds(name: str, value: object, lowest: float, highest: float) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if not lowest <= value <= highest:  # not-a-number fails, too
-        raise ValueError(f"{name} must be {lowest}-{highest} seconds, not {value!r}")
+        raise ValueError(f"{name} must be {lowest}-{highest} seconds, not {shown(value)}")
 
 
 def check_name(name: str, value: object) -> None:

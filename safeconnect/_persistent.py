@@ -56,9 +56,8 @@ class Line:
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         if on_connect is not None and not callable(on_connect):
             raise TypeError(f"on_connect must be callable, not {type(on_connect).__name__}")
-        check_seconds("idle_limit", idle_limit)
         self.address = address
-        self.idle_limit = idle_limit
+        self.idle_limit = check_seconds("idle_limit", idle_limit)
         self.on_connect = on_connect
         self.clock = clock
         connector = connector or Settings()

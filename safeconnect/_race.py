@@ -49,6 +49,7 @@ class Race:
         clock: "Callable[[], float]",
         began: float,
     ) -> None:
+        resolve.check_address(address)
         self.plan = plan
         self.address = address
         self.deadline = None if limit is None else began + limit

@@ -105,9 +105,8 @@ class Block(Ticket):
     exchange: "ExchangeBase | None" = None
 
     def __init__(self, line: "Line", timeout: float | None, *, wait: bool, counts: bool = False) -> None:
-        check_seconds("timeout", timeout)
         self.line = line
-        self.timeout = timeout
+        self.timeout = check_seconds("timeout", timeout)
         self.waits = wait
         self.counts = counts  # whether the bytes of the reply
         self.deadline: float | None = None

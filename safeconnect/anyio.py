@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_tcp"]
 
+_OWN = ("local_host", "tls", "ssl_context", "tls_standard_compatible", "tls_hostname")  # its keywords beside settings
+
 
 async def connect_tcp(
     remote_host: str,
@@ -53,7 +55,7 @@ async def connect_tcp(
     """
     if local_host is not None:
         settings["source_address"] = (str(local_host), 0)
-    plan, limit = chosen(timeout, settings)
+    plan, limit = chosen(timeout, settings, "connect_tcp", _OWN)
     began = anyio.current_time()
     stream = await anyio.abc.SocketStream.from_socket(await _connect(plan, (str(remote_host), remote_port), limit))
     if not (tls or tls_hostname or ssl_context):

@@ -4,7 +4,9 @@ import errno
 import socket
 import sys
 
-from ._net import aim, holders, sockets
+from ._core.endpoint import unmapped
+from ._core.tcp_sockets import ANY_HOST
+from ._net import aim, holders, resolve, sockets
 from .options import check_options
 from .ports import PortSet, port_set
 
@@ -31,7 +33,7 @@ _COMMON_TRIES = 100
 class Reservation:
     """A port that nobody else is given; made by `reserve_port`, and given back at the end of the ``with`` block.
 
-    :ivar sockets: the bound sockets, one for each host.
+    :ivar sockets: the bound sockets, one for each address.
     :ivar addresses: their addresses, as `socket.socket.getsockname` gives them.
 
     >>> with reserve_port() as reserved:
@@ -118,7 +120,8 @@ def reserve_port(
     when it listens or whenever you like. Elsewhere, hand over `Reservation.listen`, or release the port first.
 
     :param host: the address to bind to; ``"0.0.0.0"`` or ``"::"`` for all. A name stands for its first address. With
-        several hosts, such as ``["127.0.0.1", "::1"]``, the same port is reserved at each.
+        several hosts, such as ``["127.0.0.1", "::1"]``, the same port is reserved at each, once where some of them
+        stand for one address.
     :param port: the number; 0 lets the kernel choose. Or ports to choose from, in random order: a `PortRange`, a
         `PortSet` or text such as ``"8000-8099"``.
     :param family: `socket.AF_INET` or `socket.AF_INET6` to have a name's address of that family.
@@ -137,7 +140,7 @@ def reserve_port(
     hosts: list[Any] = list(host) if isinstance(host, (list, tuple)) else [host]
     if not hosts or not all(isinstance(each, str) for each in hosts):
         raise TypeError(f"host must be a str or several of them, not {host!r}")
-    places = [_place(each, family) for each in hosts]
+    places = _distinct([_place(each, family) for each in hosts])
     if reuse_port:
         _check_reuse_port()
     ports = None if port == 0 else port_set("port", port)
@@ -146,8 +149,23 @@ def reserve_port(
 
 def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
     """Where to bind: the family, and an address whose port is to be filled in."""
-    found = socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return found[0][0], found[0][4]
+    resolve.check_host(host)
+    found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, f"the resolver has no address for {host!r}")
+    own_family, _, _, _, address = found[0]
+    plain = unmapped(address[0])
+    if family != socket.AF_INET6 and plain != address[0]:
+        # Our IPv6 sockets take no IPv4 (_set_flags): such an address stands for the IPv4 one in it.
+        return socket.AF_INET, (plain, address[1])
+    return own_family, address
+
+
+def _distinct(places: "Sequence[tuple[int, tuple[Any, ...]]]") -> "list[tuple[int, tuple[Any, ...]]]":
+    """Each place once, and of a family that is wanted at every address only that: two sockets would be in conflict."""
+    whole = {family for family, address in places if address[0] in ANY_HOST}
+    found = (place for place in places if place[0] not in whole or place[1][0] in ANY_HOST)
+    return list(dict.fromkeys(found))
 
 
 def _reserve(
@@ -240,7 +258,7 @@ def bind_socket(
     """
     if not isinstance(address, tuple) or len(address) not in (2, 4):
         raise TypeError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
-    host, port, *tail = address
+    host, port, *tail = address if len(address) == 2 else (*address[:2], *resolve.with_scope(address)[2])
     if ports is not None and port:
         raise ValueError(f"give either ports or a port in address: it has {port}")
     wanted = PortSet([port]) if ports is None else port_set("ports", ports)
@@ -248,12 +266,14 @@ def bind_socket(
         _check_reuse_port()
     checked = check_options(options)
     family, place = _place(host, 0)
+    # A flow label and a scope of the caller's; a 0 leaves those of the host's text, its zone.
+    own = [given or found for given, found in zip(tail, place[2:], strict=False)] if tail else place[2:]
     dress = [*checked, *_flags_as_options(family, device, transparent)]
     reuses = bool(port) if reuse_address is None else reuse_address
     failure: OSError | None = None
     for each in [0] if not port and ports is None else wanted.shuffled(aim.draw):
         try:
-            return _bound(family, (place[0], each, *(tail or place[2:])), dress, reuses, reuse_port)
+            return _bound(family, (place[0], each, *own), dress, reuses, reuse_port)
         except OSError as error:
             failure = error
             if error.errno not in _BUSY or ports is None:
@@ -275,7 +295,10 @@ def _bound(
     return sock
 
 
-def _explained(failure: OSError | None, host: object, ports: PortSet) -> OSError:
+def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
+    from ._text import harmless  # only on the way to an error
+
+    host = harmless(str(host))
     if failure is None or (failure.errno == errno.EADDRINUSE and len(ports) != 1):
         return OSError(errno.EADDRINUSE, f"all {len(ports)} ports of {ports} are taken at {host}")
     if failure.errno == errno.EADDRINUSE:

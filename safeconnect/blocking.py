@@ -12,12 +12,12 @@ from ._core import verdict
 from ._net import aim, resolve, sockets
 from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses
 from ._trace import is_logged
-from .settings import Settings, check_seconds
+from .settings import Settings, check_seconds, unexpected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, Never
 
     from typing_extensions import Unpack
 
@@ -83,9 +83,12 @@ class Connector(Settings):
         all_errors: bool = False,
         trace: "Trace | None" = None,
         resolver: "Resolver | None" = None,
+        **unknown: "Never",
     ) -> None:
+        if unknown:
+            raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
         if timeout is not DEFAULT_TIMEOUT:
-            check_seconds("timeout", timeout)
+            timeout = check_seconds("timeout", timeout)
         super().__init__(
             source_address=source_address,
             source_ports=source_ports,
@@ -107,7 +110,11 @@ class Connector(Settings):
 
         :param timeout: in the place of the connector's own.
         """
-        return _connect(self, address, self.timeout if timeout is DEFAULT_TIMEOUT else timeout)
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.timeout
+        elif not (isinstance(timeout, (int, float)) and timeout >= 0):
+            timeout = check_seconds("timeout", timeout)
+        return _connect(self, address, timeout)
 
 
 _PLAIN = Connector()
@@ -157,9 +164,12 @@ def create_connection(
     """
     plan = _PLAIN
     if source_address or all_errors or settings:
-        plan = Connector(source_address=source_address, all_errors=all_errors, **settings)
+        try:
+            plan = Connector(source_address=source_address, all_errors=all_errors, **settings)
+        except TypeError as error:
+            raise unexpected("create_connection", settings) or error from None
     if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
-        check_seconds("timeout", timeout)
+        timeout = check_seconds("timeout", timeout)
     return _connect(plan, address, timeout)
 
 

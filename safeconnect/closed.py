@@ -46,10 +46,10 @@ class Closed:
 class Goodbye:
     """What is counted and decided while the rest is read, in any driver; ``how`` is None until it is over."""
 
-    __slots__ = ("dropped", "how", "limit")
+    __slots__ = ("dropped", "how", "limit", "timeout")
 
     def __init__(self, timeout: float | None, limit: int) -> None:
-        check_seconds("timeout", timeout)
+        self.timeout = check_seconds("timeout", timeout)
         check_int("limit", limit, 0, 2**62)
         self.limit = limit
         self.dropped = 0

@@ -43,7 +43,7 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
     Closed(how='clean', dropped=0)
     """
     goodbye = Goodbye(timeout, limit)
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = None if goodbye.timeout is None else monotonic() + goodbye.timeout
     meets_itself = sockets.is_self_connected(sock)
     try:
         if meets_itself:

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
@@ -104,6 +105,8 @@ def _show_http() -> None:
         with patched(), opener.open(url, timeout=5) as response:
             status, body = response.status, response.read()
     except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the response, too
         raise NotSeenError(f"the HTTP request failed: {error}") from error
     finally:
         server.shutdown()

@@ -4,8 +4,9 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
-from ._core.endpoint import same_host
-from ._net import kernel
+from ._core.endpoint import same_host, written
+from ._net import kernel, resolve
+from ._text import shown
 from .ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -70,12 +71,11 @@ class Exposure:
         return self.reason in ("exposed", "other-parity")
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         why = _WHY[self.reason].format(range=self.ephemeral)
         if not self:
-            return f"{host}:{self.port} is not exposed: {why}"
+            return f"{written((self.host, self.port))} is not exposed: {why}"
         own = "leave the port out (IP_LOCAL_PORT_RANGE)" if self.prevented else "detect it, reset and try again"
-        return f"{host}:{self.port} is exposed to self-connects: {why}. Connects by safeconnect {own}."
+        return f"{written((self.host, self.port))} is exposed to self-connects: {why}. Connects by safeconnect {own}."
 
 
 def self_connect_exposure(host: str, port: int) -> Exposure:
@@ -98,7 +98,7 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if not 0 < port <= MAX_PORT:
-        raise ValueError(f"port must be 1-{MAX_PORT}, not {port}")
+        raise ValueError(f"port must be 1-{MAX_PORT}, not {shown(port)}")
     ephemeral = kernel.ephemeral_ports(refresh=True)
     reason = _reason(host, port, ephemeral)
     return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())
@@ -109,7 +109,7 @@ def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":
         return "outside-range"
     if port in kernel.reserved_ports(refresh=True):
         return "reserved"
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    found = resolve.look_up((host, port))
     from_itself = [_comes_from_itself(family, sockaddr) for family, _, _, _, sockaddr in found]
     if True not in from_itself:
         return "foreign-host" if False in from_itself else "no-way"

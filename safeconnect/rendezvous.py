@@ -15,6 +15,7 @@ from ._core.meeting import Meeting
 from ._core.verdict import met_itself
 from ._net import aim, attempt, sockets
 from ._net.shield import bind_shared, raise_shield
+from ._net.zones import scoped
 from ._race import LONGEST_WAIT
 from .blocking import handed_over
 from .errors import SelfConnectError
@@ -105,11 +106,11 @@ class Sides:
 
     def __init__(self, local: "Address", peer: "Address", timeout: float | None, *, allow_self_connect: bool) -> None:
         self.family = _family(local, peer)
-        check_seconds("timeout", timeout)
+        timeout = check_seconds("timeout", timeout)
         if local[:2] == peer[:2] and not allow_self_connect:
             raise met_itself(peer, 1)
-        self.local = local
-        self.peer = peer
+        self.local = scoped(local)
+        self.peer = scoped(peer)
         self.timeout = timeout
         self._allow_self_connect = allow_self_connect
         self._count = 0
@@ -120,11 +121,11 @@ class Sides:
 
         Closing the generator closes what is open.
         """
-        check_seconds("interval", interval)
-        if interval is None:
+        pause = check_seconds("interval", interval)
+        if pause is None:
             raise TypeError("interval must be a number of seconds, not None")
         began = clock()
-        meeting = Meeting(began + _seconds_until(at), interval, aim.chance)
+        meeting = Meeting(began + _seconds_until(at), pause, aim.chance)
         deadline = inf if self.timeout is None else began + self.timeout
         shield = raise_shield(self.family, self.local) if self.local[:2] != self.peer[:2] else None
         try:

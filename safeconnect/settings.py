@@ -109,8 +109,8 @@ class Settings:
             source, bind_to = source_of(source_address, source_ports, share_source), None
         elif bind_to:
             _check_source_address(bind_to)
-        check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
-        check_seconds("resolution_delay", resolution_delay)
+        happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+        resolution_delay = check_seconds("resolution_delay", resolution_delay)
         for name, value in (("trace", trace), ("resolver", resolver)):
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable, not {type(value).__name__}")
@@ -182,23 +182,51 @@ class Settings:
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Let a number of seconds that is not negative pass, and None.
+def check_seconds(name: str, value: object) -> float | None:
+    """A number of seconds that is not negative, as `socket.socket.settimeout` takes it, or None.
 
-    :raises TypeError: it is something else.
+    :returns: an int or a float, for arithmetic: what has ``__index__`` only is made one.
+    :raises TypeError: it is something else; as there, ``__float__`` alone makes no number (`decimal.Decimal`).
     :raises ValueError: it is negative, or not a number at all.
     """
     if value is None:
-        return
-    if not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
-    if not value >= 0:  # type: ignore[operator]  # so that not-a-number fails, too
-        raise ValueError(f"{name} must be 0 or more seconds, not {value!r}")
+        return None
+    number: Any = value
+    if not isinstance(value, (int, float)):
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
+        number = number.__index__()
+    if not number >= 0:  # so that not-a-number fails, too
+        from ._text import shown  # only on the way to an error
+
+        raise ValueError(f"{name} must be 0 or more seconds, not {shown(value)}")
+    return number  # type: ignore[no-any-return]
+
+
+def unexpected(function: str, keywords: "Iterable[str]", own: "Iterable[str]" = ()) -> TypeError | None:
+    """The error for a keyword that is no setting, with the one that may be meant; None where all of them are.
+
+    :param function: what was called.
+    :param own: its keywords that are no settings.
+    """
+    known = [*(name for name in Settings.__slots__ if name not in _DERIVED), "timeout", *own]
+    strange = next((name for name in keywords if name not in known), None)
+    if strange is None:
+        return None
+    from difflib import get_close_matches  # only on the way to an error
+
+    alike = get_close_matches(strange, known, 1)
+    hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"
+    return TypeError(f"{function}() got an unexpected keyword argument {strange!r}; {hint}")
 
 
 def _check_source_address(source_address: object) -> None:
     if not isinstance(source_address, tuple) or len(source_address) not in (2, 3, 4):
         raise TypeError(f"source_address must be (host, port), not {source_address!r}")
+    host = source_address[0]
+    nul: Any = "\0" if isinstance(host, str) else b"\0"
+    if isinstance(host, (str, bytes, bytearray)) and nul in host:  # at which C would end it
+        raise ValueError(f"source_address must be without NUL, not {host!r}")
 
 
 def _rebuilt(kind: "type[Settings]", values: "dict[str, Any]") -> Settings:
@@ -208,24 +236,35 @@ def _rebuilt(kind: "type[Settings]", values: "dict[str, Any]") -> Settings:
 _PLAIN = Settings()
 
 
-def chosen(timeout: float | None, keywords: "AsyncKeywords") -> tuple[Settings, float | None]:
+def chosen(
+    timeout: float | None,
+    keywords: "AsyncKeywords",
+    function: str = "create_connection",
+    own: "Iterable[str]" = (),
+) -> tuple[Settings, float | None]:
     """The settings of one call, and its timeout: the keywords' own, or those of ``connector``.
 
-    :raises TypeError: a connector together with other settings, or something that is none.
+    :param function: what was called, and ``own``, its keywords that are no settings: for an error.
+    :raises TypeError: a connector together with other settings, or something that is none; an unknown setting.
     """
     if timeout is not None:
-        check_seconds("timeout", timeout)
+        timeout = check_seconds("timeout", timeout)
     if not keywords:
         return _PLAIN, timeout
     others: Any = dict(keywords)
     connector = others.pop("connector", None)
     if connector is None:
-        return Settings(**others), timeout
+        try:
+            return Settings(**others), timeout
+        except TypeError as error:
+            raise unexpected(function, others, ("connector", *own)) or error from None
     if not isinstance(connector, Settings):
         raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
     if others:
-        raise TypeError(f"give either connector or {', '.join(others)}: a connector has all settings")
+        strange = unexpected(function, others, own)
+        raise strange or TypeError(f"give either connector or {', '.join(others)}: a connector has all settings")
     if timeout is None:
-        own = getattr(connector, "timeout", None)
-        timeout = own if isinstance(own, (int, float)) else None  # a mark stands for the default, which is None here
+        own_timeout = getattr(connector, "timeout", None)
+        # A mark stands for the default, which is None here.
+        timeout = own_timeout if isinstance(own_timeout, (int, float)) else None
     return connector, timeout

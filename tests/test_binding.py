@@ -94,6 +94,34 @@ class TestReservation:
             for host in ("127.0.0.1", "::1"):
                 create_connection((host, held.port), 5).close()
 
+    @pytest.mark.parametrize(
+        ("hosts", "addresses"),
+        [
+            (["127.0.0.1", "127.0.0.1"], ["127.0.0.1"]),
+            (["127.0.0.2", "127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"]),
+            (["127.0.0.1", "127.1"], ["127.0.0.1"]),
+            (["127.0.0.1", "0.0.0.0"], ["0.0.0.0"]),
+            pytest.param(["::1", "0:0::1", "127.0.0.1"], ["::1", "127.0.0.1"], marks=needs_ipv6),
+            pytest.param(["::1", "::", "127.0.0.1"], ["::", "127.0.0.1"], marks=needs_ipv6),
+            pytest.param(["127.0.0.1", "::ffff:127.0.0.1"], ["127.0.0.1"], marks=needs_ipv6),
+        ],
+    )
+    def test_of_hosts_that_stand_for_one_address(self, hosts, addresses):
+        for port in (0, PortSet.parse("20000-29999")):
+            with reserve_port(hosts, port) as held:
+                assert [address[0] for address in held.addresses] == addresses
+                assert {address[1] for address in held.addresses} == {held.port}
+
+    def test_of_names_that_stand_for_one_address(self):
+        with reserve_port(["localhost", "127.0.0.1"], family=socket.AF_INET) as held:
+            assert [address[0] for address in held.addresses] == ["127.0.0.1"]
+
+    @needs_ipv6
+    def test_of_an_ipv4_address_in_ipv6(self):
+        with bind_socket(("::ffff:127.0.0.1", 0, 0, 0)) as sock:
+            assert sock.family == socket.AF_INET
+            assert sock.getsockname()[0] == "127.0.0.1"
+
     @needs_ipv6
     def test_of_one_port_at_two_hosts_where_one_is_taken(self):
         with reserve_port(["127.0.0.1", "::1"]) as held:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .._text import harmless
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -50,14 +52,14 @@ class TcpSocket:
 class Owner:
     """A process that has a socket.
 
-    :ivar name: None where it may not be seen.
+    :ivar name: as the process has it, whatever is in it; None where it may not be seen.
     """
 
     pid: int
     name: str | None
 
     def __str__(self) -> str:
-        return f"{self.name} (process {self.pid})" if self.name else f"process {self.pid}"
+        return f"{harmless(self.name)} (process {self.pid})" if self.name else f"process {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ def conclude(
 
 def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
     """Add a line for each address and kind of error, in the order in which they first happened."""
+    from .._text import harmless  # only where there is something to say
+
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
@@ -70,7 +72,8 @@ def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None
     for group in alike.values():
         target, what, seconds = group[-1]
         count = f" ({len(group)} times)" if len(group) > 1 else ""
-        error.add_note(f"{written(target)}{start}: {what} after {duration(seconds)}{count}")
+        # A resolver of the user's may say anything.
+        error.add_note(f"{written(target)}{start}: {harmless(str(what))} after {duration(seconds)}{count}")
 
 
 def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:

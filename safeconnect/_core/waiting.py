@@ -11,6 +11,7 @@ import sys
 from math import inf
 
 from .._checks import check_bool
+from .._text import harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
 from ..retry import Backoff, is_transient
@@ -259,7 +260,7 @@ def _check_positive(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if not 0 < value <= _LONGEST:  # not-a-number fails, too
-        raise ValueError(f"{name} must be more than 0 and at most {_LONGEST:.0f} seconds, not {value!r}")
+        raise ValueError(f"{name} must be more than 0 and at most {_LONGEST:.0f} seconds, not {shown(value)}")
 
 
 def _check_check(check: object) -> None:
@@ -318,7 +319,7 @@ def _kind(error: Exception) -> str:
 
 def _text(error: Exception) -> str:
     # asyncio's TimeoutError says nothing.
-    return str(error) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
+    return harmless(str(error)) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def _times(count: int) -> str:

@@ -81,7 +81,8 @@ def aim(sock: socket.socket, sockaddr: "SockAddr") -> range | None:
             if not dealt:
                 return None
             window, value = dealt.pop()  # kept back: other threads may take all the rest
-            _deck.extend(dealt)
+            if _windows:
+                _deck.extend(dealt)  # otherwise they are a guess, for this connect alone
         if sockaddr[1] in window:
             bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
             if bounds is None:
@@ -101,7 +102,8 @@ def _deal() -> "Iterator[tuple[range, int]]":
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
     if not windows:
         return  # every port is reserved
-    _windows = windows
+    if kernel.is_told():
+        _windows = windows
     for number in memoryview(os.urandom(4 * _DEAL)).cast("I"):
         value = windows[number * len(windows) >> 32]
         yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value

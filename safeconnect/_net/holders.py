@@ -53,8 +53,8 @@ def _connections(local: "tuple[Any, ...]", target: "tuple[Any, ...]") -> "dict[t
     peer = (unmapped(target[0]), target[1])
     try:
         found = tcp_table.sockets()
+        return tcp_table.owners(
+            each for each in found if each.local[1] == local[1] and each.peer == peer and each.local[0] in hosts
+        )
     except OSError:
         return {}
-    return tcp_table.owners(
-        each for each in found if each.local[1] == local[1] and each.peer == peer and each.local[0] in hosts
-    )

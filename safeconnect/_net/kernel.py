@@ -23,6 +23,8 @@ IP_LOCAL_PORT_RANGE = 51
 # linux/in.h, Linux 4.2: bind((address, 0)) fixes the address only; the port is chosen at connect, knowing the target.
 IP_BIND_ADDRESS_NO_PORT = 24
 
+# "No descriptor, no memory left": never an answer to the question that was asked.
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _SUBPROCESS_SECONDS = 5.0
 _FIRST_UNPRIVILEGED = 1024
@@ -69,10 +71,15 @@ def source_ports(*, refresh: bool = False) -> PortSet:
     if known is not None and not refresh:
         return known
     ports = PortSet(ephemeral_ports(refresh=refresh)) - reserved_ports(refresh=refresh)
-    if ports != known:
+    if ports != known and {"ephemeral", "reserved"} <= _remembered.keys():
         _remembered["source"] = ports
         _tell()
     return ports
+
+
+def is_told() -> bool:
+    """Whether the kernel was asked for its source ports; where there was no descriptor to ask, they are a guess."""
+    return "source" in _remembered
 
 
 def spare_ports() -> PortSet:
@@ -156,16 +163,28 @@ def refused(name: int, error: OSError) -> None:
 def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
     ports = None if refresh else _remembered.get(name)
     if ports is None:
-        ports = _remembered[name] = read()
+        try:
+            ports = _remembered[name] = read()
+        except OSError:  # nothing is left to ask with: what was known, or a guess, and the next question asks again
+            ports = _remembered.get(name)
+    if ports is None:
+        ports = PortSet(_usual_range()) if name == "ephemeral" else PortSet()
     return ports
 
 
 def _read_ephemeral() -> PortSet:
-    return PortSet(told_range() or (_LINUX_PORTS if sys.platform == "linux" else IANA_DYNAMIC_PORTS))
+    return PortSet(told_range() or _usual_range())
+
+
+def _usual_range() -> PortRange:
+    return _LINUX_PORTS if sys.platform == "linux" else IANA_DYNAMIC_PORTS
 
 
 def told_range() -> PortRange | None:
-    """The range of source ports as the system tells it, now; None where it does not."""
+    """The range of source ports as the system tells it, now; None where it does not.
+
+    :raises OSError: there was no descriptor, or no memory, to ask with.
+    """
     if sys.platform == "linux":
         edges = _numbers(_read_file("/proc/sys/net/ipv4/ip_local_port_range"))
     elif sys.platform == "win32":
@@ -196,22 +215,32 @@ def _numbers(text: str) -> list[int]:
 
 
 def _read_file(path: str) -> str:
-    """The text of a file, empty where there is no such file (an old kernel, or no /proc in a sandbox)."""
+    """The text of a file, empty where there is no such file (an old kernel, or no /proc in a sandbox).
+
+    :raises OSError: there was no descriptor, or no memory, to look.
+    """
     try:
         with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the time of the import
             return file.read()
-    except OSError:
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise
         return ""
 
 
 def _run(*command: str) -> str:
-    """What a command prints, empty where it is missing, fails or hangs."""
+    """What a command prints, empty where it is missing, fails or hangs.
+
+    :raises OSError: there was no descriptor, or no memory, to run it.
+    """
     import subprocess  # only off Linux, and too large to load for a connect
 
     try:
         done = subprocess.run(  # noqa: S603 - fixed commands
             command, capture_output=True, text=True, timeout=_SUBPROCESS_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        if isinstance(error, OSError) and error.errno in SCARCE:
+            raise
         return ""
     return done.stdout

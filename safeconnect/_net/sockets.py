@@ -78,7 +78,20 @@ def _bind(sock: socket.socket, source_address: "SourceAddress") -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(source_address)
+    sock.bind(_scoped(sock.family, source_address) if _may_have_zone(source_address) else source_address)
+
+
+def _may_have_zone(source_address: "SourceAddress") -> bool:
+    return not isinstance(source_address[0], str) or "%" in source_address[0]
+
+
+def _scoped(family: int, source_address: "SourceAddress") -> "SourceAddress":
+    if family != socket.AF_INET6:
+        return source_address
+    from .zones import scoped  # at each connect, for an interface may come and go as long as settings live
+
+    found: Any = scoped(source_address)
+    return found  # type: ignore[no-any-return]
 
 
 def is_self_connected(sock: "HasNames") -> bool:
@@ -172,7 +185,7 @@ def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | 
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if source_address:
-                probe.bind((source_address[0], 0, *source_address[2:]))
+                probe.bind(_scoped(family, (source_address[0], 0, *source_address[2:])))
             probe.connect(sockaddr)
     except OSError as error:
         # Anything else (no descriptor left, no UDP port left) is no answer to the question.

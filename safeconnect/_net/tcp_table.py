@@ -13,6 +13,7 @@ from functools import lru_cache
 from .._core.endpoint import unmapped
 from .._core.tcp_info import linux_state
 from .._core.tcp_sockets import Owner, TcpSocket
+from . import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def owners(found: "Iterable[TcpSocket]") -> dict[TcpSocket, tuple[Owner, ...]]:
     pid namespace, or there is none (any more).
 
     :param found: sockets of `sockets`.
+    :raises OSError: there was no descriptor, or no memory, to look.
     """
     found = list(found)
     if sys.platform != "linux":
@@ -131,7 +133,9 @@ def _held_sockets(wanted: "Iterable[int]") -> "Iterator[tuple[int, set[int]]]":
                 inode = names.get(_link(f"{_PROC}/{pid}/fd/{number}"))
                 if inode is not None:
                     found.add(inode)
-        except OSError:
+        except OSError as error:
+            if error.errno in kernel.SCARCE:
+                raise
             continue  # another user's, or it has ended
         if found:
             yield int(pid), found
@@ -153,7 +157,9 @@ def _name(pid: int) -> str | None:
             with open(f"{_PROC}/{pid}/cmdline", "rb") as file:  # noqa: PTH123
                 program = os.fsdecode(file.read().partition(b"\0")[0]).rpartition("/")[2]
             name = program if program.startswith(name) else name
-    except OSError:
+    except OSError as error:
+        if error.errno in kernel.SCARCE:
+            raise
         return None
     return name
 

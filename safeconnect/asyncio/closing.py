@@ -41,9 +41,9 @@ async def close_gracefully(
     """
     goodbye = Goodbye(timeout, limit)
     if isinstance(connection, tuple):
-        await _close_streams(*connection, timeout, goodbye)
+        await _close_streams(*connection, goodbye.timeout, goodbye)
     else:
-        await _close_socket(connection, timeout, goodbye)
+        await _close_socket(connection, goodbye.timeout, goodbye)
     return goodbye.result()
 
 

@@ -9,6 +9,8 @@ import os
 import sys
 from contextlib import contextmanager
 
+from .._text import harmless
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     Line = Sequence[Part]
 
 _GAP = "  "
-# Names of processes and errors of others may hold anything: nothing of it must move the cursor or end a line.
-_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
-_CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}  # bytes that are no text (PEP 383)
 # For streams that cannot write them.
 _PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})
 
@@ -39,7 +38,7 @@ class Stream:
         self._file = file
         self._is_optional = is_optional
         self._is_lost = False
-        self._translation = {**_CONTROLS, **({} if _can_write("━│µ", file) else _PLAINER)}
+        self._translation = {} if _can_write("━│µ", file) else _PLAINER
         self._rich = _rich_console(file)
         self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -66,7 +65,7 @@ class Stream:
 
     def _cleaned(self, part: "Part") -> "Part":
         text, style = (part, "") if isinstance(part, str) else part
-        clean = text.translate(self._translation)
+        clean = harmless(text).translate(self._translation)
         return clean if _can_write(clean, self._file) else ascii(clean)[1:-1], style
 
     def _write(self, write: "Callable[[], object]") -> None:
@@ -105,7 +104,7 @@ class Stream:
         from rich.live import Live
 
         def render() -> Group:
-            return Group(*map(_text, lines()))
+            return Group(*(_text([self._cleaned(part) for part in line]) for line in lines()))
 
         with Live(get_renderable=render, console=self._rich, refresh_per_second=10, transient=True):
             yield
@@ -119,7 +118,7 @@ class Stream:
         from rich.progress import Progress
 
         with Progress(console=self._rich, transient=True) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(harmless(what), total=total)
             yield lambda: progress.advance(task)
 
 

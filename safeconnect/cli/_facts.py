@@ -31,9 +31,11 @@ def sections(snapshot: "Snapshot") -> "Iterator[tuple[str, Sequence[Fact]]]":
 
 def _host(host: "Host") -> "Iterator[Fact]":
     yield "system", f"{host.platform} {host.release}"
-    namespaces = _yes(host.user_namespaces)
+    namespaces = "not known" if host.user_namespaces is None else _yes(host.user_namespaces)
     yield "user namespaces", namespaces + (f": {why}" if (why := host.no_user_namespaces_because) else "")
     yield "descriptors", _of(host.descriptors, host.descriptors_at_most, "may be open, at most")
+    if host.descriptors_free is not None:
+        yield "descriptors free", _number(host.descriptors_free)
     yield (
         "tracked by the packet filter",
         _of(host.tracked_connections, host.tracked_connections_at_most, "connections of"),

@@ -3,12 +3,13 @@
 import argparse
 
 from .. import __version__
+from .._text import harmless
 from ._targets import count, deadline, expected_bytes, host_name, positive_seconds, seconds, target, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 _SHELLS = ("bash", "zsh", "tcsh")
 
@@ -142,6 +143,12 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> "NoReturn":
+        """Say what is wrong; what was written may hold anything."""
+        super().error(harmless(message))
+
+
 def parse(argv: "Sequence[str]") -> argparse.Namespace:
     """The arguments; ``argv`` holds those after the name of the program.
 
@@ -176,7 +183,7 @@ def _split(argv: "Sequence[str]") -> "tuple[Sequence[str], bool, Sequence[str]]"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="safeconnect",
         description=_DESCRIPTION,
         epilog=_EPILOG,

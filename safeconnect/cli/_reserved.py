@@ -27,11 +27,13 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
 def run(arguments: "argparse.Namespace", console: "Console") -> int:
     """Run the command in this process's place, which keeps its ports; 1 where no ports could be reserved."""
     number = arguments.number or 1
-    hosts = [arguments.host] if arguments.host is not None else every_address()
+    hosts: Sequence[str] = [arguments.host] if arguments.host is not None else _EVERY_ADDRESS
     # Elsewhere than on Linux no server can bind while the port is held.
     is_released = arguments.release or sys.platform != "linux"
     with ExitStack() as held:
         try:
+            if arguments.host is None:
+                hosts = every_address()
             ports, sockets = (lent if is_released else reserved)(held, hosts, number)
         except OSError as error:
             _tell(error, number, ", ".join(hosts), console)
@@ -43,11 +45,16 @@ def run(arguments: "argparse.Namespace", console: "Console") -> int:
 
 
 def every_address() -> "Sequence[str]":
-    """Where a port is to be free wherever a server will listen: every address, of both families if there are both."""
+    """Where a port is to be free wherever a server will listen: every address, of both families if there are both.
+
+    :raises OSError: there was no descriptor, or no memory, to find out.
+    """
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
-    except OSError:
+    except OSError as error:
+        if error.errno in kernel.SCARCE:
+            raise
         return _EVERY_ADDRESS[:1]
     return _EVERY_ADDRESS
 

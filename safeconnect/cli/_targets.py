@@ -4,9 +4,12 @@ import argparse
 import re
 
 from .._core.endpoint import written
+from .._net.resolve import check_host
+from .._text import number, shown
 from ..ports import MAX_PORT
 
 SHORTEST, LONGEST = 0.001, 3600  # seconds
+_MOST = 10**18  # for a count: nobody has the time
 _TARGET = re.compile(r"(?:\[(?P<bracketed>[^][]*)\]|(?P<plain>[^][:]*)):(?P<port>[^:]*)")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\x00-\x7f]?))")
 _ESCAPED = {b"\\": b"\\", b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -30,17 +33,17 @@ def target(text: str) -> Target:
     (('::1', 80), ('localhost', 80))
     """
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"expected HOST:PORT, not the URL {text!r}")
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, not the URL {shown(text)}")
     if text.count(":") > 1 and "[" not in text:
-        raise argparse.ArgumentTypeError(f"an IPv6 address takes brackets, [ADDRESS]:PORT, in {text!r}")
+        raise argparse.ArgumentTypeError(f"an IPv6 address takes brackets, [ADDRESS]:PORT, in {shown(text)}")
     found = _TARGET.fullmatch(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"expected HOST:PORT or [IPV6]:PORT, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT or [IPV6]:PORT, not {shown(text)}")
     port = found["port"]
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= MAX_PORT):
-        raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {text!r}")
+    if not (port.isascii() and port.isdecimal() and 0 < number(port) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {shown(text)}")
     if found["bracketed"] is not None and ":" not in found["bracketed"]:
-        raise argparse.ArgumentTypeError(f"there is no IPv6 address between the brackets in {text!r}")
+        raise argparse.ArgumentTypeError(f"there is no IPv6 address between the brackets in {shown(text)}")
     return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(port)))
 
 
@@ -50,8 +53,9 @@ def host_name(text: str) -> str:
     :raises argparse.ArgumentTypeError: no host can have that name.
     """
     try:
+        check_host(text)
         text.encode("idna")
-    except UnicodeError as error:
+    except (OSError, UnicodeError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a host: {error}") from None
     return text
 
@@ -87,7 +91,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, not {shown(text)}")
     return value
 
 
@@ -98,7 +102,7 @@ def positive_seconds(text: str) -> float:
     """
     value = seconds(text)
     if not SHORTEST <= value <= LONGEST:
-        raise argparse.ArgumentTypeError(f"expected {SHORTEST} to {LONGEST} seconds, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {SHORTEST} to {LONGEST} seconds, not {shown(text)}")
     return value
 
 
@@ -115,9 +119,9 @@ def count(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: it is something else.
     """
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {text!r}")
-    return int(text)
+    if not (text.isascii() and text.isdecimal() and 0 < number(text) < _MOST):
+        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {shown(text)}")
+    return number(text)
 
 
 def variable(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .._core.endpoint import same_endpoint, written
 from .._core.messages import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
+from .._core.order import without_duplicates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def spans(moments: "Iterable[Moment]", end: float) -> list[Span]:
         elif isinstance(message, Start):
             found[message.attempt] = Span(written(message.candidate[4]), now, end)
         elif isinstance(message, Resolved):
-            number = len(message.candidates)
+            number = len(without_duplicates(message.candidates, set()))
             found[message.lookup].end(now, f"{number} {'address' if number == 1 else 'addresses'}", "looked up")
         elif isinstance(message, ResolveFailed):
             found[message.lookup].end(now, str(message.error), "lost")

@@ -43,11 +43,13 @@ class Host:
 
     :ivar platform: `sys.platform`.
     :ivar release: of the kernel.
-    :ivar user_namespaces: whether `safeconnect.testing.exposed_host` and ``dead_peer`` are to be had.
-    :ivar no_user_namespaces_because: why not.
+    :ivar user_namespaces: whether `safeconnect.testing.exposed_host` and ``dead_peer`` are to be had; None where that
+        could not be tried.
+    :ivar no_user_namespaces_because: why not, or why it is not known.
     :ivar descriptors: how many this process may have open, sockets and files (RLIMIT_NOFILE, soft); None also where
         there is no limit.
     :ivar descriptors_at_most: how far it may raise that (hard).
+    :ivar descriptors_free: how many of them are still to be had; None where that is not to be seen.
     :ivar tracked_connections: by the packet filter (nf_conntrack_count).
     :ivar tracked_connections_at_most: beyond which it drops packets (nf_conntrack_max).
     """
@@ -58,6 +60,7 @@ class Host:
     no_user_namespaces_because: str | None = None
     descriptors: int | None = None
     descriptors_at_most: int | None = None
+    descriptors_free: int | None = None
     tracked_connections: int | None = None
     tracked_connections_at_most: int | None = None
 
@@ -196,7 +199,7 @@ class Lookup:
 class Names:
     """What names stand for.
 
-    :ivar ipv6_loopback: whether this host has ``::1``.
+    :ivar ipv6_loopback: whether this host has ``::1``; None where there was no descriptor to see with.
     :ivar localhost: the lookup of ``localhost``.
     :ivar lookups: of the target's name, or else of the host's own, A and AAAA apart.
     """

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .._text import harmless
 from .facts import plain
 
 TYPE_CHECKING = False
@@ -70,7 +71,13 @@ class Rule:
     def __call__(self, snapshot: "Snapshot") -> list[Finding]:
         """What it finds."""
         return [
-            Finding(case.severity or self.severities[0], self.code, self.title, case.detail, case.advice)
+            Finding(
+                case.severity or self.severities[0],
+                self.code,
+                self.title,
+                harmless(case.detail),  # there are names of hosts in it, and what resolvers say
+                tuple(map(harmless, case.advice)),
+            )
             for case in self.cases(snapshot)
         ]
 

@@ -4,6 +4,8 @@ Linux tells most by /proc (proc(5), and the kernel's ip-sysctl.rst for the setti
 source ports, IPv6 loopback, lookups, and what becomes of the target; with psutil their sockets, too.
 """
 
+import errno
+import os
 import platform
 import sys
 from collections import Counter
@@ -13,6 +15,8 @@ from .._checks import check_seconds
 from .._core.tcp_sockets import source_use
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
+from .._net.resolve import check_host
+from .._text import shown
 from .facts import Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
 from .trying import look_at_names, try_target
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 _SYS = "/proc/sys"
 _NETSTAT = "/proc/net/netstat"
+_DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+_UNTRIED = "it could not be tried"  # as `namespaces_unavailable` says it
 _MOST_SECONDS = 3600.0
 
 # How many of a long list are worth telling.
@@ -53,8 +59,13 @@ def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snaps
     listening, told = _listening(), kernel.source_ports(refresh=True)
     source_ports = _source_ports()
     sockets, reason = _sockets()
-    listeners = listeners_of(sockets) if sockets is not None else None
-    snapshot_table = None if sockets is None else _table(sockets, source_use(sockets, told)[:_DESTINATIONS])
+    listeners = snapshot_table = None
+    if sockets is not None:
+        try:
+            listeners = listeners_of(sockets)
+            snapshot_table = _table(sockets, source_use(sockets, told)[:_DESTINATIONS])
+        except OSError as error:  # no descriptor is left to look at processes with
+            listeners, reason = None, error.strerror or str(error)
     names = look_at_names(host, timeout)
     tried = None if host is None else try_target(host, port, timeout, listeners)
     return Snapshot(
@@ -83,20 +94,24 @@ def checked(target: object) -> tuple[str, int]:
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"the port must be an int, not {type(port).__name__}")
     if not 0 < port <= 65535:
-        raise ValueError(f"the port must be 1-65535, not {port}")
+        raise ValueError(f"the port must be 1-65535, not {shown(port)}")
+    check_host(host)
     return host, port
 
 
 def _host() -> Host:
     soft, hard = _descriptor_limits()
+    free = _free_descriptors(soft)
     reason = _no_user_namespaces_because()
+    is_untried = reason is not None and reason.startswith(_UNTRIED)
     return Host(
         platform=sys.platform,
         release=platform.release(),
-        user_namespaces=reason is None,
+        user_namespaces=None if is_untried else reason is None,
         no_user_namespaces_because=reason,
         descriptors=soft,
         descriptors_at_most=hard,
+        descriptors_free=free,
         tracked_connections=_number("net/netfilter/nf_conntrack_count"),
         tracked_connections_at_most=_number("net/netfilter/nf_conntrack_max"),
     )
@@ -105,10 +120,10 @@ def _host() -> Host:
 def _no_user_namespaces_because() -> str | None:
     import subprocess
 
-    from ..testing.namespaces import namespaces_unavailable  # starts processes, to see whether they may
+    from ..testing.namespaces import namespaces_unavailable
 
     try:
-        return namespaces_unavailable()
+        return namespaces_unavailable()  # starts processes, to see whether they may
     except subprocess.SubprocessError as error:
         return f"user and network namespaces are not to be had here: {error}"
 
@@ -122,9 +137,24 @@ def _descriptor_limits() -> tuple[int | None, int | None]:
     return (None if soft == resource.RLIM_INFINITY else soft), (None if hard == resource.RLIM_INFINITY else hard)
 
 
+def _free_descriptors(limit: int | None) -> int | None:
+    """How many this process can still open; None where that is not to be seen, or there is no limit."""
+    if limit is None or sys.platform == "win32":
+        return None
+    try:
+        # Those from before the limit was lowered lie above it. One is the listing's own.
+        taken = sum(int(name) < limit for name in os.listdir(_DESCRIPTORS)) - 1  # noqa: PTH208
+    except OSError as error:
+        return 0 if error.errno == errno.EMFILE else None
+    return max(limit - taken, 0)
+
+
 def _source_ports() -> SourcePorts:
-    has_option = sys.platform == "linux" and kernel.has_port_range()
-    told = kernel.told_range()
+    try:
+        has_option = sys.platform == "linux" and kernel.has_port_range()
+        told = kernel.told_range()
+    except OSError:  # there is nothing left to ask with
+        return SourcePorts()
     if told is None:
         return SourcePorts(per_socket_range=has_option)
     return SourcePorts(

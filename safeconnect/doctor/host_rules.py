@@ -15,6 +15,7 @@ _HOUR = 3600.0
 _MINUTE = 60.0
 _LONG_DATA = 300.0
 _FEW_DESCRIPTORS = 1024
+_HARDLY = 16
 _TRACKED = (0.99, 0.8)  # full, filling
 _SLOW_LOOKUP = 1.0
 _SLOW_AAAA = 0.25  # as long as a race of addresses waits for the first one (RFC 8305)
@@ -72,6 +73,18 @@ def descriptors(snapshot: "Snapshot") -> "Iterator[Case]":
         to = 65536 if most is None else min(most, 65536)
         advice = (f"ulimit -n {to}",) if to > limit else ("raise the hard limit: LimitNOFILE= of the systemd unit",)
         yield Case(f"{limit} descriptors (RLIMIT_NOFILE)", advice)
+
+
+@rule("descriptors-exhausted", "This process has hardly a descriptor left", "error", "warning")
+def descriptors_exhausted(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Without a free descriptor connect fails with EMFILE: an error. With a few, a race of addresses, a lookup or a
+    look at /proc may: a warning below 16. What takes more of them could not be found out here, and shows as not told.
+    """
+    free = snapshot.host.descriptors_free
+    if free is not None and free < _HARDLY:
+        advice = ("close what is open, or see what holds it: ls -l /proc/self/fd", "or raise the limit: ulimit -n")
+        severity: Severity = "warning" if free else "error"
+        yield Case(f"{free} free of {snapshot.host.descriptors} (RLIMIT_NOFILE)", advice, severity)
 
 
 @rule("connection-tracking-full", "The packet filter's table of connections is full", "error", "warning")

@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     source_port_rules.covers_servers,
     source_port_rules.listener_in_range,
     host_rules.tracking,
+    host_rules.descriptors_exhausted,
     host_rules.descriptors,
     host_rules.localhost,
     host_rules.ipv6_loopback,

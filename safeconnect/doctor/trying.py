@@ -5,7 +5,8 @@ import socket
 from contextlib import suppress
 from time import perf_counter
 
-from .._net import resolve
+from .._core.order import without_duplicates
+from .._net import kernel, resolve
 from .._net.sockets import reset
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..exposure import self_connect_exposure
@@ -78,7 +79,8 @@ def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tup
     failure: Failure | None = None
     text = None
     try:
-        candidates = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        candidates = without_duplicates(found, set())  # a hosts file may have a line twice
     except TimeoutError:
         failure, text = "timed-out", f"no answer in {timeout:g} s"
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could have
@@ -103,7 +105,7 @@ def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
     except OSError as failure:
         seconds = perf_counter() - began
         outcome, error = _outcome(failure), failure.strerror or str(failure)
-    return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, _is_own(family, sockaddr), error)
+    return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, bool(_is_own(family, sockaddr)), error)
 
 
 def _outcome(error: OSError) -> "Outcome":
@@ -123,17 +125,20 @@ def _host(sockaddr: "SockAddr") -> str:
     return f"{sockaddr[0]}{scope}"
 
 
-def _is_own(family: int, sockaddr: "SockAddr") -> bool:
-    """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent."""
+def _is_own(family: int, sockaddr: "SockAddr") -> bool | None:
+    """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent.
+
+    None where there is no descriptor left to try it with.
+    """
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((sockaddr[0], 0, *sockaddr[2:]))
-    except OSError:
-        return False
+    except OSError as error:
+        return None if error.errno in kernel.SCARCE else False
     return True
 
 
-def _has_ipv6_loopback() -> bool:
+def _has_ipv6_loopback() -> bool | None:
     return _is_own(socket.AF_INET6, ("::1", 0))
 
 

@@ -7,6 +7,7 @@ connect to one of the addresses, is the safe one.
 import inspect
 from typing import Any
 
+from .._net import resolve
 from . import _joint
 
 try:
@@ -111,7 +112,9 @@ class TCPConnector(aiohttp.TCPConnector):
         )
 
     async def _connect_to(self, addr_infos: list[Any], address: tuple[Any, ...], limit: float | None) -> Any:
-        candidates = [info for info in addr_infos if self._local_family in (None, info[0])]
+        # aiohttp's resolver may be anybody's: it may answer for UDP, or with a zone in the text of an address.
+        found = resolve.usable(addr_infos)
+        candidates = [info for info in found if self._local_family in (None, info[0])]
         if not candidates:
             raise OSError(f"no address of {address[0]!r} is of the family of local_addr {self._plan.source_address}")
         plan = self._plan

@@ -3,6 +3,7 @@
 import socket
 import sys
 
+from .._net.resolve import check_host
 from .._net.sockets import LINGER_0
 from ..settings import check_seconds
 from ._server import Fault, Server
@@ -31,6 +32,7 @@ def bound(host: str, port: int) -> socket.socket:
 
     :raises OSError: the port is taken, or there is no such address here.
     """
+    check_host(host)
     family, kind, proto, _, sockaddr = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind, proto)
     try:

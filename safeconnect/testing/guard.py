@@ -7,6 +7,7 @@ import socket
 from ipaddress import ip_address
 
 from .._net.sockets import is_self_connected
+from .._text import harmless
 from . import _connects
 
 TYPE_CHECKING = False
@@ -49,7 +50,10 @@ class Guard:
         if left:
             gc.collect()  # what is closed only now was left to the garbage collector, and is told by its warning
             left = {number: _described(number, what) for number, what in left.items() if number in _descriptors()}
-        findings = [*self.findings, *(f"descriptor {number} left open: {what}" for number, what in left.items())]
+        findings = [
+            *self.findings,
+            *(f"descriptor {number} left open: {harmless(what)}" for number, what in left.items()),
+        ]
         if findings:
             raise AssertionError("\n".join(findings))
 

@@ -23,6 +23,7 @@ import textwrap
 from pathlib import Path
 
 from .._checks import check_int
+from .._net import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(32768, 61000)  # ip_local_port_range, as Linux has it unless told otherwise
+# "No descriptor, no process, no memory left": that says nothing of namespaces.
+_SCARCE = (*kernel.SCARCE, errno.EAGAIN)
+UNTRIED = "it could not be tried whether there are user and network namespaces here"
 _HERE = Path(__file__).absolute().parent
 
 
@@ -334,6 +338,8 @@ def dead_peer() -> DeadPeer:
 def namespaces_unavailable() -> str | None:
     """Why `exposed_host` and `dead_peer` cannot be had here, or None. It is tried once, and then remembered.
 
+    Where this process has no descriptor left to try it with, that is what it says, and it is tried again next time.
+
     >>> print(namespaces_unavailable())
     None
     """
@@ -344,14 +350,23 @@ def namespaces_unavailable() -> str | None:
     return _what_is_in_the_way()
 
 
-@functools.cache
 def _what_is_in_the_way() -> str | None:
+    try:
+        return _found_in_the_way()
+    except OSError as error:  # next time there may be descriptors again: not remembered
+        return f"{UNTRIED}: {error}"
+
+
+@functools.cache
+def _found_in_the_way() -> str | None:
     try:
         with exposed_host() as host, dead_peer() as peer:
             host.run([sys.executable, "-I", "-S", "-c", ""])
             peer.vanish()
             peer.heal()
     except (OSError, RuntimeError) as error:
+        if getattr(error, "errno", None) in _SCARCE:
+            raise
         return f"user and network namespaces are not to be had here: {error}"
     return None
 

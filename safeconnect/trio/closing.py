@@ -38,7 +38,7 @@ async def close_gracefully(connection: "Connection", timeout: float | None = 5.0
     sock = _socket_of(connection)
     meets_itself = sockets.is_self_connected(sock)
     try:
-        with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+        with trio.move_on_after(math.inf if goodbye.timeout is None else goodbye.timeout) as scope:
             if meets_itself:
                 goodbye.how = "reset"
                 return goodbye.result()

@@ -86,7 +86,8 @@ async def open_tcp_stream(
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if local_address is not None:
         settings["source_address"] = (local_address, 0)
-    return trio.SocketStream(await create_connection((host, port), timeout, **settings))
+    plan, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(plan, (host, port), limit)))
 
 
 async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> socket.socket:

@@ -115,6 +115,12 @@ class TestDemoThatSeesNothing:
         monkeypatch.setattr(demo._Hello, "do_GET", lambda self: self.send_error(404))
         assert self.reason(capsys).startswith("Not seen: the HTTP request failed: HTTP Error 404")
 
+    def test_no_http_leaves_nothing_open(self, monkeypatch):
+        monkeypatch.setattr(demo._Hello, "do_GET", lambda self: self.send_error(404))
+        with pytest.raises(demo.NotSeenError) as caught:
+            demo._show_http()
+        assert caught.value.__cause__.fp.closed, "it is the response, too"
+
     def test_another_answer(self, capsys, met, monkeypatch):
         reasons = iter([None, "in use", None, None])
         monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))

@@ -25,6 +25,7 @@ HEALTHY = Snapshot(
         user_namespaces=True,
         descriptors=20000,
         descriptors_at_most=20000,
+        descriptors_free=19000,
         tracked_connections=10,
         tracked_connections_at_most=262144,
     ),

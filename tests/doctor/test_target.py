@@ -248,3 +248,12 @@ def test_the_face():
     assert all(getattr(doctor, name).__doc__ for name in doctor.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         doctor.nonsense  # noqa: B018 - the access itself is under test
+
+
+def test_lines_that_a_hosts_file_has_twice(monkeypatch):
+    with support.listening() as server:
+        address = server.getsockname()
+        monkeypatch.setattr(socket, "getaddrinfo", resolver(address, address))
+        target = gather(("db.test", address[1])).target
+    assert [attempt.address for attempt in target.attempts] == ["127.0.0.1"]
+    assert target.untried == 0

@@ -1,0 +1,50 @@
+"""Text of others in messages: made harmless, and cut off where it is long. Loaded when there is something to say."""
+
+_MOST_SHOWN = 80
+_MOST_DIGITS = 18
+
+
+def harmless(text: str) -> str:
+    r"""The text with an escape for every character that does something else than be seen.
+
+    Names of processes and hosts, and what servers and resolvers say, may hold anything. What `str.isprintable` refuses
+    is escaped: control characters, which move cursors and end lines; those of format, which turn the direction of
+    writing around; separators of lines and paragraphs, and all spaces but the plain one; surrogates, private and
+    unassigned ones. A byte that is no text (PEP 383) is ``\xHH``.
+
+    >>> harmless("a\x1b[2J\n\u202eb")
+    'a\\x1b[2J\\x0a\\u202eb'
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        number -= 0xDC00
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def shown(value: object) -> str:
+    """A wrong value in the message that refuses it, as `repr` has it, cut off where it is long.
+
+    Of a number with thousands of digits Python makes no text at all (`sys.set_int_max_str_digits`).
+    """
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}... ({len(text)} characters)"
+
+
+def number(digits: str) -> int:
+    """The number that decimal digits stand for; of more than 18 digits, one of 19.
+
+    int() takes some thousand digits at most, and the message of its error names no argument.
+    """
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
