@@ -60,11 +60,14 @@ class Connection(pymysql.connections.Connection):
             self._force_close()  # type: ignore[attr-defined]  # not in its stubs
             if not isinstance(error, OSError):
                 raise
-            text = f"Can't connect to MySQL server on {self.host!r} ({error})"
-            failure: Any = pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text)
-            failure.original_exception = error
-            failure.traceback = traceback.format_exc()
-            raise _joint.told(failure, error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> pymysql.err.OperationalError:
+        text = f"Can't connect to MySQL server on {self.host!r} ({error})"
+        failure: Any = pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text)
+        failure.original_exception = error
+        failure.traceback = traceback.format_exc()
+        return _joint.told(failure, error)
 
 
 connect = Connection
