@@ -22,17 +22,35 @@ if TYPE_CHECKING:
     from ._core.messages import Candidate, Event, Lookup, Order
     from .settings import Settings
 
+    # What a dial ends with: the connected socket, or what is to be raised.
+    Outcome = socket.socket | BaseException
+
 # Selectors and timers take no more than some weeks, and an infinite delay is a way to say "never".
 LONGEST_WAIT = 86_400.0
 
 _FAMILIES = {"both": 0, "AAAA": socket.AF_INET6, "A": socket.AF_INET}
 
 
+def won(outcome: "Outcome") -> socket.socket:
+    """The socket of a dial that is over, or its error, raised.
+
+    Here is where errors leave the dial; until then they are values without a traceback. An error that is raised holds
+    the frames that it passes. A frame that held the error, itself or by way of a `Race`, would keep all that the
+    callers have until the garbage collector comes. So call it with the outcome as an expression, not as a variable.
+    """
+    if not isinstance(outcome, BaseException):
+        return outcome
+    try:
+        raise outcome
+    finally:
+        del outcome
+
+
 class Race:
     """One dial under way.
 
-    A driver calls `step` until that returns a socket or raises, waits in between until something has happened or
-    `seconds_left` have passed, and calls `close` on every way out.
+    A driver calls `step` until that returns an outcome, waits in between until something has happened or
+    `seconds_left` have passed, calls `close` on every way out, and hands the outcome to `won`.
 
     :param limit: seconds for all of it, or None.
     :param candidates: what the host's first lookup gave, where that is known.
@@ -81,24 +99,21 @@ class Race:
 
     # For the driver to call
 
-    def step(self) -> socket.socket | None:
-        """Go on with what has happened, until there is a winner (it is returned) or nothing to do but wait (None).
-
-        :raises OSError: all is over, and there is no winner.
-        """
+    def step(self) -> "Outcome | None":
+        """Go on with what has happened, until all is over (the outcome is returned) or there is to be waited (None)."""
+        outcome: Outcome | None
         if self._began is None:
-            self._read_answers()
+            outcome = self._read_answers()
             if not self.events:
                 self.events.append(Tick())
-            winner = None
         else:
             began, self._began = self._began, None
-            winner = self._follow(self._dial.begin(began))
-        while winner is None and self.events:
+            outcome = self._follow(self._dial.begin(began))
+        while outcome is None and self.events:
             event = self.events.popleft()
             self._tell(event)
-            winner = self._follow(self._dial.receive(event, self._clock()))
-        return winner
+            outcome = self._follow(self._dial.receive(event, self._clock()))
+        return outcome
 
     def seconds_left(self) -> float | None:
         """How long to wait if nothing happens; None: until something does."""
@@ -113,12 +128,12 @@ class Race:
         except OSError as error:
             self._forget(number)
             sockets.discard(sock)
-            self.events.append(Failed(number, error))
+            self.events.append(Failed(number, error.with_traceback(None)))
         else:
             self.events.append(Connected(number, local, peer))
 
     def close(self) -> None:
-        """Close all that is open still, whatever ended the race."""
+        """Close all that is open still, whatever ended the race, and forget its errors."""
         for lookup in self._lookups:
             lookup.cancel()
         for number in list(self._flying):
@@ -126,14 +141,17 @@ class Race:
             sockets.discard(sock)
         if isinstance(self.first, socket.socket):
             sockets.discard(self.first)
+        self.first = None
+        self.events.clear()
+        self._dial.forget()
 
-    def _follow(self, orders: "Iterable[Order]") -> socket.socket | None:
+    def _follow(self, orders: "Iterable[Order]") -> "Outcome | None":
         for order in orders:
             self._tell(order)
             if isinstance(order, Keep):
                 return self._keep(order.attempt)
             if isinstance(order, GiveUp):
-                raise order.error.with_traceback(None)  # the notes tell more than the way through the machine
+                return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)
             elif isinstance(order, Abandon):
@@ -148,15 +166,14 @@ class Race:
     def _start(self, order: Start) -> None:
         began = self._clock()
         first, self.first = self.first, None
+        if isinstance(first, OSError):
+            self.events.append(Failed(order.attempt, first))
+            return
         try:
-            if isinstance(first, OSError):
-                raise first
             sock, is_done = (first, False) if first else attempt.start(self.plan, order.candidate)
         except OSError as error:
-            self.events.append(Failed(order.attempt, error))
+            self.events.append(Failed(order.attempt, error.with_traceback(None)))
             return
-        finally:
-            del first  # an error's traceback holds this frame: a cycle
         self._flying[order.attempt] = (sock, order.candidate, began)
         if is_done:
             self.finish(order.attempt)
@@ -196,24 +213,29 @@ class Race:
         try:
             self._lookups.append(lookups.start(question.resolver, question.arguments, done))
         except OSError as error:  # too many lookups hang already
-            self.events.append(ResolveFailed(lookup, question.noted(error)))
+            self._lookup_failed(lookup, question.noted(error))
 
     def answered(self, lookup: "Lookup", read: "Callable[[], Sequence[Candidate]]") -> None:
         """Take the answer of a lookup, or its error."""
         try:
             self.events.append(Resolved(lookup, tuple(read())))
         except OSError as error:
-            self.events.append(ResolveFailed(lookup, error))
+            self._lookup_failed(lookup, error)
 
-    def _read_answers(self) -> None:
+    def _lookup_failed(self, lookup: "Lookup", error: OSError) -> None:
+        self.events.append(ResolveFailed(lookup, error.with_traceback(None)))
+
+    def _read_answers(self) -> BaseException | None:
+        """Take what the threads have left; an error that is no OSError is a fault of the resolver's, and the end."""
         while not self._answers.empty():
             lookup, question, found, error = self._answers.get()
             if isinstance(error, OSError):
-                self.events.append(ResolveFailed(lookup, question.noted(error)))
+                self._lookup_failed(lookup, question.noted(error))
             elif error is not None:
-                raise error
+                return error
             else:
                 self.answered(lookup, lambda: question.read(found))  # noqa: B023 - called at once
+        return None
 
 
 def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is_literal: bool) -> Rules:

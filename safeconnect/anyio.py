@@ -2,6 +2,7 @@
 
 import sys
 
+from ._core import verdict
 from .settings import chosen
 
 try:
@@ -74,9 +75,7 @@ async def connect_tcp(
         await anyio.aclose_forcefully(stream)
         raise
     await anyio.aclose_forcefully(stream)
-    late = TimeoutError("timed out")
-    late.add_note(f"during the TLS handshake with {remote_host!r}, port {remote_port!r}")
-    raise late
+    raise verdict.late_handshake(remote_host, remote_port)
 
 
 async def _connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> "socket.socket":

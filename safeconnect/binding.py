@@ -171,7 +171,7 @@ def _distinct(places: "Sequence[tuple[int, tuple[Any, ...]]]") -> "list[tuple[in
 def _reserve(
     places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, reuse_port: bool
 ) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
-    only = ports.nth(0) if ports is not None and len(ports) == 1 else None
+    only = _only(ports)
     error: OSError | None = None
     tried = 0
     for port in ports.shuffled(aim.draw) if ports is not None else [0] * _COMMON_TRIES:
@@ -182,6 +182,16 @@ def _reserve(
             if busy.errno not in _BUSY or (busy.errno == errno.EACCES and only and sys.platform != "win32"):
                 raise
             error = busy
+    try:
+        raise _all_taken(places, ports, tried, error) from error
+    finally:
+        del error  # its traceback holds this frame: a cycle
+
+
+def _all_taken(
+    places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, tried: int, error: OSError | None
+) -> OSError:
+    only = _only(ports)
     hosts = ", ".join(str(place[1][0]) for place in places)
     if only is not None:
         text = f"port {only} of {hosts} is taken"
@@ -192,7 +202,11 @@ def _reserve(
     failure = OSError(errno.EADDRINUSE if error is None else error.errno, text)
     if only is not None:
         holders.tell_port(failure, only)
-    raise failure from error
+    return failure
+
+
+def _only(ports: PortSet | None) -> int | None:
+    return ports.nth(0) if ports is not None and len(ports) == 1 else None
 
 
 def _hold(
@@ -278,7 +292,10 @@ def bind_socket(
             failure = error
             if error.errno not in _BUSY or ports is None:
                 break
-    raise _explained(failure, host, wanted)
+    try:
+        raise _explained(failure, host, wanted)
+    finally:
+        del failure  # its traceback holds this frame: a cycle
 
 
 def _bound(

@@ -206,7 +206,7 @@ def _race(
 
         return dial(plan, address, timeout, candidates, began=began, first=first)
     finally:
-        del first  # an error's traceback holds this frame: a cycle
+        del first  # an error would hold this frame once it is raised: a cycle
 
 
 def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":

@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import monotonic
 
 from ._net import lookups, resolve
-from ._race import Race
+from ._race import Race, won
 from .blocking import DEFAULT_TIMEOUT, handed_over, look_up, may_take_long
 
 TYPE_CHECKING = False
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._core.messages import Candidate, Lookup
+    from ._race import Outcome
     from .settings import Settings
+
+    Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 
 def dial(
@@ -47,7 +50,7 @@ def dial(
     race = _BlockingRace(plan, address, limit, candidates, clock=monotonic, began=began)
     race.first, first = first, None
     try:
-        sock = race.run()
+        sock = won(race.run())
     finally:
         race.close()
     return handed_over(sock, limit)
@@ -59,21 +62,29 @@ def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate
     :raises TimeoutError: there was no answer in time.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+    answers: Answers = queue.SimpleQueue()
     lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
     try:
-        found, error = answers.get(timeout=max(limit, 0))
-    except queue.Empty:
-        late = TimeoutError("timed out")
-    else:
-        if isinstance(error, OSError):
-            raise question.noted(error)
-        if error is not None:
-            raise error
-        return question.read(found)
+        return _read(question, *_answer(answers, limit))
     finally:
         lookup.cancel()
-    raise question.noted(late)
+
+
+def _answer(answers: "Answers", limit: float) -> "tuple[Any, BaseException | None]":
+    """What a lookup has given within the limit, and its error."""
+    try:
+        return answers.get(timeout=max(limit, 0))
+    except queue.Empty:
+        return None, TimeoutError("timed out")
+
+
+def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":
+    if error is None:
+        return question.read(found)
+    try:
+        raise question.noted(error.with_traceback(None)) if isinstance(error, OSError) else error
+    finally:
+        del error  # its traceback holds this frame: a cycle
 
 
 class _BlockingRace(Race):
@@ -82,10 +93,10 @@ class _BlockingRace(Race):
     _selector: selectors.BaseSelector | None = None
     _bell: tuple[socket.socket, socket.socket] | None = None  # rung by a lookup's thread
 
-    def run(self) -> socket.socket:
-        while (winner := self.step()) is None:
+    def run(self) -> "Outcome":
+        while (outcome := self.step()) is None:
             self._wait()
-        return winner
+        return outcome
 
     def close(self) -> None:
         super().close()

@@ -114,7 +114,7 @@ class Sides:
         self.timeout = timeout
         self._allow_self_connect = allow_self_connect
         self._count = 0
-        self._last: OSError | None = None  # what the last try ended with
+        self._last = ""  # what the last try ended with: text, for an error would keep its frames alive
 
     def tries(self, at: "datetime | float | None", interval: float, clock: "Callable[[], float]") -> "Waits":
         """For every driver: yields what to wait for, and returns the connected, non-blocking socket.
@@ -161,7 +161,7 @@ class Sides:
         except OSError as error:
             if error.errno not in _AGAIN:
                 raise
-            self._last = error
+            self._last = str(error)
         finally:
             if not is_done:
                 sockets.reset(sock)

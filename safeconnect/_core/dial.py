@@ -127,6 +127,12 @@ class Dial:
             times.append(self._next_start)
         return min((time for time in times if time is not None), default=None)
 
+    def forget(self) -> None:
+        """Be over, and keep no error: one that is raised must not find itself in here (it holds who holds the dial)."""
+        self.over = True
+        self._outcomes.clear()
+        self._lookup_error = None
+
     # What happened
 
     def _landed(self, event: "Connected | Failed", now: float) -> "list[Order]":

@@ -83,6 +83,13 @@ def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
     return SelfConnectError(errno.ECONNREFUSED, text)
 
 
+def late_handshake(host: object, port: object) -> TimeoutError:
+    """The error for a TLS handshake that was not done in time."""
+    error = TimeoutError("timed out")
+    error.add_note(f"during the TLS handshake with {host!r}, port {port!r}")
+    return error
+
+
 def duration(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.2f} s"

@@ -36,7 +36,7 @@ def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | 
         else:
             sock, is_connected = start(plan, candidate)
     except OSError as error:
-        return error, False
+        return error.with_traceback(None), False  # a value from here on, and a value holds no frames
     try:
         # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
         if is_connected and sock.getsockname()[1] == candidate[4][1]:

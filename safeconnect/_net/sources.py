@@ -46,16 +46,16 @@ def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[s
         except LookupError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
         return _from(plan, candidate, address, source.ports)
-    full: PortsExhaustedError | None = None
+    full = ""  # why the last one was: text, for an error would hold this frame
     for host, ports in source.pool.turns(ipv6=ipv6):
         try:
             return _from(plan, candidate, (host, 0), ports)
         except PortsExhaustedError as error:
             source.pool.exhausted(host)
-            full = error
-    if full is None:
+            full = str(error.strerror)
+    if not full:
         raise OSError(errno.EADDRNOTAVAIL, f"no source address is of the family of {written(candidate[4])}: {source}")
-    raise PortsExhaustedError(errno.EADDRNOTAVAIL, f"{full.strerror}; and so for every other address of {source}")
+    raise PortsExhaustedError(errno.EADDRNOTAVAIL, f"{full}; and so for every other address of {source}")
 
 
 def _from(
@@ -64,7 +64,7 @@ def _from(
     if ports is None:
         (place, options), *_ = _ends(plan, candidate, address, None)
         return attempt.start_from(candidate, place, (*plan.options, *options))
-    taken: OSError | None = None
+    taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
         for place, options in _ends(plan, candidate, address, ports):
@@ -75,7 +75,7 @@ def _from(
                     raise
                 if taken is None and not sockets.has_way(candidate[0], candidate[4], address):
                     raise
-                taken = error
+                taken = error.with_traceback(None)
                 continue
             if _port_of(sock) in ports:
                 return sock, is_done
@@ -85,9 +85,12 @@ def _from(
             break
         else:
             break
-    if taken is not None and taken.errno == errno.EACCES:
-        raise taken
-    raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
+    try:
+        if taken is not None and taken.errno == errno.EACCES:
+            raise taken
+        raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
+    finally:
+        del taken
 
 
 def _port_of(sock: socket.socket) -> int:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from .._net import kernel, resolve
 from .._net.attempt import at_once
-from .._race import Race
+from .._race import Race, won
 from .._trace import is_logged
 from ..settings import chosen
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._core.messages import Candidate
+    from .._race import Outcome
     from ..settings import AsyncKeywords, Settings
 
 # Read now what the first connect needs to know: it is in files, and a loop is not to wait for files.
@@ -94,7 +95,7 @@ async def connect(
     race = _AsyncioRace(plan, address, limit, candidates, clock=loop.time, began=began)
     race.first, first = first, None
     try:
-        return await race.run(loop)
+        return won(await race.run(loop))
     finally:
         race.close()
 
@@ -105,12 +106,12 @@ class _AsyncioRace(Race):
     _loop: asyncio.AbstractEventLoop
     _woken: "asyncio.Future[None] | None" = None
 
-    async def run(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    async def run(self, loop: asyncio.AbstractEventLoop) -> "Outcome":
         self._loop = loop
         self._watched: dict[int, asyncio.TimerHandle | None] = {}
-        while (winner := self.step()) is None:
+        while (outcome := self.step()) is None:
             await self._wait()
-        return winner
+        return outcome
 
     def watch(self, number: int, sock: socket.socket) -> None:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+from .._core import verdict
 from ..settings import chosen
 from .connecting import connect
 
@@ -78,9 +79,7 @@ async def connect_transport(
     except TimeoutError as error:
         if not scope.expired():
             raise  # the kernel's ETIMEDOUT
-        late = TimeoutError("timed out")
-        late.add_note(f"during the TLS handshake with {address[0]!r}, port {address[1]!r}")
-        raise late from error
+        raise verdict.late_handshake(*address[:2]) from error
 
 
 async def open_connection(

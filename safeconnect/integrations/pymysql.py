@@ -60,11 +60,15 @@ class Connection(pymysql.connections.Connection):
             self._force_close()  # type: ignore[attr-defined]  # not in its stubs
             if not isinstance(error, OSError):
                 raise
-            text = f"Can't connect to MySQL server on {self.host!r} ({error})"
-            failure: Any = pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text)
-            failure.original_exception = error
-            failure.traceback = traceback.format_exc()
-            raise _joint.told(failure, error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> pymysql.err.OperationalError:
+        text = f"Can't connect to MySQL server on {self.host!r} ({error})"
+        failure = _joint.told(pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, text), error)
+        attributes: Any = failure  # that its stubs do not know
+        attributes.original_exception = error
+        attributes.traceback = traceback.format_exc()
+        return failure
 
 
 connect = Connection

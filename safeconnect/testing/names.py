@@ -1,5 +1,6 @@
 """Names as a test wants them: `names` for a block, `dual_stack` for a name with two behaviours."""
 
+import copy
 import ipaddress
 import socket
 import sys
@@ -86,7 +87,7 @@ class Names:
         if answer is not None:
             self._over.wait(answer.delay)
             if answer.error is not None:
-                raise answer.error
+                raise _anew(answer.error)
             found = [each for address in answer.addresses for each in self._literal(address, port, family, type, proto)]
             if found:
                 return found
@@ -101,6 +102,17 @@ class Names:
     def end(self) -> None:
         """Let lookups that wait out their delay end now."""
         self._over.set()
+
+
+def _anew(error: BaseException) -> BaseException:
+    """A copy to be raised: the block keeps its error, which would gather the notes and frames of every lookup."""
+    try:
+        fresh = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a class of the user's may raise anything here
+        return error
+    if hasattr(error, "__notes__"):
+        fresh.__notes__ = list(error.__notes__)
+    return fresh
 
 
 def _is_literal(name: str) -> bool:

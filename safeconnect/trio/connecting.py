@@ -8,7 +8,7 @@ import trio
 
 from .._net import resolve
 from .._net.attempt import at_once
-from .._race import Race
+from .._race import Race, won
 from .._trace import is_logged
 from ..settings import chosen
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._core.messages import Candidate
+    from .._race import Outcome
     from ..settings import AsyncKeywords, Settings
 
 
@@ -103,7 +104,7 @@ async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | N
     race = _TrioRace(plan, address, limit, candidates, clock=trio.current_time, began=began)
     race.first, first = first, None
     try:
-        return await race.run()
+        return won(await race.run())
     finally:
         race.close()
 
@@ -111,27 +112,24 @@ async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | N
 class _TrioRace(Race):
     """A dial with a task for each socket that is waited for."""
 
-    async def run(self) -> socket.socket:
+    async def run(self) -> "Outcome":
         self._token = trio.lowlevel.current_trio_token()
         self._woken = trio.Event()
         self._scopes: dict[int, trio.CancelScope] = {}
-        winner: socket.socket | None = None
-        failure: BaseException | None = None
-        async with trio.open_nursery() as self._nursery:
-            # The verdict leaves the nursery as a value: raised in there it would come out as an ExceptionGroup.
-            try:
-                while (winner := self.step()) is None:
-                    await self._wait()
-            except BaseException as error:  # noqa: BLE001 - raised below
-                failure = error
-            self._nursery.cancel_scope.cancel()
+        outcome: Outcome | None = None
         try:
-            if failure is not None:
-                raise failure
-            assert winner is not None  # noqa: S101 - tells the type checker
-            return winner
+            async with trio.open_nursery() as self._nursery:
+                # All leaves the nursery as a value: raised in there it would come out as an ExceptionGroup.
+                try:
+                    while (outcome := self.step()) is None:
+                        await self._wait()
+                except BaseException as error:  # noqa: BLE001 - `won` raises it
+                    outcome = error
+                self._nursery.cancel_scope.cancel()
+            assert outcome is not None  # noqa: S101 - tells the type checker
+            return outcome
         finally:
-            del failure  # its traceback holds this frame: a cycle
+            del outcome  # an error that was raised in here holds this frame: a cycle
 
     def watch(self, number: int, sock: socket.socket) -> None:
         self._scopes[number] = scope = trio.CancelScope()

@@ -1,0 +1,251 @@
+"""Every way in which a connect can fail, as ``(address, kind of error, settings)``; one list for all drivers."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+import safeconnect
+from safeconnect import Backoff, ConnectMemory, Connector, NoDelay, Retry, SelfConnectError, SourcePool
+from safeconnect.binding import reserve_port
+from safeconnect.errors import PortsExhaustedError
+
+from ..support import black_hole, held_port, listening, one_port, resolver
+
+AGAIN = Retry(attempts=3, backoff=Backoff(initial=0.001))
+CASES = {}
+# What the resolver's thread raises and is no OSError keeps the traceback that tells of the fault; and the last frames
+# of that thread hold the error.
+FAULTS = (
+    "a resolver with a fault",
+    "a resolver with a fault, without a timeout",
+    "a resolver with a fault, resolution_delay",
+    "a name that is none",
+)
+LOOKUPS = pytest.mark.xfail(run=False, strict=False, reason="the thread of a lookup keeps the error in its frame")
+
+
+def case(kind, **settings):
+    """A case is a function that gives the address and further settings, or a context manager that does."""
+
+    def added(function):
+        name = function.__name__
+        CASES[name] = lambda: _prepared(function, kind, settings)
+        return function
+
+    return added
+
+
+@contextlib.contextmanager
+def _prepared(function, kind, settings):
+    with contextlib.contextmanager(function)() as (address, more):
+        yield address, kind, {"timeout": 5, **settings, **more}
+
+
+def two_refused(held):
+    """A resolver for a name with two addresses that refuse."""
+    port = held.getsockname()[1]
+    return resolver(("127.0.0.1", port), ("127.0.0.2", port))
+
+
+def _refused(name, kind=ConnectionRefusedError, **settings):
+    def refused():
+        with held_port() as held:
+            yield held.getsockname(), {}
+
+    refused.__name__ = name
+    case(kind, **settings)(refused)
+
+
+_refused("a refused literal")
+_refused("a refused literal, without a timeout", timeout=None)
+_refused("a refused literal, all errors", ExceptionGroup, all_errors=True)
+_refused("a refused literal, retry", retry=AGAIN)
+_refused("a refused literal, retry and all errors", ExceptionGroup, retry=AGAIN, all_errors=True)
+_refused("a refused literal, memory", memory=ConnectMemory())
+_refused("a refused literal, from an address", source_address=("127.0.0.2", 0))
+_refused("a refused literal, from a list", source_address=["127.0.0.2"])
+_refused("a refused literal, options", options=[NoDelay()])
+_refused("a refused literal, share_source", source_address=("127.0.0.1", 0), share_source=True)
+_refused("a refused literal, a pool", source_address=SourcePool(["127.0.0.2", "127.0.0.3"]))
+_refused("a refused literal, trace", trace=lambda _: None)
+_refused("a refused literal, resolution_delay", resolution_delay=0.05)
+_refused("a refused literal, one by one", happy_eyeballs_delay=None)
+_refused("an option that is none", OSError, options=[(socket.SOL_SOCKET, 9999, 1)])
+_refused("a source address of another host", OSError, source_address=("192.0.2.1", 0))
+_refused("a source address of another family", OSError, source_address=["::1"])
+_refused("a negative timeout", ValueError, timeout=-1)
+_refused("a timeout that is text", TypeError, timeout="5")
+_refused("a resolver that is none", TypeError, resolver=5)
+_refused("a retry that is none", TypeError, retry=5)
+_refused("a source of a wrong type", TypeError, source_address=5.5)
+
+
+def _name(label, kind=ConnectionRefusedError, **settings):
+    def name():
+        with held_port() as held:
+            yield ("name.test", held.getsockname()[1]), {"resolver": two_refused(held)}
+
+    name.__name__ = label
+    case(kind, **settings)(name)
+
+
+_name("a refused name")
+_name("a refused name, without a timeout", timeout=None)
+_name("a refused name, all errors", ExceptionGroup, all_errors=True)
+_name("a refused name, retry", retry=AGAIN)
+_name("a refused name, retry and all errors", ExceptionGroup, retry=AGAIN, all_errors=True)
+_name("a refused name, memory", memory=ConnectMemory())
+_name("a refused name, one by one", happy_eyeballs_delay=None)
+_name("a refused name, resolution_delay", resolution_delay=0.05)
+_name("a refused name, from an address", source_address=("127.0.0.3", 0))
+
+
+def _lookup(label, kind, answer, *, timeout=5, **settings):
+    def lookup():
+        def getaddrinfo(*_):
+            if isinstance(answer, type) and issubclass(answer, BaseException):
+                raise answer(socket.EAI_NONAME, "no such name")
+            return answer
+
+        yield ("name.test", 80), {"resolver": getaddrinfo}
+
+    lookup.__name__ = label
+    case(kind, timeout=timeout, **settings)(lookup)
+
+
+for _label, _settings in (
+    ("", {}),
+    (", without a timeout", {"timeout": None}),
+    (", retry", {"retry": AGAIN}),
+    (", all errors", {"all_errors": True}),
+    (", resolution_delay", {"resolution_delay": 0.01}),
+    (", trace", {"trace": lambda _: None}),
+):
+    _lookup(f"a lookup that fails{_label}", socket.gaierror, socket.gaierror, **_settings)
+    _lookup(f"an empty answer{_label}", OSError, [], **_settings)
+
+
+_lookup("a resolver with a fault, without a timeout", LookupError, LookupError, timeout=None)
+_lookup("a resolver with a fault", LookupError, LookupError)
+_lookup("a resolver with a fault, resolution_delay", LookupError, LookupError, resolution_delay=0.01)
+
+
+@case(ConnectionRefusedError)
+def localhost():
+    with held_port() as held:
+        yield ("localhost", held.getsockname()[1]), {}
+
+
+def _arguments(label, kind, address):
+    def arguments():
+        yield address, {}
+
+    arguments.__name__ = label
+    case(kind)(arguments)
+
+
+_arguments("a port that is too high", ValueError, ("127.0.0.1", 70000))
+_arguments("a port that is too high, of a name", ValueError, ("name.invalid", 70000))
+_arguments("a port of a wrong type", TypeError, ("127.0.0.1", 8.5))
+_arguments("an address of three parts", ValueError, ("127.0.0.1", 80, 0))
+_arguments("a name that is none", UnicodeError, ("a..b", 80))
+_arguments("an option of a host without IPv6", OSError, ("2001:db8::1", 0))
+
+
+def _hung(label, **settings):
+    def hung():
+        released = threading.Event()
+
+        def getaddrinfo(*_):
+            released.wait()
+            return []
+
+        try:
+            yield ("name.test", 80), {"resolver": getaddrinfo}
+        finally:
+            released.set()
+
+    hung.__name__ = label
+    case(TimeoutError, timeout=0.05, **settings)(hung)
+
+
+_hung("a lookup that hangs")
+_hung("a lookup that hangs, all errors", all_errors=True)
+_hung("a lookup that hangs, retry", retry=AGAIN)
+_hung("a lookup that hangs, resolution_delay", resolution_delay=0.01)
+
+
+def _silent(label, kind=TimeoutError, **settings):
+    def silent():
+        with black_hole() as hole:
+            yield hole, {}
+
+    silent.__name__ = label
+    case(kind, timeout=0.05, **settings)(silent)
+
+
+_silent("no answer")
+_silent("no answer, all errors", ExceptionGroup, all_errors=True)
+_silent("no answer, retry", retry=AGAIN)
+_silent("no answer, one by one", happy_eyeballs_delay=None)
+
+
+@case(TimeoutError, timeout=0.3, happy_eyeballs_delay=0.02)
+def no_answer_and_a_refusal():
+    with black_hole() as hole, held_port() as held:
+        yield ("name.test", 80), {"resolver": resolver(hole, held.getsockname())}
+
+
+@case(PortsExhaustedError, source_address="127.0.0.1")
+def no_source_port_left():
+    with listening() as server, reserve_port() as reserved:
+        yield server.getsockname(), {"source_ports": str(reserved.port)}
+
+
+@case(OSError)
+def a_pool_without_a_port():
+    with listening() as server, reserve_port(["127.0.0.2", "127.0.0.3"]) as reserved:
+        pool = SourcePool(["127.0.0.2", "127.0.0.3"], str(reserved.port))
+        yield server.getsockname(), {"source_address": pool}
+
+
+@case(OSError)
+def a_source_port_that_is_taken():
+    with listening() as server, reserve_port() as reserved:
+        yield server.getsockname(), {"source_address": reserved.address}
+
+
+@case(SelfConnectError)
+def a_connection_that_meets_itself():
+    with reserve_port() as reserved:
+        address = reserved.address
+    yield address, {"source_address": address}
+
+
+@case(SelfConnectError)
+def connections_that_meet_themselves():
+    with reserve_port("127.0.0.1", _own_range()) as reserved:
+        address = reserved.address
+    yield address, {"options": [one_port(address[1])]}
+
+
+def _own_range():
+    ports = safeconnect.ephemeral_ports()
+    return f"{ports.first}-{ports.last}"
+
+
+@case(RuntimeError)
+def a_trace_that_fails():
+    def trace(_):
+        raise RuntimeError
+
+    with held_port() as held:
+        yield held.getsockname(), {"trace": trace}
+
+
+@case(ExceptionGroup, connector=Connector(all_errors=True, retry=AGAIN, timeout=5), timeout=None)
+def a_connector_of_its_own():
+    with held_port() as held:
+        yield held.getsockname(), {}
