@@ -110,12 +110,10 @@ class Line:
         """
         seconds = self.reconnection.seconds(self.clock())
         if left is not None and seconds > left:
-            error = TimeoutError("timed out")
-            error.add_note(
+            raise timed_out(
                 f"{self.reconnection.lost} connections to {self.address!r} were lost in a row (the last: "
                 f"{self.last_error}), and the next is due in {seconds:.2f} s, {seconds - left:.2f} s after the deadline"
             )
-            raise error
         return seconds
 
     def begin(self, block: "Block", sock: "AnySocket") -> None:
