@@ -132,6 +132,8 @@ class Race:
             if isinstance(order, Keep):
                 return self._keep(order.attempt)
             if isinstance(order, GiveUp):
+                for lookup in self._lookups:
+                    lookup.explain(order.error)
                 raise order.error.with_traceback(None)  # the notes tell more than the way through the machine
             if isinstance(order, Start):
                 self._start(order)

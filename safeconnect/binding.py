@@ -4,6 +4,7 @@ import errno
 import socket
 import sys
 
+from ._fork import imports
 from ._net import aim, holders, sockets
 from .options import check_options
 from .ports import PortSet, port_set
@@ -286,7 +287,8 @@ def _explained(failure: OSError | None, host: object, ports: PortSet) -> OSError
 
 def _flags_as_options(family: int, device: str | None, transparent: bool) -> "Iterator[AnyOption]":
     if device is not None:
-        from .routing_options import BindToDevice
+        with imports.lock:
+            from .routing_options import BindToDevice
 
         yield BindToDevice(device)
     if transparent:

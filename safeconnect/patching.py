@@ -4,10 +4,9 @@ Clients that look the function up when they connect then connect safely without 
 smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard library.
 """
 
-import os
 import socket
-import threading
 
+from ._fork import Guard
 from .blocking import create_connection
 
 TYPE_CHECKING = False
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-_lock = threading.Lock()
+_guard = Guard()
 _original: "Callable[..., Any] | None" = None  # what was there before, while ours is in place
 _active = False
 _installed = False
@@ -34,7 +33,7 @@ def install() -> None:
     >>> uninstall()
     """
     global _installed
-    with _lock:
+    with _guard.lock:
         _installed = True
         _settle()
 
@@ -53,7 +52,7 @@ def uninstall() -> None:
     True
     """
     global _installed
-    with _lock:
+    with _guard.lock:
         _installed = False
         _settle()
 
@@ -83,7 +82,7 @@ class patched:  # noqa: N801 - used like a function, in a with statement
 
 def _count(change: int) -> None:
     global _blocks
-    with _lock:
+    with _guard.lock:
         _blocks = max(_blocks + change, 0)  # an end without a beginning ends nothing
         _settle()
 
@@ -102,12 +101,3 @@ def _settle() -> None:
     # Where another tool's function is on top when nobody wants ours any more, the original is kept: ours comes to light
     # again when that tool goes, and the next uninstall() takes it away.
     _active = wanted
-
-
-def _new_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent may have held it

@@ -65,6 +65,7 @@ def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate
         found, error = answers.get(timeout=max(limit, 0))
     except queue.Empty:
         late = TimeoutError("timed out")
+        lookup.explain(late)
     else:
         if isinstance(error, OSError):
             raise question.noted(error)

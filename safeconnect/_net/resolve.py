@@ -10,6 +10,7 @@ import socket
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
+from .._fork import imports
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
@@ -106,6 +107,7 @@ class Question:
 
     def __init__(self, address: "tuple[Any, ...]", resolver: "Resolver | None" = None, family: int = 0) -> None:
         self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else _with_scope(address)
+        _load_codec()
         _check_port(self._port)
         self.resolver: Resolver = resolver or socket.getaddrinfo
         self.arguments = (self._host, self._port, family, SOCK_STREAM)
@@ -174,12 +176,20 @@ def _is_address(family: int, host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1)
+def _load_codec() -> None:
+    """Load what getaddrinfo() encodes names by: its first call would, outside of our lock around imports."""
+    with imports.lock:
+        "".encode("idna")  # by way of the codecs' own table, which remembers it
+
+
 @lru_cache(maxsize=256)
 def _idna(host: str) -> str | bytes:
     """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
 
     getaddrinfo() then says why.
     """
+    _load_codec()
     try:
         return host.encode("idna")
     except UnicodeError:
