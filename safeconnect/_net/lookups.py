@@ -137,8 +137,8 @@ class _Pool:
         """A part in a lookup that a thread makes; None where there is none for it."""
         key = _key(resolver, arguments)
         lookup: Lookup | None = None
-        with self.guard.lock:
-            try:
+        try:
+            with self.guard.lock:
                 flight = self.flights.get(key)
                 # One that all have left may hang for ever: whoever comes now is not to wait for it.
                 is_new = flight is None or not flight.callers
@@ -154,19 +154,18 @@ class _Pool:
                     return lookup
                 self.drop(flight)
                 return None
-            except BaseException:
-                if lookup is not None:  # an interrupt's traceback keeps this frame
-                    lookup.flight.callers.discard(ref(lookup))
-                raise
+        except BaseException:
+            if lookup is not None:  # an interrupt's traceback keeps this frame
+                lookup.flight.callers.discard(ref(lookup))
+            raise
 
     def check_room(self) -> None:
         if len(self.queue) >= MAX_QUEUED:
             for flight in [each for each in self.queue if not each.callers]:
                 self.drop(flight)  # who asked was interrupted
         if len(self.queue) >= MAX_QUEUED:
-            raise socket.gaierror(
-                socket.EAI_AGAIN, f"{len(self.flights)} lookups have not been answered: {self.what_hangs()}"
-            )
+            told = self.what_hangs() or "they wait for a thread"
+            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.flights)} lookups have not been answered: {told}")
 
     def staff(self) -> bool:
         """See to it that threads come for what is in the queue; False where there is none for the last of it."""
@@ -275,8 +274,8 @@ class _Pool:
         names = [_name(flight) for flight in busy[:_NAMES_TOLD]]
         more = f" and {len(busy) - len(names)} more" if len(busy) > len(names) else ""
         return (
-            f"all {len(busy)} threads for lookups hang, on {', '.join(names)}{more}; the resolver of this host does not "
-            "answer, or is asked for more names at once than it can look up"
+            f"all {len(busy)} threads for lookups hang, on {', '.join(names)}{more}; the resolver of this host does "
+            "not answer, or is asked for more names at once than it can look up"
         )
 
 
