@@ -1,5 +1,7 @@
 """Names of a package that are loaded when they are asked for."""
 
+from ._fork import imports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,10 +16,11 @@ def loader(package: str, modules: "Mapping[str, str]") -> "Callable[[str], objec
     def getattr_(name: str) -> object:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        import sys
-        from importlib import import_module
+        with imports.lock:
+            import sys
+            from importlib import import_module
 
-        value: object = getattr(import_module(f".{modules[name]}", package), name)
+            value: object = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

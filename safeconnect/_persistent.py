@@ -9,12 +9,11 @@ import errno
 import os
 import socket
 import sys
-import threading
-import weakref
 from contextlib import suppress
 from itertools import count
 
 from ._core.reconnection import Reconnection
+from ._fork import Guard, register
 from ._net import aim, peer, sockets
 from ._turns import Block, Turns
 from .errors import CrossedReplyError, PeerClosedError
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 # What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
 _VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
-
-_lines: "weakref.WeakSet[Line]" = weakref.WeakSet()
 
 
 class Line:
@@ -70,14 +67,13 @@ class Line:
         self._is_clean = False  # whether no reply can be under way on it
         self._idle_since = 0.0
         self._ids = count(1)
+        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
+        self._guard = Guard()
         self._renew()
-        _lines.add(self)
+        register(self)
 
     def _renew(self) -> None:
         self.turns = Turns()
-        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then. A signal
-        # handler may call close() in the middle of it.
-        self._guard = threading.RLock()
 
     def state(self) -> str:
         """For a representation."""
@@ -180,7 +176,7 @@ class Line:
         if is_idle:
             self.discard()
             return
-        with self._guard, suppress(OSError):  # the peer may have ended it already: then whoever reads knows
+        with self._guard.lock, suppress(OSError):  # the peer may have ended it already: then whoever reads knows
             if self._sock is not None:
                 self._sock.shutdown(socket.SHUT_RDWR)  # the descriptor stays whose it is
 
@@ -194,7 +190,7 @@ class Line:
 
     def _end(self, *, in_order: bool) -> None:
         self._is_clean = False  # if this is interrupted, the next exchange does it again
-        with self._guard:
+        with self._guard.lock:
             sock = self._sock
             if sock is not None and sock.fileno() >= 0:
                 if not in_order:
@@ -209,7 +205,7 @@ class Line:
     def leave_behind(self) -> None:
         """What goes on elsewhere is over here: in a forked parent, or in an event loop that runs no more."""
         block = self.turns.holder
-        self._renew()  # a thread that is not here may have held the locks
+        self._renew()
         if isinstance(block, Block):
             block.leave_behind()
 
@@ -217,7 +213,9 @@ class Line:
         """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
         self.leave_behind()
         sock, self._sock = self._sock, None
-        if sock is not None and sock.fileno() >= 0:
+        if sock is None or sock.fileno() < 0:
+            return
+        with suppress(OSError):  # it may have been closed in the middle of the fork
             os.close(sock.detach())  # the bare one: trio's close() would tell the parent's epoll
 
 
@@ -226,16 +224,6 @@ def _close(sock: "AnySocket") -> None:
         sock.close()
     except RuntimeError:  # trio's, outside of trio.run(): nobody can be waiting for it
         os.close(sock.detach())
-
-
-def _after_fork() -> None:
-    for line in list(_lines):
-        with suppress(OSError):  # one that is in no good state must not keep the others from being left
-            line.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class ExchangeBase:

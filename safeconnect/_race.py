@@ -151,12 +151,15 @@ class Race:
             if isinstance(order, Keep):
                 return self._keep(order.attempt)
             if isinstance(order, GiveUp):
+                for lookup in self._lookups:
+                    lookup.explain(order.error)
                 return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)
             elif isinstance(order, Abandon):
-                sock, _, _ = self._forget(order.attempt)
-                (sockets.reset if order.reset else sockets.discard)(sock)
+                if order.reset:  # first of all: interrupted after this, whoever closes it resets it
+                    sockets.linger_not(self._flying[order.attempt][0])
+                sockets.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
                 self._resolve(order.lookup)
         return None

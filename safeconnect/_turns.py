@@ -1,9 +1,9 @@
 """Whose turn it is on something that serves one user at a time: the exchanges of a `PersistentConnection`."""
 
 import errno
-import threading
 from weakref import ref
 
+from ._fork import Guard
 from .settings import check_seconds
 
 TYPE_CHECKING = False
@@ -36,10 +36,10 @@ class Turns:
     no thread: it may begin in one and end in another.
     """
 
-    __slots__ = ("_holder", "_lock", "_waiting")
+    __slots__ = ("_guard", "_holder", "_waiting")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may take a turn in the middle of all this
+        self._guard = Guard()  # a signal handler may take a turn in the middle of all this
         self._holder: Callable[[], Ticket | None] = _nobody
         self._waiting: list[ref[Ticket]] = []
 
@@ -53,7 +53,7 @@ class Turns:
 
         :param in_order: whether the others that wait count.
         """
-        with self._lock:
+        with self._guard.lock:
             if self._holder() is not None:
                 return False
             if in_order and self._waiting and self._first() not in (None, ticket):
@@ -69,19 +69,19 @@ class Turns:
 
     def enqueue(self, ticket: Ticket) -> None:
         """Let the ticket be woken when it may be its turn."""
-        with self._lock:
+        with self._guard.lock:
             self._waiting = [each for each in self._waiting if each() is not None] + [ref(ticket)]
 
     def dequeue(self, ticket: Ticket) -> None:
         """The ticket waits no more; where it was woken in vain, the next one is."""
-        with self._lock:
+        with self._guard.lock:
             self._waiting = [each for each in self._waiting if each() not in (None, ticket)]
         if self._holder() is None:
             self._wake_first()
 
     def _wake_first(self) -> None:
         if self._waiting:
-            with self._lock:
+            with self._guard.lock:
                 first = self._first()
             if first is not None:
                 first.wake()

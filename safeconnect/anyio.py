@@ -3,6 +3,7 @@
 import sys
 
 from ._core import verdict
+from ._fork import imports
 from .settings import chosen
 
 try:
@@ -81,7 +82,9 @@ async def connect_tcp(
 async def _connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> "socket.socket":
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
-        from .trio import connect
+        with imports.lock:
+            from .trio import connect
     else:
-        from .asyncio import connect
+        with imports.lock:
+            from .asyncio import connect
     return await connect(plan, address, limit)

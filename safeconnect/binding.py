@@ -6,6 +6,7 @@ import sys
 
 from ._core.endpoint import unmapped
 from ._core.tcp_sockets import ANY_HOST
+from ._fork import imports
 from ._net import aim, holders, resolve, sockets
 from .options import check_options
 from .ports import PortSet, port_set
@@ -326,7 +327,8 @@ def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
 
 def _flags_as_options(family: int, device: str | None, transparent: bool) -> "Iterator[AnyOption]":
     if device is not None:
-        from .routing_options import BindToDevice
+        with imports.lock:
+            from .routing_options import BindToDevice
 
         yield BindToDevice(device)
     if transparent:

@@ -9,6 +9,7 @@ import socket
 from time import monotonic
 
 from ._core import verdict
+from ._fork import imports
 from ._net import aim, resolve, sockets
 from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses
 from ._trace import is_logged
@@ -175,7 +176,8 @@ def create_connection(
 
 def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
     if (plan.needs_dial or is_logged()) and timeout != 0:
-        from .racing import dial
+        with imports.lock:
+            from .racing import dial
 
         return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
     candidates: Sequence[Candidate] = () if plan.resolver else resolve.at_once(address)
@@ -202,7 +204,8 @@ def _race(
     try:
         if is_kept and isinstance(first, socket.socket):
             return handed_over(first, timeout)
-        from .racing import dial  # loaded when it is first needed
+        with imports.lock:
+            from .racing import dial  # loaded when it is first needed
 
         return dial(plan, address, timeout, candidates, began=began, first=first)
     finally:
@@ -216,7 +219,8 @@ def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     if seconds is not None:
-        from .racing import look_up_in_time  # brings threads along
+        with imports.lock:
+            from .racing import look_up_in_time  # brings threads along
 
         return look_up_in_time(resolve.Question(address, plan.resolver), seconds)
     return resolve.Question(address, plan.resolver).ask() if plan.resolver else resolve.look_up(address)
@@ -284,14 +288,13 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
             aim.missed()
         if port != sockaddr[1] or plan.allow_self_connect or not sockets.is_self_connected(sock):
             return sock
+        sockets.reset(sock)  # in here: interrupted, it is done below
     except BaseException as error:
         met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
         explain(error, sock, source_address, sockaddr)
         sockets.discard(sock)
         if not met_itself:
             raise
-        return None
-    sockets.reset(sock)
     return None
 
 

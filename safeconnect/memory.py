@@ -1,7 +1,6 @@
 """What earlier connects have taught: which address of a host answered, and how fast."""
 
-import threading
-from collections import OrderedDict
+from ._fork import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ class ConnectMemory:
 
     Given to several connects or a `Connector`, the remembered address is tried first, and the time it took sets the
     attempt delay (twice that time, 0.1 s to 2 s), so that a dead first address costs its delay once and not on every
-    connect. Thread-safe.
+    connect. Thread-safe. A copy (`copy.copy`, `copy.deepcopy`, pickle) has the same settings and begins empty.
 
     :param size: how many hosts it holds; the one unused for longest gives way. 1 or more.
     :param lifetime: after how many seconds an answer is forgotten.
@@ -42,33 +41,36 @@ class ConnectMemory:
             raise ValueError(f"lifetime must be more than 0 seconds, not {lifetime!r}")
         self._size = size
         self._lifetime = lifetime
-        self._lock = threading.Lock()
-        self._answers: OrderedDict[Hashable, tuple[tuple[object, ...], float, float]] = OrderedDict()
+        self._guard = Guard()
+        self._answers: dict[Hashable, tuple[tuple[object, ...], float, float]] = {}  # the last used is last
+
+    def __reduce__(self) -> "tuple[type[ConnectMemory], tuple[int, float]]":
+        return type(self), (self._size, self._lifetime)
 
     def remember(self, host: "Hashable", sockaddr: tuple[object, ...], seconds: float, now: float) -> None:
         """Note that of the addresses of ``host`` this one answered, within so many seconds, at ``now``."""
-        with self._lock:
+        with self._guard.lock:
+            # Whatever comes in between here, a finalizer that connects say, finds less remembered, and nothing wrong.
+            self._answers.pop(host, None)
             self._answers[host] = (sockaddr, seconds, now)
-            self._answers.move_to_end(host)
-            if len(self._answers) > self._size:
-                self._answers.popitem(last=False)
+            while len(self._answers) > self._size:
+                self._answers.pop(next(iter(self._answers)), None)
 
     def recall(self, host: "Hashable", now: float) -> tuple[tuple[object, ...], float] | None:
         """The address to try first and the attempt delay in seconds; None where nothing recent is known."""
-        with self._lock:
-            answer = self._answers.get(host)
+        with self._guard.lock:
+            answer = self._answers.pop(host, None)
             if answer is None:
                 return None
             sockaddr, seconds, when = answer
             if now - when > self._lifetime:
-                del self._answers[host]
                 return None
-            self._answers.move_to_end(host)
+            self._answers[host] = answer
         return sockaddr, min(max(_PATIENCE * seconds, _SHORTEST_DELAY), _LONGEST_DELAY)
 
     def forget(self) -> None:
         """Forget everything."""
-        with self._lock:
+        with self._guard.lock:
             self._answers.clear()
 
     def __len__(self) -> int:

@@ -4,10 +4,10 @@ Clients that look the function up when they connect then connect safely without 
 smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard library.
 """
 
-import os
 import socket
-import threading
+from weakref import ref
 
+from ._fork import Guard
 from .blocking import create_connection
 
 TYPE_CHECKING = False
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-_lock = threading.Lock()
+_guard = Guard()
 _original: "Callable[..., Any] | None" = None  # what was there before, while ours is in place
 _active = False
 _installed = False
-_blocks = 0
+_blocks: "set[ref[_Block]]" = set()  # that run
 
 
 def install() -> None:
@@ -34,7 +34,7 @@ def install() -> None:
     >>> uninstall()
     """
     global _installed
-    with _lock:
+    with _guard.lock:
         _installed = True
         _settle()
 
@@ -53,7 +53,7 @@ def uninstall() -> None:
     True
     """
     global _installed
-    with _lock:
+    with _guard.lock:
         _installed = False
         _settle()
 
@@ -69,8 +69,15 @@ class patched:  # noqa: N801 - used like a function, in a with statement
     True
     """
 
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+
     def __enter__(self) -> None:
-        _count(1)
+        block = _Block()
+        self._blocks.append(block)
+        with _guard.lock:
+            _blocks.add(ref(block, _ended))
+            _settle()
 
     def __exit__(
         self,
@@ -78,20 +85,26 @@ class patched:  # noqa: N801 - used like a function, in a with statement
         error: "BaseException | None",
         traceback: "TracebackType | None",
     ) -> None:
-        _count(-1)
+        if self._blocks:  # an end without a beginning ends nothing
+            self._blocks.pop()
+            with _guard.lock:
+                _settle()
 
 
-def _count(change: int) -> None:
-    global _blocks
-    with _lock:
-        _blocks = max(_blocks + change, 0)  # an end without a beginning ends nothing
+class _Block:
+    """A `patched` block that runs, for as long as this lives: an interrupt cannot keep it from ending."""
+
+
+def _ended(block: "ref[_Block]") -> None:
+    with _guard.lock:
+        _blocks.discard(block)
         _settle()
 
 
 def _settle() -> None:
     """Make the place hold what the wishes ask for. Called with the lock held."""
     global _original, _active
-    wanted = _installed or _blocks > 0
+    wanted = _installed or bool(_blocks)
     is_ours = socket.create_connection is create_connection
     if wanted and not _active and not is_ours:
         _original = socket.create_connection
@@ -102,12 +115,3 @@ def _settle() -> None:
     # Where another tool's function is on top when nobody wants ours any more, the original is kept: ours comes to light
     # again when that tool goes, and the next uninstall() takes it away.
     _active = wanted
-
-
-def _new_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent may have held it

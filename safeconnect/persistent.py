@@ -2,7 +2,6 @@
 
 import errno
 import threading
-from contextlib import suppress
 from time import monotonic
 
 from ._latch import Latch
@@ -77,7 +76,7 @@ class _Block(Block):
 
     line: "_Line"
     takers = "thread"
-    _gate: "threading.Lock | None" = None  # held while it is not woken
+    _woken: Latch | None = None
 
     def __enter__(self) -> Exchange:
         self.enter(monotonic(), threading.current_thread())
@@ -109,23 +108,23 @@ class _Block(Block):
     def _wait_for_turn(self) -> None:
         self.check_turn()
         turns = self.line.turns
-        self._gate = threading.Lock()
-        self._gate.acquire()
         is_woken = True
         try:
             turns.enqueue(self)
-            while not turns.take(self, in_order=is_woken):
+            while True:
+                self._woken = woken = Latch()
+                if turns.take(self, in_order=is_woken):
+                    return
                 seconds = LOOK_AGAIN if self.deadline is None else min(self.deadline - monotonic(), LOOK_AGAIN)
                 if seconds <= 0:
                     raise timed_out("another exchange was under way all the time")
-                is_woken = self._gate.acquire(timeout=seconds)
+                is_woken = woken.wait(seconds)
         finally:
             turns.dequeue(self)
 
     def wake(self) -> None:
-        if self._gate is not None:
-            with suppress(RuntimeError):  # it is woken already
-                self._gate.release()
+        if self._woken is not None:
+            self._woken.set()
 
 
 class PersistentConnection:

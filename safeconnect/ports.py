@@ -6,6 +6,8 @@ returns an integer of ``range(n)``: ``random.randrange`` and ``secrets.randbelow
 
 from bisect import bisect_right
 
+from ._fork import imports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -246,7 +248,8 @@ class PortSet:
         >>> sorted(PortSet([8000, 8080]).shuffled(lambda n: n - 1))
         [8000, 8080]
         """
-        from math import gcd  # a file of its own, which a plain connect does not need
+        with imports.lock:
+            from math import gcd  # a file of its own, which a plain connect does not need
 
         unbindable = 1 if 0 in self else 0
         count = self._size - unbindable

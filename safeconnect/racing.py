@@ -65,17 +65,19 @@ def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate
     answers: Answers = queue.SimpleQueue()
     lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
     try:
-        return _read(question, *_answer(answers, limit))
+        return _read(question, *_answer(lookup, answers, limit))
     finally:
         lookup.cancel()
 
 
-def _answer(answers: "Answers", limit: float) -> "tuple[Any, BaseException | None]":
+def _answer(lookup: lookups.Lookup, answers: "Answers", limit: float) -> "tuple[Any, BaseException | None]":
     """What a lookup has given within the limit, and its error."""
     try:
         return answers.get(timeout=max(limit, 0))
     except queue.Empty:
-        return None, TimeoutError("timed out")
+        late = TimeoutError("timed out")
+        lookup.explain(late)
+        return None, late
 
 
 def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":

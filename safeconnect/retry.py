@@ -5,8 +5,9 @@ a float of [0, 1) as ``random.random`` does; nothing here sleeps.
 """
 
 import errno
-import threading
 from dataclasses import dataclass
+
+from ._fork import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class RetryBudget:
 
     It starts full. A failure takes a token, a success gives a part of one back, and while no more than half of the
     tokens are left nobody retries; first attempts are never held back. It is gRPC's retry throttling (proposal A6) and
-    counts in thousandths of a token, too. Thread-safe; equal only to itself; cannot be pickled.
+    counts in thousandths of a token, too. Thread-safe; equal only to itself. A copy (`copy.copy`,
+    `copy.deepcopy`, pickle) has the same settings, begins full and is a bucket of its own.
 
     :param tokens: how many tokens the full bucket holds, 1 or more; default 10.
     :param ratio: how much of a token a success gives back, 0.001 or more; default 0.1.
@@ -199,12 +201,15 @@ class RetryBudget:
     (None, True, 2.1)
     """
 
-    __slots__ = ("_full", "_level", "_lock", "_share")
+    __slots__ = ("_full", "_guard", "_level", "_share")
 
     def __init__(self, tokens: float = 10.0, ratio: float = 0.1) -> None:
         self._full = self._level = round(_number("tokens", tokens, 1) * 1000)
         self._share = round(_number("ratio", ratio, 0.001) * 1000)
-        self._lock = threading.Lock()
+        self._guard = Guard()
+
+    def __reduce__(self) -> "tuple[type[RetryBudget], tuple[float, float]]":
+        return type(self), (self._full / 1000, self._share / 1000)
 
     @property
     def level(self) -> float:
@@ -213,12 +218,12 @@ class RetryBudget:
 
     def failed(self) -> None:
         """Take a token for an attempt that failed, as far as there is one."""
-        with self._lock:
+        with self._guard.lock:
             self._level = max(self._level - 1000, 0)
 
     def succeeded(self) -> None:
         """Give ``ratio`` back for an attempt that succeeded, as far as there is room."""
-        with self._lock:
+        with self._guard.lock:
             self._level = min(self._level + self._share, self._full)
 
     def allows(self) -> bool:

@@ -1,5 +1,6 @@
 """How to connect: all settings of a connect, as one immutable value."""
 
+from ._fork import imports
 from .options import check_options
 
 TYPE_CHECKING = False
@@ -104,7 +105,8 @@ class Settings:
         source: Source | None = None
         bind_to: Any = source_address or None
         if source_ports is not None or share_source is not False or not isinstance(source_address or (), tuple):
-            from .source import source_of  # few connects say more than an address
+            with imports.lock:
+                from .source import source_of  # few connects say more than an address
 
             source, bind_to = source_of(source_address, source_ports, share_source), None
         elif bind_to:

@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 
+from ._fork import imports
 from ._net import aim, kernel
 from .ports import PortSet, port_set
 
@@ -86,7 +87,8 @@ class SourcePool:
         >>> SourcePool(["127.0.0.2"], "40000-40009").room(("127.0.0.1", 7))
         {'127.0.0.2': 10}
         """
-        from ._net import tcp_table  # few ask
+        with imports.lock:
+            from ._net import tcp_table  # few ask
 
         is_ipv6 = ip_address(address[0]).version == 6
         host, port = _plain(address[0]), address[1]

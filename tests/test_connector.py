@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import ConnectMemory, Connector, NoDelay, Retry, create_connection
+from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection
 from safeconnect.blocking import DEFAULT_TIMEOUT
+
+from .test_process import python
+
+COPIES = [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 
 
 class TestConnector:
@@ -52,6 +56,36 @@ class TestConnector:
         for twin in (copy.copy(connector), copy.deepcopy(connector), pickle.loads(pickle.dumps(connector))):
             assert twin == connector
             assert twin.source == connector.source
+
+    @pytest.mark.parametrize("copied", COPIES)
+    def test_is_copied_with_its_memory_and_its_budget(self, copied):
+        memory, budget = ConnectMemory(size=3, lifetime=7.5), RetryBudget(tokens=4.5, ratio=0.25)
+        memory.remember("host", ("192.0.2.1", 1), seconds=1, now=1)
+        budget.failed()
+        connector = Connector(memory=memory, retry=Retry(budget=budget))
+        twin = copied(connector)
+        assert (twin.memory._size, twin.memory._lifetime) == (3, 7.5)
+        assert repr(twin.retry.budget).endswith("tokens=4.5 ratio=0.25>")
+        if copied is copy.copy:
+            assert twin == connector  # a shallow copy shares what it holds
+            return
+        assert len(twin.memory) == 0
+        assert twin.retry.budget.level == 4.5
+        twin.retry.budget.failed()
+        twin.memory.forget()
+        assert (budget.level, len(memory)) == (3.5, 1)
+
+    def test_reaches_a_process_that_is_spawned(self, server):
+        connector = Connector(timeout=10, memory=ConnectMemory(), retry=Retry(budget=RetryBudget()))
+        with connector.connect(server.getsockname()):
+            pass
+        code = f"""
+            import pickle
+            connector = pickle.loads({pickle.dumps(connector)!r})
+            with connector.connect({server.getsockname()!r}):
+                print(len(connector.memory), connector.retry.budget.level)
+        """
+        assert python(code) == "1 10.0\n"
 
     def test_is_immutable(self):
         connector = Connector()
@@ -101,6 +135,19 @@ class TestConnector:
         for settings in ({}, {"retry": Retry()}):
             with Connector(options=[NoDelay()], **settings).connect(server.getsockname(), 5) as sock:
                 assert sock.getsockopt(6, 1)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_of_a_memory_begins_empty_and_one_of_a_budget_full(copied):
+    memory, budget = ConnectMemory(size=2), RetryBudget(tokens=3, ratio=0.5)
+    memory.remember("host", ("192.0.2.1", 1), seconds=1, now=1)
+    budget.failed()
+    twin, other = copied(memory), copied(budget)
+    assert (type(twin), len(twin), len(memory)) == (ConnectMemory, 0, 1)
+    assert (type(other), other.level, budget.level) == (RetryBudget, 3.0, 2.0)
+    other.failed()
+    other.succeeded()
+    assert other.level == 2.5
 
 
 class TestMemory:

@@ -87,17 +87,19 @@ class TestConnects:
 
             interrupt(connect, kind, check=connect)
 
-    def test_a_connect_to_itself(self, kind):
+    @pytest.mark.parametrize("settings", [{}, {"memory": safeconnect.ConnectMemory()}], ids=["alone", "in a race"])
+    def test_a_connect_to_itself(self, kind, settings):
+        """Whatever it is interrupted at, the port is free for a server at once."""
         port = support.closed_port()
 
         def connect():
-            with create_connection(("127.0.0.1", port), 5, options=[support.one_port(port)], allow_self_connect=False):
-                raise AssertionError("it is connected to itself")
+            create_connection(("127.0.0.1", port), 5, options=[support.one_port(port)], **settings)
 
-        def served():
-            support.serve_plainly(port)
-
-        interrupt(lambda: support.ran_into(safeconnect.SelfConnectError, connect), kind, check=served)
+        interrupt(
+            lambda: support.ran_into(safeconnect.SelfConnectError, connect),
+            kind,
+            check=lambda: support.serve_plainly(port),
+        )
 
 
 @each_kind

@@ -115,7 +115,7 @@ def test_a_child_forked_while_the_lock_is_held_can_install():
     code = """
         import os, socket, safeconnect
         from safeconnect import patching
-        with patching._lock:
+        with patching._guard.lock:
             child = os.fork()
             if not child:
                 safeconnect.install()

@@ -19,12 +19,12 @@ from .namespace import ROOT
 from .support import linux_only
 
 
-def python(code, **settings):
+def python(code, *, timeout=60, **settings):
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
         cwd=ROOT,
         **settings,

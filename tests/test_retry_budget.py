@@ -82,7 +82,7 @@ class TestRetryBudget:
     @pytest.mark.parametrize("method", ["failed", "succeeded"])
     def test_changes_happen_under_the_lock(self, method):
         budget = RetryBudget()
-        with budget._lock:
+        with budget._guard.lock:
             thread = threading.Thread(target=getattr(budget, method))
             budget._level = 5000
             thread.start()

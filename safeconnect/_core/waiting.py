@@ -11,6 +11,7 @@ import sys
 from math import inf
 
 from .._checks import check_bool
+from .._fork import imports
 from .._text import harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
@@ -251,7 +252,8 @@ def probing(connector: "AnySettings", *, gone: bool) -> "AnySettings":
 def _is_fast_open(option: "AnyOption") -> bool:
     if isinstance(option, tuple):
         return sys.platform == "linux" and option[:2] == _TCP_FASTOPEN_CONNECT
-    from ..socket_options import FastOpenConnect  # who has such options has loaded it
+    with imports.lock:
+        from ..socket_options import FastOpenConnect  # who has such options has loaded it
 
     return isinstance(option, FastOpenConnect)
 

@@ -7,6 +7,7 @@ import sys
 
 from .._core import verdict
 from .._core.endpoint import written
+from .._fork import imports
 from ..errors import PortsExhaustedError
 from . import aim, kernel, sockets
 
@@ -53,7 +54,8 @@ def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
     """
     if plan.source is not None:
-        from . import sources  # few connects say more of their source than an address
+        with imports.lock:
+            from . import sources  # few connects say more of their source than an address
 
         return sources.start(plan, plan.source, candidate)
     return start_from(candidate, plan.bind_to, plan.options)
@@ -128,7 +130,8 @@ def explain(
 ) -> None:
     """Add a note where the user's own source port is what stands in the way."""
     if source_address and source_address[1] and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
-        from . import holders  # only on the way to an error
+        with imports.lock:
+            from . import holders  # only on the way to an error
 
         holders.tell_connection(error, sock, sockaddr)
 

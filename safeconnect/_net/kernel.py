@@ -7,11 +7,11 @@ network namespace: on Linux these settings belong to the namespace).
 
 import _socket
 import errno
-import os
 import socket
 import sys
 from collections.abc import Callable
 
+from .. import _fork
 from ..ports import MAX_PORT, PortRange, PortSet
 
 # IANA's dynamic ports (RFC 6335, section 6), the default of macOS and Windows, and Linux's own: where nothing answers.
@@ -94,6 +94,7 @@ def spare_ports() -> PortSet:
     return found - reserved_ports(refresh=True)
 
 
+@_fork.in_child
 def forget() -> None:
     """Forget what was read and which options there are; the next question asks the kernel."""
     global _has_port_range
@@ -113,10 +114,6 @@ def on_change(listener: Callable[[], None]) -> Callable[[], None]:
 def _tell() -> None:
     for listener in _listeners:
         listener()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
 
 
 def has_port_range() -> bool:
@@ -233,7 +230,8 @@ def _run(*command: str) -> str:
 
     :raises OSError: there was no descriptor, or no memory, to run it.
     """
-    import subprocess  # only off Linux, and too large to load for a connect
+    with _fork.imports.lock:
+        import subprocess  # only off Linux, and too large to load for a connect
 
     try:
         done = subprocess.run(  # noqa: S603 - fixed commands

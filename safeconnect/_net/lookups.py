@@ -3,14 +3,22 @@
 getaddrinfo() can neither be given a deadline nor be stopped. So it runs in a thread of its own, and whoever asked goes
 away when time is up. What hangs stays behind, and is bounded: callers that ask the same share one lookup, a fixed
 number of threads look up, a fixed number of lookups wait for one, and the end of the interpreter waits for none.
+
+A signal handler's exception may end a caller between any two steps. So nothing is counted: which threads there are, and
+who waits for a lookup, is told by weak references to what only they themselves hold. What an interrupted caller left
+undone, waking a thread say, the next one does.
 """
 
+import _thread
 import copy
-import os
+import queue
 import socket
 import sys
 import threading
 from collections import deque
+from weakref import ref
+
+from .. import _fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +29,12 @@ if TYPE_CHECKING:
     Done = Callable[[list[Any] | None, BaseException | None], object]
 
 MAX_THREADS = 32
+# With those whose lookups hang after all who asked have gone. Enough for a few dozen dead names, each asked for once
+# more while its first lookup waits out the resolver's own time (5 to 30 s); their stacks take no memory before use.
+MAX_THREADS_IN_ALL = 128
 MAX_QUEUED = 1024
-IDLE_SECONDS = 10.0  # read whenever a thread runs out of work: tests shorten it, and join `_pool.threads`
+IDLE_SECONDS = 10.0  # read whenever a thread runs out of work: tests shorten it, and join the threads of `_pool`
+_NAMES_TOLD = 3
 
 
 def start(resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> "Lookup":
@@ -32,23 +44,27 @@ def start(resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> "
     resolver raised. It should do no more than pass the outcome on and wake the caller. Where no thread can be had,
     as at the end of the interpreter, all this happens in the calling thread before ``start`` returns.
 
+    :returns: the caller's part, to be kept: who lets go of it has left, as by `Lookup.cancel`.
     :raises socket.gaierror: ``EAI_AGAIN``, at once: too many lookups are unanswered already.
     """
     # At the end of the interpreter the daemon threads stand still, and one of them may hold the lock of its pool.
-    pool = _Pool() if sys.is_finalizing() else _current()
-    return pool.start(resolver, arguments, done)
+    lookup = None if sys.is_finalizing() else _current().start(resolver, arguments, done)
+    if lookup is None:
+        lookup = Lookup(_pool, _Flight(None, resolver, arguments), None)
+        done(*_ask(lookup.flight))
+    return lookup
 
 
 class Lookup:
     """One caller's part in a lookup."""
 
-    __slots__ = ("_done", "_flight", "_lock", "_pool")
+    __slots__ = ("__weakref__", "_done", "_guard", "_pool", "flight")
 
-    def __init__(self, pool: "_Pool", flight: "_Flight", done: "Done") -> None:
+    def __init__(self, pool: "_Pool", flight: "_Flight", done: "Done | None") -> None:
         self._pool = pool
-        self._flight = flight
-        self._done: Done | None = done
-        self._lock = threading.RLock()  # reentrant, for ``done`` may cancel
+        self.flight = flight
+        self._done = done
+        self._guard = _fork.Guard()  # ``done`` may cancel
 
     def cancel(self) -> None:
         """Leave: when this returns, ``done`` is not running in another thread and will not be called any more.
@@ -58,12 +74,21 @@ class Lookup:
         """
         if self._pool is not _pool or sys.is_finalizing():
             return  # a forked parent's, or of an ending interpreter: its threads run no more, and may hold the locks
-        with self._lock:
-            self._done = None
+        self._done = None  # first, for the wait may be interrupted
+        with self._guard.lock:
+            pass
         self._pool.leave(self)
 
-    def _tell(self, found: "list[Any] | None", error: BaseException | None) -> None:
-        with self._lock:  # held during the call: what ``done`` uses may be closed once cancel() has returned
+    def explain(self, error: BaseException) -> None:
+        """Add a note to the caller's timeout error if this lookup has not even begun."""
+        with self._pool.guard.lock:
+            told = self._pool.what_hangs() if self.flight in self._pool.queue else ""
+        if told:
+            error.add_note(f"the lookup has not begun: {told}")
+
+    def tell(self, found: "list[Any] | None", error: BaseException | None) -> None:
+        """Call ``done``, unless the caller has left."""
+        with self._guard.lock:  # held during the call: what ``done`` uses may be closed once cancel() has returned
             done, self._done = self._done, None
             if done is None:
                 return
@@ -82,7 +107,19 @@ class _Flight:
         self.key = key
         self.resolver = resolver
         self.arguments = arguments
-        self.callers: set[Lookup] = set()
+        self.callers: set[ref[Lookup]] = set()
+
+    def join(self, lookup: Lookup) -> None:
+        self.callers.add(ref(lookup, self.callers.discard))
+
+
+class _Worker:
+    """A thread of the pool, held by that thread alone: it is gone when the thread is, or was never begun."""
+
+    __slots__ = ("__weakref__", "flight")
+
+    def __init__(self) -> None:
+        self.flight: _Flight | None = None  # what it looks up
 
 
 class _Pool:
@@ -90,96 +127,169 @@ class _Pool:
 
     def __init__(self) -> None:
         self.kind = threading.Lock  # gevent and eventlet put another one there
-        self.changed = threading.Condition()  # guards all that follows, and the callers of the flights
+        self.guard = _fork.Guard()  # for all that follows, and for joining flights
         self.flights: dict[object, _Flight] = {}  # unanswered, in the queue or in a thread
         self.queue: deque[_Flight] = deque()
-        self.threads: set[threading.Thread] = set()
-        self.idle = 0
+        self.workers: set[ref[_Worker]] = set()
+        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung once for an idle thread and a lookup
 
-    def start(self, resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> Lookup:
+    def start(self, resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> Lookup | None:
+        """A part in a lookup that a thread makes; None where there is none for it."""
         key = _key(resolver, arguments)
-        served = True
-        with self.changed:
-            flight = self.flights.get(key)
-            if flight is None:
-                flight = _Flight(key, resolver, arguments)
-                served = self.admit(flight)
-            lookup = Lookup(self, flight, done)
-            flight.callers.add(lookup)
-        if not served:
-            self.serve(flight)
-        return lookup
+        lookup: Lookup | None = None
+        try:
+            with self.guard.lock:
+                flight = self.flights.get(key)
+                # One that all have left may hang for ever: whoever comes now is not to wait for it.
+                is_new = flight is None or not flight.callers
+                if flight is None or is_new:
+                    self.check_room()
+                    flight = _Flight(key, resolver, arguments)
+                lookup = Lookup(self, flight, done)
+                flight.join(lookup)
+                if is_new:
+                    self.flights[key] = flight
+                    self.queue.append(flight)
+                if self.staff() or not is_new:
+                    return lookup
+                self.drop(flight)
+                return None
+        except BaseException:
+            if lookup is not None:  # an interrupt's traceback keeps this frame
+                lookup.flight.callers.discard(ref(lookup))
+            raise
 
-    def admit(self, flight: _Flight) -> bool:
-        """Queue a new lookup; False where no thread will ever take it."""
+    def check_room(self) -> None:
         if len(self.queue) >= MAX_QUEUED:
-            raise socket.gaierror(
-                socket.EAI_AGAIN,
-                f"{len(self.flights)} lookups have not been answered; the resolver of this host hangs, "
-                "or is asked for more names at once than it can look up",
-            )
-        # The thread first: a KeyboardInterrupt in here leaves an idle thread, never a lookup without one.
-        served = self.hire()
-        if served:
-            self.queue.append(flight)
-            self.changed.notify()
-        self.flights[flight.key] = flight
-        return served
+            for flight in [each for each in self.queue if not each.callers]:
+                self.drop(flight)  # who asked was interrupted
+        if len(self.queue) >= MAX_QUEUED:
+            told = self.what_hangs() or "they wait for a thread"
+            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.flights)} lookups have not been answered: {told}")
+
+    def staff(self) -> bool:
+        """See to it that threads come for what is in the queue; False where there is none for the last of it."""
+        workers = self.living()
+        idle = sum(worker.flight is None for worker in workers)
+        if idle and self.queue:
+            self.bell.put(None)
+        if len(self.queue) <= idle:
+            return True
+        wanted = sum(worker.flight is None or bool(worker.flight.callers) for worker in workers)
+        if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
+            return True
+        return self.hire()
+
+    def living(self) -> list[_Worker]:
+        # A copy made at one stroke: the end of a thread changes the set.
+        return [worker for each in self.workers.copy() if (worker := each()) is not None]
 
     def hire(self) -> bool:
-        """Start a thread if all are taken and there may be more; whether there is any at all."""
-        if sys.is_finalizing():
-            return False  # a thread would never run, and Python 3.11 would wait for it to start
-        if len(self.queue) >= self.idle and len(self.threads) < MAX_THREADS:
-            thread = threading.Thread(target=self.work, name="safeconnect lookup", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the host has no thread left, or the interpreter (3.12 and later) is about to end
-                return bool(self.threads)
-            self.threads.add(thread)
+        worker = _Worker()
+        thread = None
+        try:
+            # RuntimeError: an isolated subinterpreter allows no daemon threads.
+            thread = threading.Thread(target=self.work, args=(worker,), name="safeconnect lookup", daemon=True)
+            self.workers.add(ref(worker, self.workers.discard))
+            # An interrupt in the middle of Thread.start() leaves a thread that hangs before it begins. Signals are
+            # handled in the main thread only: so another one, begun in one step, calls it.
+            _thread.start_new_thread(self.begin, (thread, worker))
+        except RuntimeError:  # or the host has no thread left, or the interpreter (3.12 and later) is about to end
+            self.workers.discard(ref(worker))
+            return False
+        finally:
+            del worker, thread  # an interrupt's traceback keeps this frame
         return True
 
-    def leave(self, lookup: Lookup) -> None:
-        flight = lookup._flight  # noqa: SLF001 - the same room
-        with self.changed:
-            flight.callers.discard(lookup)
-            if not flight.callers and flight in self.queue:
-                self.queue.remove(flight)
-                self.flights.pop(flight.key, None)
+    def begin(self, thread: threading.Thread, worker: _Worker) -> None:
+        try:
+            thread.start()
+        except RuntimeError:  # the last thread that the host had is this one
+            self.work(worker)
 
-    def work(self) -> None:
-        for flight in iter(self.next, None):
+    def work(self, worker: _Worker) -> None:
+        for flight in iter(lambda: self.next(worker), None):
             self.serve(flight)
             del flight  # an idle thread keeps nothing alive
 
-    def next(self) -> _Flight | None:
+    def next(self, worker: _Worker) -> _Flight | None:
         """The next lookup; None where none came for so long that the thread may end."""
-        with self.changed:
-            self.idle += 1
-            wanted = self.changed.wait_for(lambda: self.queue, IDLE_SECONDS)
-            self.idle -= 1
-            if wanted:
+        while True:
+            with self.guard.lock:
+                worker.flight = self.take()
+                if worker.flight is not None:
+                    return worker.flight
+            try:
+                self.bell.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                with self.guard.lock:
+                    if not self.queue:
+                        self.workers.discard(ref(worker))  # nobody is to ring for it any more
+                        return None
+
+    def take(self) -> _Flight | None:
+        while self.queue:
+            flight = self.queue[0]
+            if flight.callers:
                 return self.queue.popleft()
-            self.threads.discard(threading.current_thread())
-            return None
+            self.drop(flight)
+        return None
+
+    def drop(self, flight: _Flight) -> None:
+        """Forget a lookup that is not to be begun."""
+        if flight in self.queue:
+            self.queue.remove(flight)
+        self.close(flight)
+
+    def close(self, flight: _Flight) -> None:
+        """Let nobody join any more: who asks from now on wants a new answer."""
+        if self.flights.get(flight.key) is flight:
+            del self.flights[flight.key]
+
+    def leave(self, lookup: Lookup) -> None:
+        flight = lookup.flight
+        with self.guard.lock:
+            flight.callers.discard(ref(lookup))
+            if not flight.callers:
+                self.drop(flight)
+                self.staff()  # its thread, if it has one, no longer keeps others from being begun
 
     def serve(self, flight: _Flight) -> None:
-        found: list[Any] | None = None
-        failure: BaseException | None = None
-        try:
-            found = list(flight.resolver(*flight.arguments))  # an iterator is run here too, where it may block
-        except BaseException as error:  # noqa: BLE001 - it is the callers', whatever it is
-            # Without this frame, which would keep the error alive and the error the frame.
-            failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-        with self.changed:
-            self.flights.pop(flight.key, None)  # who asks from now on wants a new answer
-            callers, flight.callers = flight.callers, set()
+        found, failure = _ask(flight)
+        with self.guard.lock:
+            self.close(flight)
+            callers = [lookup for each in flight.callers.copy() if (lookup := each()) is not None]
         alone = len(callers) == 1  # of several, none is to see what another does to the outcome
         for caller in callers:
             if found is not None:
-                caller._tell(found if alone else found.copy(), None)  # noqa: SLF001 - the same room
+                caller.tell(found if alone else found.copy(), None)
             elif failure is not None:
-                caller._tell(None, failure if alone else _twin(failure))  # noqa: SLF001
+                caller.tell(None, failure if alone else _twin(failure))
+
+    def what_hangs(self) -> str:
+        """That all threads hang, if they do, and on which names."""
+        busy = [worker.flight for worker in self.living() if worker.flight is not None]
+        if len(busy) < MAX_THREADS:
+            return ""
+        names = [_name(flight) for flight in busy[:_NAMES_TOLD]]
+        more = f" and {len(busy) - len(names)} more" if len(busy) > len(names) else ""
+        return (
+            f"all {len(busy)} threads for lookups hang, on {', '.join(names)}{more}; the resolver of this host does "
+            "not answer, or is asked for more names at once than it can look up"
+        )
+
+
+def _ask(flight: _Flight) -> "tuple[list[Any] | None, BaseException | None]":
+    """Call the resolver: what it found, or what it raised."""
+    try:
+        return list(flight.resolver(*flight.arguments)), None  # an iterator is run here too, where it may block
+    except BaseException as error:  # noqa: BLE001 - it is the callers', whatever it is
+        # Without this frame, which would keep the error alive and the error the frame.
+        return None, error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+
+
+def _name(flight: _Flight) -> str:
+    return repr(flight.arguments[0]) if flight.arguments else "a name"
 
 
 def _key(resolver: "Resolver", arguments: "tuple[Any, ...]") -> object:
@@ -219,11 +329,8 @@ def _current() -> _Pool:
     return _pool
 
 
+@_fork.in_child
 def _start_afresh() -> None:
-    """In a forked child, where the threads are gone and a lock may be held by one of them."""
+    """In a forked child, where the threads are gone."""
     global _pool
     _pool = _Pool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

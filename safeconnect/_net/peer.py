@@ -6,6 +6,8 @@ import select
 import socket
 import sys
 
+from .._fork import imports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
@@ -72,8 +74,9 @@ def unread_bytes(sock: "HasFileno") -> int:
     number = _open(sock)
     if sys.platform == "win32":
         return len(_peek(sock, 2**16)) if _events(number) else 0
-    import fcntl  # neither of them exists on Windows
-    import termios
+    with imports.lock:
+        import fcntl  # neither of them exists on Windows
+        import termios
 
     return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
 
@@ -85,10 +88,11 @@ def has_unacknowledged(sock: "Any") -> bool:
     """
     if sys.platform != "linux":
         return False
-    import fcntl
-    import termios
+    with imports.lock:
+        import fcntl
+        import termios
 
-    from .tcp_info import tcp_state  # few have a reason to ask
+        from .tcp_info import tcp_state  # few have a reason to ask
 
     if not any(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))):  # SIOCOUTQ, tcp(7)
         return False

@@ -11,6 +11,7 @@ import socket
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
+from .._fork import imports
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
@@ -123,6 +124,7 @@ class Question:
     def __init__(self, address: "tuple[Any, ...]", resolver: "Resolver | None" = None, family: int = 0) -> None:
         check_address(address)
         self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else with_scope(address)
+        _load_codec()
         _check_port(self._port)
         check_host(self._host)
         self.resolver: Resolver = resolver or socket.getaddrinfo
@@ -293,12 +295,20 @@ def _is_address(family: int, host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1)
+def _load_codec() -> None:
+    """Load what getaddrinfo() encodes names by: its first call would, outside of our lock around imports."""
+    with imports.lock:
+        "".encode("idna")  # by way of the codecs' own table, which remembers it
+
+
 @lru_cache(maxsize=256)
 def _idna(host: str) -> str | bytes:
     """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
 
     getaddrinfo() then says why.
     """
+    _load_codec()
     try:
         return host.encode("idna")
     except UnicodeError:

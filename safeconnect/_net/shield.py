@@ -15,6 +15,7 @@ import socket
 import sys
 
 from .._core.endpoint import written
+from .._fork import imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def bind_shared(sock: socket.socket, address: "tuple[Any, ...]") -> None:
 
 
 def _attach_filter(sock: socket.socket) -> bool:
-    import ctypes  # struct sock_fprog holds a pointer
+    with imports.lock:
+        import ctypes  # struct sock_fprog holds a pointer
 
     instruction = ctypes.create_string_buffer(_RETURN.to_bytes(2, sys.byteorder) + bytes(6), 8)
 

@@ -9,6 +9,7 @@ import struct
 import sys
 
 from .._core.endpoint import same_endpoint
+from .._fork import imports
 from . import kernel
 
 TYPE_CHECKING = False
@@ -57,7 +58,8 @@ def prepare(sock: socket.socket, options: "Sequence[AnyOption]", source_address:
 def _as_tuples(options: "Sequence[AnyOption]", family: int) -> "Sequence[Option]":
     for option in options:
         if not isinstance(option, tuple):
-            from .dressing import resolve_options  # most connects have no options, or plain ones
+            with imports.lock:
+                from .dressing import resolve_options  # most connects have no options, or plain ones
 
             return resolve_options(options, family)
     plain: Any = options

@@ -1,7 +1,8 @@
 """What happens around every connect of this process that goes through `socket.socket`."""
 
 import socket
-import threading
+
+from .._fork import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _METHODS = ("connect", "connect_ex")
-_lock = threading.Lock()
+_guard = Guard()
 _hooks: "list[Hook]" = []
 _patched_class: "list[type[socket.socket]]" = []  # the one that has our methods, if any
 _own: "dict[str, Callable[..., Any] | None]" = {}  # what it had of its own
@@ -24,7 +25,7 @@ _own: "dict[str, Callable[..., Any] | None]" = {}  # what it had of its own
 
 def add(hook: "Hook") -> None:
     """Tell a hook of every connect from now on."""
-    with _lock:
+    with _guard.lock:
         _hooks.append(hook)
         if len(_hooks) == 1:
             _patch(socket.socket)
@@ -32,7 +33,7 @@ def add(hook: "Hook") -> None:
 
 def remove(hook: "Hook") -> None:
     """Tell it no more; no hook left, `socket.socket` is as it was."""
-    with _lock:
+    with _guard.lock:
         _hooks.remove(hook)
         if not _hooks:
             _unpatch(_patched_class.pop())

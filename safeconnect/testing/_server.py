@@ -7,6 +7,7 @@ import threading
 from time import monotonic
 from weakref import ref
 
+from .._fork import Guard
 from .._latch import Latch
 from .._net import peer as peers
 from .._net.sockets import LINGER_0
@@ -178,7 +179,7 @@ class Server(Fault):
         self._is_closed = False
         self._over = Latch()
         self._arrived = Latch()  # the next connection; then it is another one
-        self._guard = threading.RLock()
+        self._guard = Guard()
         self._open: dict[Connection, Peer] = {}
         self._threads: list[threading.Thread] = []
         self._bell, self._rings = socket.socketpair()  # wakes the thread that accepts
@@ -236,7 +237,7 @@ class Server(Fault):
                 watched.select(min(seconds, 0.02))
 
     def _left_open(self) -> "dict[Connection, socket.socket]":
-        with self._guard:
+        with self._guard.lock:
             live = dict(self._open)
         return {each: peer.socket for each, peer in live.items() if not _is_closed(peer.socket)}
 
@@ -257,7 +258,7 @@ class Server(Fault):
             peer.end()
 
     def _live(self) -> "list[Peer]":
-        with self._guard:
+        with self._guard.lock:
             return list(self._open.values())
 
     def _start_thread(self, target: "Callable[..., None]", *arguments: object) -> None:
@@ -278,7 +279,7 @@ class Server(Fault):
 
     def _accepted(self, sock: socket.socket, address: "tuple[Any, ...]", handler: "Handler | None" = None) -> None:
         sock.settimeout(None)
-        with self._guard:
+        with self._guard.lock:
             connection = Connection(len(self.connections) + 1, address)
             peer = Peer(sock, connection)
             self.connections.append(connection)
@@ -291,7 +292,7 @@ class Server(Fault):
 
     def handled(self, peer: Peer) -> None:
         """A connection is over; its socket is about to be closed."""
-        with self._guard:
+        with self._guard.lock:
             peer.connection.ended_at = monotonic()
             self._open.pop(peer.connection, None)
 

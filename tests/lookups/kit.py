@@ -6,6 +6,7 @@ import threading
 
 from safeconnect._net import lookups
 
+from ..support import wait_until
 from ..test_process import python
 
 WAIT = 30  # seconds until a test that hangs fails
@@ -46,16 +47,33 @@ class Inbox(queue.SimpleQueue):
         return self.get(timeout=WAIT)
 
 
+KEPT = []  # who lets go of a lookup has left it
+
+
+def start(resolver, arguments, done):
+    """As `lookups.start`; the lookup is kept until the test is over."""
+    KEPT.append(lookups.start(resolver, arguments, done))
+    return KEPT[-1]
+
+
 def join(pool):
-    while pool.threads:
-        for thread in list(pool.threads):
+    """Wait until the pool's threads have ended."""
+    wait_until(lambda: not pool.living())
+    for thread in threading.enumerate():
+        if thread.name == "safeconnect lookup":
             thread.join(WAIT)
             assert not thread.is_alive()
 
 
+def idle(pool):
+    """How many threads of the pool have nothing to do."""
+    with pool.guard.lock:
+        return sum(worker.flight is None for worker in pool.living())
+
+
 def fill(resolver, done, count=lookups.MAX_THREADS):
     """Keep so many threads busy."""
-    handles = [lookups.start(resolver, ("busy", n), done) for n in range(count)]
+    handles = [start(resolver, (f"busy{n}", n), done) for n in range(count)]
     resolver.wait_entered(count)
     return handles
 

@@ -9,7 +9,7 @@ import pytest
 
 from safeconnect._net import lookups
 
-from .kit import FOUND, WAIT, Inbox, Resolver, join
+from .kit import FOUND, WAIT, Inbox, Resolver, join, start
 
 
 def test_the_outcome_comes_from_a_daemon_thread():
@@ -18,7 +18,7 @@ def test_the_outcome_comes_from_a_daemon_thread():
     def resolver(*arguments):
         return [arguments, threading.current_thread()]
 
-    lookups.start(resolver, ("host", 80), lambda *outcome: seen.put((*outcome, threading.current_thread())))
+    start(resolver, ("host", 80), lambda *outcome: seen.put((*outcome, threading.current_thread())))
     (arguments, thread), error, caller = seen.outcome()
     assert arguments == ("host", 80)
     assert error is None
@@ -28,7 +28,7 @@ def test_the_outcome_comes_from_a_daemon_thread():
 
 def test_start_does_not_wait(resolver):
     inbox = Inbox()
-    lookups.start(resolver, ("host",), inbox)
+    start(resolver, ("host",), inbox)
     resolver.wait_entered()
     assert inbox.empty()
     resolver.open.set()
@@ -38,7 +38,7 @@ def test_start_does_not_wait(resolver):
 def test_50_callers_share_one_call_and_each_owns_its_answer(resolver):
     inboxes = [Inbox() for _ in range(50)]
     for inbox in inboxes:
-        lookups.start(resolver, ("host", 80), inbox)
+        start(resolver, ("host", 80), inbox)
     resolver.wait_entered()
     resolver.open.set()
     answers = [inbox.outcome()[0] for inbox in inboxes]
@@ -52,8 +52,8 @@ def test_50_callers_share_one_call_and_each_owns_its_answer(resolver):
 def test_an_empty_answer_is_an_answer_and_not_shared_either(resolver, answer):
     resolver.answer = answer
     one, other = Inbox(), Inbox()
-    lookups.start(resolver, ("host",), one)
-    lookups.start(resolver, ("host",), other)
+    start(resolver, ("host",), one)
+    start(resolver, ("host",), other)
     resolver.open.set()
     first, second = one.outcome(), other.outcome()
     assert first == second == ([], None)
@@ -72,8 +72,8 @@ def test_an_empty_answer_is_an_answer_and_not_shared_either(resolver, answer):
 )
 def test_other_questions_are_other_lookups(resolver, one, other):
     inbox = Inbox()
-    lookups.start(resolver, one, inbox)
-    lookups.start(resolver, other, inbox)
+    start(resolver, one, inbox)
+    start(resolver, other, inbox)
     resolver.wait_entered(2)
     resolver.open.set()
     assert [inbox.outcome(), inbox.outcome()] == [(FOUND, None)] * 2
@@ -81,11 +81,11 @@ def test_other_questions_are_other_lookups(resolver, one, other):
 
 def test_other_resolvers_are_other_lookups_and_one_method_is_one_resolver(resolver):
     inbox = Inbox()
-    lookups.start(resolver, ("host",), inbox)
-    lookups.start(Resolver([1], hangs=False), ("host",), inbox)
+    start(resolver, ("host",), inbox)
+    start(Resolver([1], hangs=False), ("host",), inbox)
     assert inbox.outcome() == ([1], None)
-    lookups.start(resolver.__call__, ("other",), inbox)
-    lookups.start(resolver.__call__, ("other",), inbox)
+    start(resolver.__call__, ("other",), inbox)
+    start(resolver.__call__, ("other",), inbox)
     resolver.wait_entered(2)
     resolver.open.set()
     assert [inbox.outcome() for _ in range(3)] == [(FOUND, None)] * 3
@@ -96,7 +96,7 @@ def test_nothing_is_remembered():
     inbox = Inbox()
     resolver = Resolver(hangs=False)
     for _ in range(3):
-        lookups.start(resolver, ("host",), inbox)
+        start(resolver, ("host",), inbox)
         inbox.outcome()
     assert len(resolver.calls) == 3
 
@@ -123,7 +123,7 @@ def test_errors_of_all_kinds_are_delivered(resolver, error):
     resolver.answer = error
     inboxes = [Inbox() for _ in range(3)]
     for inbox in inboxes:
-        lookups.start(resolver, ("host",), inbox)
+        start(resolver, ("host",), inbox)
     resolver.wait_entered()
     resolver.open.set()
     errors = []
@@ -144,7 +144,7 @@ def test_what_one_caller_does_to_its_error_is_its_own(resolver):
     error.add_note("from the resolver")
     inboxes = [Inbox(), Inbox()]
     for inbox in inboxes:
-        lookups.start(resolver, ("host",), inbox)
+        start(resolver, ("host",), inbox)
     resolver.wait_entered()
     resolver.open.set()
     one, other = (inbox.outcome()[1] for inbox in inboxes)
@@ -170,7 +170,7 @@ def traceback_names(error):
 
 def test_an_answer_that_is_none_is_an_error():
     inbox = Inbox()
-    lookups.start(Resolver(None, hangs=False), ("host",), inbox)
+    start(Resolver(None, hangs=False), ("host",), inbox)
     found, error = inbox.outcome()
     assert found is None
     assert type(error) is TypeError
@@ -181,7 +181,7 @@ def test_an_iterator_is_run_in_the_thread(resolver):
         yield from resolver()
 
     inbox = Inbox()
-    lookups.start(lazily, (), inbox)
+    start(lazily, (), inbox)
     resolver.wait_entered()
     resolver.open.set()
     assert inbox.outcome() == (FOUND, None)
@@ -196,7 +196,7 @@ def test_a_done_that_raises_is_reported_and_keeps_no_other_from_its_outcome(reso
 
     inbox = Inbox()
     for done in [closed, inbox, closed, inbox]:
-        lookups.start(resolver, ("host",), done)
+        start(resolver, ("host",), done)
     resolver.open.set()
     assert [inbox.outcome(), inbox.outcome()] == [(FOUND, None)] * 2
     join(lookups._pool)
@@ -209,9 +209,9 @@ def test_a_done_may_start_and_cancel():
 
     def done(found, error):
         handles.get(timeout=WAIT).cancel()
-        lookups.start(Resolver(found, hangs=False), ("next",), inbox)
+        start(Resolver(found, hangs=False), ("next",), inbox)
 
-    handles.put(lookups.start(Resolver(hangs=False), ("host",), done))
+    handles.put(start(Resolver(hangs=False), ("host",), done))
     assert inbox.outcome() == (FOUND, None)
 
 
@@ -220,8 +220,8 @@ def test_a_done_may_start_and_cancel():
 
 def test_who_cancels_is_not_called_and_the_others_are(resolver):
     cancelled, inbox = Inbox(), Inbox()
-    handle = lookups.start(resolver, ("host",), cancelled)
-    lookups.start(resolver, ("host",), inbox)
+    handle = start(resolver, ("host",), cancelled)
+    start(resolver, ("host",), inbox)
     resolver.wait_entered()
     handle.cancel()
     handle.cancel()
@@ -231,20 +231,33 @@ def test_who_cancels_is_not_called_and_the_others_are(resolver):
     assert cancelled.empty()
 
 
-def test_a_lookup_that_all_left_may_be_joined_while_it_runs(resolver):
-    inbox = Inbox()
-    handle = lookups.start(resolver, ("host",), inbox)
+def leave_by_cancel(handles):
+    handles[0].cancel()
+
+
+def leave_by_letting_go(handles):
+    """As a caller does that is interrupted between the lookup's start and whatever was to hold it."""
+    handles.clear()
+
+
+@pytest.mark.parametrize("leave", [leave_by_cancel, leave_by_letting_go])
+def test_a_lookup_that_all_left_takes_nobody_in(resolver, leave):
+    gone, inbox = Inbox(), Inbox()
+    handles = [lookups.start(resolver, ("host",), gone)]
     resolver.wait_entered()
-    handle.cancel()
-    lookups.start(resolver, ("host",), inbox)
+    leave(handles)
+    start(resolver, ("host",), inbox)
+    resolver.wait_entered()
     resolver.open.set()
     assert inbox.outcome() == (FOUND, None)
-    assert len(resolver.calls) == 1
+    assert len(resolver.calls) == 2
+    join(lookups._pool)
+    assert gone.empty()
 
 
 def test_cancel_after_the_outcome_does_nothing():
     inbox = Inbox()
-    handle = lookups.start(Resolver(hangs=False), ("host",), inbox)
+    handle = start(Resolver(hangs=False), ("host",), inbox)
     assert inbox.outcome() == (FOUND, None)
     handle.cancel()
     join(lookups._pool)
@@ -264,13 +277,13 @@ def test_cancel_waits_for_a_done_that_is_running():
         handle.cancel()
         order.put("cancelled")
 
-    handle = lookups.start(Resolver(hangs=False), ("host",), done)
+    handle = start(Resolver(hangs=False), ("host",), done)
     assert entered.wait(WAIT)
     canceller = threading.Thread(target=cancel)
     canceller.start()
     # A done that takes its time holds up its own canceller only.
     inbox = Inbox()
-    lookups.start(Resolver(hangs=False), ("other",), inbox)
+    start(Resolver(hangs=False), ("other",), inbox)
     assert inbox.outcome() == (FOUND, None)
     assert order.empty()
     go_on.set()
@@ -288,7 +301,7 @@ def test_no_done_after_cancel_in_a_race():
             if gone.is_set():
                 late.append(found)
 
-        handle = lookups.start(resolver, ("host",), done)
+        handle = start(resolver, ("host",), done)
         resolver.open.set()
         handle.cancel()
         gone.set()

@@ -1,7 +1,9 @@
 """The pool of lookups: its bounds, its threads, forks, and the end of the interpreter."""
 
+import _thread
 import gc
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -14,8 +16,8 @@ import pytest
 from safeconnect._net import lookups
 
 from ..namespace import ROOT
-from ..support import linux_only
-from .kit import FOUND, WAIT, Inbox, Resolver, fill, join, run
+from ..support import linux_only, wait_until
+from .kit import FOUND, WAIT, Inbox, Resolver, fill, idle, join, run, start
 
 # -- bounds
 
@@ -24,8 +26,8 @@ def test_at_most_32_threads_and_the_others_queue(resolver, pool):
     inbox = Inbox()
     fill(resolver, inbox)
     for n in range(100):
-        lookups.start(resolver, ("queued", n), inbox)
-    assert len(pool.threads) == lookups.MAX_THREADS == 32
+        start(resolver, ("queued", n), inbox)
+    assert len(pool.living()) == lookups.MAX_THREADS == 32
     assert len(resolver.calls) == 32
     resolver.open.set()
     assert [inbox.outcome() for _ in range(132)] == [(FOUND, None)] * 132
@@ -36,15 +38,17 @@ def test_at_most_32_threads_and_the_others_queue(resolver, pool):
 def test_beyond_the_queue_an_error_says_so_at_once(resolver, pool):
     inbox = Inbox()
     fill(resolver, inbox)
-    queued = [lookups.start(resolver, ("queued", n), inbox) for n in range(1024)]
+    queued = [start(resolver, ("queued", n), inbox) for n in range(1024)]
     with pytest.raises(
-        socket.gaierror, match=r"1056 lookups have not been answered; the resolver of this host hangs"
+        socket.gaierror,
+        match=r"1056 lookups have not been answered: all 32 threads for lookups hang, on ('busy\d+', ){2}'busy\d+' "
+        "and 29 more; the resolver of this host does not answer",
     ) as e:
-        lookups.start(resolver, ("one too many",), inbox)
+        start(resolver, ("one too many",), inbox)
     assert e.value.errno == socket.EAI_AGAIN
-    joined = lookups.start(resolver, ("queued", 5), inbox)  # asks nothing new
+    joined = start(resolver, ("queued", 5), inbox)  # asks nothing new
     queued[0].cancel()
-    queued[0] = lookups.start(resolver, ("room again",), inbox)
+    queued[0] = start(resolver, ("room again",), inbox)
     for handle in [joined, *queued]:
         handle.cancel()
     assert not pool.queue
@@ -56,8 +60,8 @@ def test_a_queued_lookup_that_all_left_is_never_begun(resolver):
     fill(resolver, inbox)
     unwanted = Resolver(hangs=False)
     wanted = Resolver(["wanted"], hangs=False)
-    both = [lookups.start(unwanted, ("host",), inbox) for _ in range(2)]
-    one_stays = [lookups.start(wanted, ("host",), inbox) for _ in range(2)]
+    both = [start(unwanted, ("host",), inbox) for _ in range(2)]
+    one_stays = [start(wanted, ("host",), inbox) for _ in range(2)]
     for handle in [*both, one_stays[0]]:
         handle.cancel()
     resolver.open.set()
@@ -68,6 +72,53 @@ def test_a_queued_lookup_that_all_left_is_never_begun(resolver):
     assert unwanted.calls == []
 
 
+def test_lookups_that_hang_with_nobody_waiting_leave_room_for_others(resolver, pool):
+    inbox = Inbox()
+    for handle in fill(resolver, inbox):
+        handle.cancel()
+    for handle in fill(resolver, inbox):
+        handle.cancel()
+    start(lambda: ["prompt"], (), inbox)
+    assert inbox.outcome() == (["prompt"], None)
+    resolver.open.set()
+
+
+def test_who_leaves_makes_room_for_who_is_in_the_queue(resolver):
+    inbox = Inbox()
+    handles = fill(resolver, Inbox())
+    start(lambda: ["queued"], (), inbox)
+    assert inbox.empty()
+    handles[5].cancel()
+    assert inbox.outcome() == (["queued"], None)
+    resolver.open.set()
+
+
+def test_at_most_128_threads_hang_in_all(resolver, pool):
+    inbox = Inbox()
+    for _ in range(4):
+        for handle in fill(resolver, Inbox()):
+            handle.cancel()
+    queued = [start(resolver, (f"queued{n}",), inbox) for n in range(10)]
+    assert len(pool.living()) == lookups.MAX_THREADS_IN_ALL == 128
+    error = TimeoutError("timed out")
+    queued[0].explain(error)
+    [note] = error.__notes__
+    assert re.fullmatch(
+        r"the lookup has not begun: all 128 threads for lookups hang, on ('busy\d+', ){2}'busy\d+' and 125 more; .*",
+        note,
+    )
+    resolver.open.set()
+    assert [inbox.outcome() for _ in queued] == [(FOUND, None)] * 10
+
+
+def test_a_lookup_that_has_begun_has_nothing_to_explain(resolver):
+    handles = fill(resolver, Inbox())
+    error = TimeoutError("timed out")
+    handles[0].explain(error)
+    assert not hasattr(error, "__notes__")
+    resolver.open.set()
+
+
 # -- threads
 
 
@@ -75,28 +126,25 @@ def test_idle_threads_are_used_again(pool, monkeypatch):
     monkeypatch.setattr(lookups, "IDLE_SECONDS", WAIT)
     inbox = Inbox()
     for n in range(20):
-        lookups.start(lambda n: [n, threading.get_ident()], (n,), inbox)
+        start(lambda n: [n, threading.get_ident()], (n,), inbox)
         inbox.outcome()
         wait_idle(pool, 1)
-    assert len(pool.threads) == 1
+    assert len(pool.living()) == 1
     send_home(pool, monkeypatch)
 
 
 def wait_idle(pool, count):
     """Until so many threads are waiting for work."""
-    while True:
-        with pool.changed:
-            if pool.idle == count:
-                return
-        time.sleep(0)
+    wait_until(lambda: idle(pool) == count)
 
 
 def send_home(pool, monkeypatch):
     """End threads that would stay idle for long: each gets one more lookup, and then a short patience."""
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
-    together = threading.Barrier(len(pool.threads))
-    for n in range(len(pool.threads)):
-        lookups.start(lambda n: [together.wait(WAIT)], (n,), lambda found, error: None)
+    count = len(pool.living())
+    together = threading.Barrier(count)
+    for n in range(count):
+        start(lambda n: [together.wait(WAIT)], (n,), lambda found, error: None)
     join(pool)
 
 
@@ -106,21 +154,19 @@ def test_a_burst_wakes_as_many_threads_as_it_needs(pool, monkeypatch):
     for _ in range(3):
         together = threading.Barrier(8)
         for n in range(8):
-            lookups.start(lambda n, together: [together.wait(WAIT)], (n, together), inbox)
+            start(lambda n, together: [together.wait(WAIT)], (n, together), inbox)
         assert sorted(inbox.outcome()[0] for _ in range(8)) == [[n] for n in range(8)]
-        wait_idle(pool, len(pool.threads))
-    assert len(pool.threads) == 8
+        wait_idle(pool, len(pool.living()))
+    assert len(pool.living()) == 8
     send_home(pool, monkeypatch)
 
 
 def test_idle_threads_end_and_new_ones_come(pool):
     inbox = Inbox()
     for _ in range(3):
-        lookups.start(Resolver(hangs=False), ("host",), inbox)
+        start(Resolver(hangs=False), ("host",), inbox)
         assert inbox.outcome() == (FOUND, None)
-        threads = set(pool.threads)
         join(pool)
-        assert not any(thread.is_alive() for thread in threads)
 
 
 def test_what_is_over_keeps_nothing_alive(pool, monkeypatch):
@@ -155,35 +201,49 @@ def test_threads_are_taken_from_threading_at_each_start(monkeypatch):
 
     monkeypatch.setattr(threading, "Thread", Thread)
     inbox = Inbox()
-    lookups.start(Resolver(hangs=False), ("host",), inbox)
+    start(Resolver(hangs=False), ("host",), inbox)
     inbox.outcome()
     assert len(made) == 1
 
 
 def no_threads(monkeypatch):
-    def start(self):
+    def start_new_thread(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(_thread, "start_new_thread", start_new_thread)
 
 
 def test_without_any_thread_the_caller_looks_up_itself(monkeypatch):
     no_threads(monkeypatch)
     inbox = Inbox()
-    lookups.start(lambda: [threading.current_thread()], (), inbox).cancel()
+    start(lambda: [threading.current_thread()], (), inbox).cancel()
     assert inbox.get_nowait() == ([threading.current_thread()], None)
 
 
-def test_without_another_thread_the_lookup_waits_for_one(resolver, monkeypatch, pool):
+@pytest.mark.parametrize("left", [False, True], ids=["whose caller waits", "whose caller has left"])
+def test_without_another_thread_nobody_waits_for_one_that_is_taken(resolver, monkeypatch, pool, left):
     inbox = Inbox()
-    fill(resolver, inbox, 1)
+    [hanging] = fill(resolver, Inbox(), 1)
+    if left:
+        hanging.cancel()
     with monkeypatch.context() as patched:
         no_threads(patched)
-        lookups.start(resolver, ("queued",), inbox)
-    assert inbox.empty()
-    assert len(pool.queue) == 1
+        start(lambda: [threading.current_thread()], (), inbox)
+    assert inbox.get_nowait() == ([threading.current_thread()], None)
+    assert not pool.queue
     resolver.open.set()
-    assert [inbox.outcome(), inbox.outcome()] == [(FOUND, None)] * 2
+
+
+def test_where_the_last_thread_starts_no_other_it_looks_up_itself(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    inbox = Inbox()
+    start(lambda: [threading.get_ident()], (), inbox)
+    found, error = inbox.outcome()
+    assert error is None
+    assert found != [threading.get_ident()]
 
 
 def third_unknown(name):
@@ -209,7 +269,7 @@ def test_2000_lookups_from_20_threads_are_each_done_once(pool):
                 outcomes.add((name, found and found[0], error and error.args))
                 finished.release()
 
-            lookups.start(third_unknown, (name,), done)
+            start(third_unknown, (name,), done)
 
     threads = [threading.Thread(target=ask, args=[100 * n]) for n in range(20)]
     for thread in threads:
@@ -240,15 +300,15 @@ def hanging(n):
 handles = [lookups.start(hanging, (n,), print) for n in range(40)]
 for _ in range(32):
     entered.acquire()
-with lookups._pool.changed, handles[0]._lock:  # as another thread may hold them
+with lookups._pool.guard.lock, handles[0]._guard.lock:  # as another thread may hold them
     child = os.fork()
     if not child:
         def in_child():
             for handle in handles:
                 handle.cancel()
             answered = threading.Event()
-            lookups.start(lambda: [1], (), lambda found, error: answered.set())
-            os._exit(0 if answered.wait(20) and len(lookups._pool.threads) == 1 else 1)
+            kept = lookups.start(lambda: [1], (), lambda found, error: answered.set())
+            os._exit(0 if answered.wait(20) and len(lookups._pool.living()) == 1 else 1)
         threading.Thread(target=in_child).start()
         time.sleep(30)
         os._exit(2)
@@ -265,8 +325,9 @@ entered = threading.Semaphore(0)
 def hanging(n):
     entered.release()
     time.sleep(60)
+kept = []
 for n in range(10):
-    lookups.start(hanging, (n,), print)
+    kept.append(lookups.start(hanging, (n,), print))
 for _ in range(10):
     entered.acquire()
 print(time.time())
@@ -279,7 +340,7 @@ LOOK_UP = """
 import atexit, builtins, sys
 def look_up(name):
     answered = threading.Event()
-    lookups.start(lambda: [name], (), lambda found, error: (print(found, error), answered.set()))
+    kept = lookups.start(lambda: [name], (), lambda found, error: (print(found, error), answered.set()))
     return answered.wait(20)
 """
 
@@ -301,7 +362,7 @@ class Last:
         self.handle.cancel()
         look_up("last")
 builtins.last = Last()  # goes when modules go; the globals stay, as the threads' frames hold them
-locks = lookups._pool.changed, last.handle._lock
+locks = lookups._pool.guard.lock, last.handle._guard.lock
 locked = threading.Event()
 def hold():
     with locks[0], locks[1]:
@@ -322,8 +383,7 @@ answered = threading.Semaphore(0)
 def resolver(name):
     go_on.wait()
     return []
-for name in ("a", b"a"):
-    lookups.start(resolver, (name,), lambda found, error: answered.release())
+kept = [lookups.start(resolver, (name,), lambda found, error: answered.release()) for name in ("a", b"a")]
 go_on.set()
 print([answered.acquire(timeout=20) for _ in range(2)])
 """

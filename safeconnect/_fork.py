@@ -1,0 +1,111 @@
+"""What a forked child must not share with its parent, and the only place where the library makes locks.
+
+A thread that does not exist in the child may hold a lock there for ever. So each lock belongs to a `Guard`, which has a
+new one in every child. The old one is not set free: the thread that forked may itself be in the middle of it, and
+releases it later.
+
+Nothing here runs Python code where a lock is taken or an owner dies: an interrupt or a fork in between would leave
+things half done.
+"""
+
+import _thread
+import os
+import sys
+from _weakref import ref  # weakref is a file of its own
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Any, Protocol, TypeVar
+
+    Function = TypeVar("Function", bound=Callable[[], object])
+
+    class Owner(Protocol):
+        """Something that has to change in a forked child. Equal only to itself."""
+
+        def forked(self) -> None: ...
+
+
+_owners: "set[ref[Any]]" = set()
+_functions: "list[Callable[[], object]]" = []
+
+
+def register(owner: "Owner") -> None:
+    """Call ``owner.forked()`` in every forked child, as long as the owner lives; it is held weakly."""
+    # The set's own method takes a dead reference out: weakref.WeakSet does that in Python.
+    _owners.add(ref(owner, _owners.discard))
+
+
+def in_child(function: "Function") -> "Function":
+    """Call the function in every forked child."""
+    _functions.append(function)
+    return function
+
+
+class Guard:
+    """A lock, to be taken by ``with guard.lock``: a C function takes it and another one releases it.
+
+    It is reentrant: a signal handler or a finalizer may come back to what its own thread is in the middle of.
+    """
+
+    __slots__ = ("__weakref__", "lock")
+
+    lock: "AbstractContextManager[Any]"
+
+    def __init__(self) -> None:
+        self.forked()
+        register(self)
+
+    def forked(self) -> None:
+        # Looked up at each call, for gevent and eventlet put others there; and threading takes long to load.
+        threading = sys.modules.get("threading")
+        self.lock = getattr(threading, "RLock", _thread.RLock)()
+
+
+class _Imports:
+    """The lock around every import that a function makes.
+
+    A fork in the middle of an import by another thread leaves the module's own lock taken in the child, for ever: so
+    forks wait for this one. It is a native lock in any case: greenlets are one thread to it, and never wait.
+    """
+
+    __slots__ = ("__weakref__", "lock")
+
+    def __init__(self) -> None:
+        self.forked()
+
+    def forked(self) -> None:
+        self.lock = _thread.RLock()
+
+
+imports = _Imports()
+
+
+def _before() -> None:
+    imports.lock.acquire()  # released by one of the next two, whatever interrupts this one after it
+
+
+def _in_parent() -> None:
+    try:  # noqa: SIM105 - contextlib is not needed before this
+        imports.lock.release()
+    except RuntimeError:
+        pass  # a signal handler's exception has ended the wait for it
+
+
+def _in_child() -> None:
+    failure: BaseException | None = None
+    imports.forked()
+    # A copy made at one stroke: the death of an owner changes the set.
+    calls = [owner.forked for each in _owners.copy() if (owner := each()) is not None]
+    for call in (*calls, *_functions):
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - the others must be called all the same
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

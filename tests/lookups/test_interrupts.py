@@ -1,0 +1,169 @@
+"""An interrupt at any moment of a lookup leaves all later ones as they were.
+
+SAFECONNECT_ROUNDS sets how many real signals there are, 2000 say.
+"""
+
+import dis
+import functools
+import os
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from safeconnect._net import lookups, resolve
+from safeconnect.racing import look_up_in_time
+
+from ..support import linux_only, wait_until
+from ..test_process import python
+from .kit import FOUND, Resolver, idle, join
+
+SIGNALS = int(os.environ.get("SAFECONNECT_ROUNDS", "150"))
+SECONDS = 20.0  # far more than a lookup takes that nothing holds up
+
+
+class Interrupt(BaseException):
+    pass
+
+
+class Tracer:
+    """Raises at the n-th event inside lookups.py, in this thread."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __call__(self, frame, event, _):
+        if frame.f_code.co_filename != lookups.__file__:
+            return None
+        if event in ("line", "return") and not is_end_of_with(frame, event):
+            self.left -= 1
+            if not self.left:
+                raise Interrupt
+        return self
+
+
+def is_end_of_with(frame, event):
+    """Whether this is the way out of a with block, between its end and the call that leaves it.
+
+    CPython runs signal handlers after calls and jumps only, and there is none in between.
+    """
+    entered = withs(frame.f_code).get(frame.f_lineno)
+    return event == "line" and entered is not None and frame.f_lasti > entered
+
+
+@functools.cache
+def withs(code):
+    """Where a function's with statements are entered: the offset of that instruction for each line."""
+    return {
+        instruction.positions.lineno: instruction.offset
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "BEFORE_WITH"
+    }
+
+
+def look_up(resolver):
+    return look_up_in_time(resolve.Question(("host", 80), resolver), SECONDS)
+
+
+def interrupted_at(number, resolver):
+    """Whether a lookup is interrupted at its n-th event; False where it has not so many."""
+    before = sys.gettrace()
+    sys.settrace(Tracer(number))
+    try:
+        look_up(resolver)
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("before", ["no thread", "an idle thread", "a joint lookup"])
+def test_an_interrupt_at_any_event(pool, monkeypatch, before):
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 5.0 if before == "an idle thread" else 0.0)
+    number = 0
+    is_interrupted = True
+    while is_interrupted:
+        number += 1
+        resolver = Resolver(hangs=before == "a joint lookup")
+        if before == "no thread":
+            join(pool)
+        elif before == "an idle thread":
+            look_up(Resolver(hangs=False))
+            wait_until(lambda: idle(pool) == len(pool.living()))
+        else:
+            other = lookups.start(resolver, ("host", 80, 0, 1), lambda *_: None)
+            resolver.wait_entered()
+            threading.Timer(0.0 if number % 2 else 0.005, resolver.open.set).start()
+        is_interrupted = interrupted_at(number, resolver)
+        resolver.open.set()
+        assert look_up(resolver) == FOUND, f"after an interrupt at event {number}"
+        assert look_up(Resolver(hangs=False)) == FOUND
+        assert len(pool.living()) <= 3
+        if before == "a joint lookup":
+            other.cancel()
+        assert not [flight for flight in pool.queue if flight.callers]
+    assert number > 20
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
+    if before == "an idle thread":
+        for _ in pool.living():
+            pool.bell.put(None)
+
+
+@linux_only
+def test_signals_at_random_moments():
+    code = f"""
+        import random, signal, socket, threading, time
+        import safeconnect.racing  # an import that is interrupted is not the subject
+        from safeconnect import Connector
+        from tests import support
+
+        class Interrupt(BaseException):
+            pass
+
+        armed = False
+
+        def handler(*_):
+            global armed
+            if armed:
+                armed = False
+                raise Interrupt
+
+        def accept():
+            while True:
+                server.accept()[0].close()
+
+        def one():
+            global armed
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00001, 0.0015))
+            try:
+                connector.connect((f"name{{chance.randrange(3)}}", 1)).close()
+            finally:
+                armed = False
+
+        server = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        threading.Thread(target=accept, daemon=True).start()
+        connectors = [Connector(timeout=20, resolver=support.resolver(server.getsockname()), resolution_delay=delay)
+                      for delay in (None, 0.05)]
+        signal.signal(signal.SIGALRM, handler)
+        chance = random.Random(1)
+        interrupts = wedged = most = 0
+        while interrupts < {SIGNALS}:
+            connector = chance.choice(connectors)
+            try:
+                one()
+            except Interrupt:
+                interrupts += 1
+            except TimeoutError:
+                wedged += 1
+            most = max(most, sum(thread.name == "safeconnect lookup" for thread in threading.enumerate()))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        connector.connect(("name", 1)).close()
+        print(wedged, most <= 32)
+        import os, sys
+        sys.stdout.flush()
+        os._exit(0)
+    """
+    assert python(textwrap.dedent(code)) == "0 True\n"
