@@ -168,16 +168,21 @@ class Race:
 
     def _start(self, order: Start) -> None:
         began = self._clock()
-        first, self.first = self.first, None
+        first = self.first
         if isinstance(first, OSError):
+            self.first = None
             self.events.append(Failed(order.attempt, first))
             return
-        try:
-            sock, is_done = (first, False) if first else attempt.start(self.plan, order.candidate)
-        except OSError as error:
-            self.events.append(Failed(order.attempt, error.with_traceback(None)))
-            return
+        is_done = False
+        if first is None:
+            try:
+                self.first, is_done = attempt.start(self.plan, order.candidate)
+            except OSError as error:
+                self.events.append(Failed(order.attempt, error.with_traceback(None)))
+                return
+        sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
         self._flying[order.attempt] = (sock, order.candidate, began)
+        self.first = None
         if is_done:
             self.finish(order.attempt)
         else:
@@ -191,8 +196,9 @@ class Race:
         return sock
 
     def _forget(self, number: int) -> "tuple[socket.socket, Candidate, float]":
-        flight = self._flying.pop(number)
+        flight = self._flying[number]
         self.unwatch(number, flight[0])
+        del self._flying[number]  # last: interrupted before, `close` ends it
         return flight
 
     # Lookups

@@ -314,7 +314,8 @@ def _bound(
 
 
 def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
-    from ._text import harmless  # only on the way to an error
+    with imports.lock:
+        from ._text import harmless  # only on the way to an error
 
     host = harmless(str(host))
     if failure is None or (failure.errno == errno.EADDRINUSE and len(ports) != 1):

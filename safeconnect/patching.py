@@ -104,7 +104,7 @@ def _ended(block: "ref[_Block]") -> None:
 def _settle() -> None:
     """Make the place hold what the wishes ask for. Called with the lock held."""
     global _original, _active
-    wanted = _installed or bool(_blocks)
+    wanted = _installed or any(block() is not None for block in _blocks.copy())
     is_ours = socket.create_connection is create_connection
     if wanted and not _active and not is_ours:
         _original = socket.create_connection

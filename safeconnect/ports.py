@@ -21,7 +21,8 @@ def _check_port(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not 0 <= value <= MAX_PORT:
-        from ._text import shown  # only on the way to an error
+        with imports.lock:
+            from ._text import shown  # only on the way to an error
 
         raise ValueError(f"{name} must be 0-{MAX_PORT}, not {shown(value)}")
     return value
@@ -31,7 +32,8 @@ def _parse_port(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"not a port or a range of ports: {whole!r}")
     if len(text) > len(str(MAX_PORT)):  # int() takes some thousand digits at most
-        from ._text import number
+        with imports.lock:
+            from ._text import number
 
         return _check_port("port", number(text))
     return _check_port("port", int(text))

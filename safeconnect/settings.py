@@ -199,7 +199,8 @@ def check_seconds(name: str, value: object) -> float | None:
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
         number = number.__index__()
     if not number >= 0:  # so that not-a-number fails, too
-        from ._text import shown  # only on the way to an error
+        with imports.lock:
+            from ._text import shown  # only on the way to an error
 
         raise ValueError(f"{name} must be 0 or more seconds, not {shown(value)}")
     return number  # type: ignore[no-any-return]
@@ -215,7 +216,8 @@ def unexpected(function: str, keywords: "Iterable[str]", own: "Iterable[str]" = 
     strange = next((name for name in keywords if name not in known), None)
     if strange is None:
         return None
-    from difflib import get_close_matches  # only on the way to an error
+    with imports.lock:
+        from difflib import get_close_matches  # only on the way to an error
 
     alike = get_close_matches(strange, known, 1)
     hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"

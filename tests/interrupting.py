@@ -31,8 +31,9 @@ class Interrupt(KeyboardInterrupt):
 class Point:
     """Raises at the n-th point of the calling thread, once."""
 
-    def __init__(self, number):
+    def __init__(self, number, kind):
         self.left = number
+        self.kind = kind
         self.where = None
 
     def reached(self, frame, event):
@@ -45,7 +46,7 @@ class Point:
     def trace(self, frame, event, _):
         if not is_ours(frame):
             return None
-        if self.where is None and is_point(frame, event) and self.reached(frame, event):
+        if self.where is None and is_point(frame, event, self.kind) and self.reached(frame, event):
             raise Interrupt(self.where)
         return self.trace
 
@@ -63,15 +64,15 @@ def is_ours(frame):
     return frame is not None and frame.f_code.co_filename.startswith(PACKAGE)
 
 
-def is_point(frame, event):
+def is_point(frame, event, kind):
     """Whether an exception could come here.
 
     Not where a coroutine suspends, for it has returned to its loop then. Nor in the moment before a ``with`` statement
     calls ``__exit__`` after its block has ended well: the interpreter looks for signals where functions begin, after
     calls and at jumps backward, and the block's last call belongs to the block. A tracer's exception would come there,
-    and skip the call.
+    and skip the call. Nor as a function returns, strictly; those are left out only for "steps".
     """
-    if event == "return":
+    if event == "return" and kind == "lines":
         return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "INSTRUMENTED_RETURN"))
     return event == "line" and frame.f_lasti not in _ends_of_with(frame.f_code)
 
@@ -83,18 +84,22 @@ def _ends_of_with(code):
     for at in range(len(steps) - 3):
         loads_nothing = all(step.opname == "LOAD_CONST" and step.argval is None for step in steps[at : at + 3])
         if loads_nothing and steps[at + 3].opname in ("PRECALL", "CALL"):
-            ends.add(steps[at].offset)
+            # With a value to be returned on the stack, the statement's line begins some steps before.
+            first = at
+            while steps[first - 1].opname in ("SWAP", "NOP", "POP_TOP") and first:
+                first -= 1
+            ends.update(step.offset for step in steps[first : at + 1])
     return frozenset(ends)
 
 
 @contextlib.contextmanager
 def interrupted_at(number, kind):
     """Raise at the n-th point of the block; ``where`` of what this gives is None if it has fewer."""
-    point = Point(number)
+    point = Point(number, kind)
     before = sys.gettrace(), sys.getprofile()
     # Not the one of this function: only what is called from the block counts.
     try:
-        if kind == "lines":
+        if kind != "calls":
             sys.settrace(point.trace)
         else:
             sys.setprofile(point.profile)

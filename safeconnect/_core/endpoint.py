@@ -1,5 +1,7 @@
 """Socket addresses as values: whether two of them mean the same end, and how people write them."""
 
+from .._fork import imports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +43,8 @@ def written(name: object) -> str:
     """A socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``, ``[fe80::1%2]:80``."""
     if not (isinstance(name, tuple) and len(name) >= 2):
         return str(name)
-    from .._text import harmless  # only where there is something to say
+    with imports.lock:
+        from .._text import harmless  # only where there is something to say
 
     host = harmless(name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0]))
     if len(name) == 4 and name[3] and "%" not in host:

@@ -2,6 +2,7 @@
 
 import errno
 
+from .._fork import imports
 from ..errors import SelfConnectError
 from .endpoint import written
 
@@ -63,7 +64,8 @@ def conclude(
 
 def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
     """Add a line for each address and kind of error, in the order in which they first happened."""
-    from .._text import harmless  # only where there is something to say
+    with imports.lock:
+        from .._text import harmless  # only where there is something to say
 
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:

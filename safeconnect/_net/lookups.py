@@ -265,6 +265,7 @@ class _Pool:
                 caller.tell(found if alone else found.copy(), None)
             elif failure is not None:
                 caller.tell(None, failure if alone else _twin(failure))
+        del failure  # the frames in its traceback lead back to this one: a cycle
 
     def what_hangs(self) -> str:
         """That all threads hang, if they do, and on which names."""

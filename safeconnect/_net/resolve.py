@@ -186,7 +186,8 @@ def usable(found: "Iterable[Any]") -> "list[Candidate]":
 def _scoped(family: int, sockaddr: "SockAddr") -> "SockAddr":
     if family != AF_INET6 or not isinstance(sockaddr[0], str) or "%" not in sockaddr[0]:
         return sockaddr
-    from .zones import scoped  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
+    with imports.lock:
+        from .zones import scoped  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
 
     return scoped(sockaddr)
 
@@ -206,7 +207,8 @@ def named(host: "Host", port: "Port") -> str:
 def _noted(error: OSError, host: "Host", port: "Port") -> OSError:
     error.add_note(f"while looking up {named(host, port)}")
     if type(host) is str and "%" in host:
-        from .zones import unknown  # getaddrinfo() says no more than that there is no such name
+        with imports.lock:
+            from .zones import unknown  # getaddrinfo() says no more than that there is no such name
 
         reason = unknown(host)
         if reason and reason != error.strerror:
@@ -243,13 +245,15 @@ def _read(found: "Any", tail: "SockAddr") -> "list[Candidate]":
 
 
 def _shown(value: object) -> str:
-    from .._text import shown  # only on the way to an error
+    with imports.lock:
+        from .._text import shown  # only on the way to an error
 
     return shown(value)
 
 
 def _number(digits: str) -> int:
-    from .._text import number  # few ports are text
+    with imports.lock:
+        from .._text import number  # few ports are text
 
     return number(digits)
 

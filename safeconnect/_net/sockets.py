@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 from .._core.endpoint import same_endpoint
 from .._fork import imports
@@ -90,7 +91,8 @@ def _may_have_zone(source_address: "SourceAddress") -> bool:
 def _scoped(family: int, source_address: "SourceAddress") -> "SourceAddress":
     if family != socket.AF_INET6:
         return source_address
-    from .zones import scoped  # at each connect, for an interface may come and go as long as settings live
+    with imports.lock:
+        from .zones import scoped  # at each connect, for an interface may come and go as long as settings live
 
     found: Any = scoped(source_address)
     return found  # type: ignore[no-any-return]
@@ -149,9 +151,14 @@ def reset(sock: "HasLinger") -> None:
     Traceback (most recent call last):
     ConnectionResetError: [Errno 104] Connection reset by peer
     """
+    lingers = True
     try:
         linger_not(sock)
+        lingers = False
     finally:
+        if lingers:  # interrupted, or an error that the second try has as well
+            with suppress(OSError):
+                linger_not(sock)
         sock.close()
 
 

@@ -124,11 +124,12 @@ class _AsyncioRace(Race):
     def unwatch(self, number: int, sock: socket.socket) -> None:
         if number not in self._watched:
             return
-        timer = self._watched.pop(number)
+        timer = self._watched[number]
         if timer is None:
             self._loop.remove_writer(sock)
         else:
             timer.cancel()
+        del self._watched[number]  # last: interrupted before, it is done again as the race is closed
 
     def ring(self) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits

@@ -136,10 +136,11 @@ class _TrioRace(Race):
         self._nursery.start_soon(self._await_writable, number, sock, scope)
 
     def unwatch(self, number: int, sock: socket.socket) -> None:
-        scope = self._scopes.pop(number, None)
+        scope = self._scopes.get(number)
         if scope is not None:
             scope.cancel()
             trio.lowlevel.notify_closing(sock)  # the task lets go at once, before the number is another socket's
+            del self._scopes[number]  # last: interrupted before, it is done again as the race is closed
 
     def ring(self) -> None:
         with suppress(trio.RunFinishedError):  # nobody waits

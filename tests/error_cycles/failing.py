@@ -4,8 +4,6 @@ import contextlib
 import socket
 import threading
 
-import pytest
-
 import safeconnect
 from safeconnect import Backoff, ConnectMemory, Connector, NoDelay, Retry, SelfConnectError, SourcePool
 from safeconnect.binding import reserve_port
@@ -15,15 +13,6 @@ from ..support import black_hole, held_port, listening, one_port, resolver
 
 AGAIN = Retry(attempts=3, backoff=Backoff(initial=0.001))
 CASES = {}
-# What the resolver's thread raises and is no OSError keeps the traceback that tells of the fault; and the last frames
-# of that thread hold the error.
-FAULTS = (
-    "a resolver with a fault",
-    "a resolver with a fault, without a timeout",
-    "a resolver with a fault, resolution_delay",
-    "a name that is none",
-)
-LOOKUPS = pytest.mark.xfail(run=False, strict=False, reason="the thread of a lookup keeps the error in its frame")
 
 
 def case(kind, **settings):

@@ -9,17 +9,13 @@ import safeconnect.asyncio
 import safeconnect.trio
 
 from ..support import linux_only
-from .failing import CASES, FAULTS, LOOKUPS
+from .failing import CASES
 from .kit import ON_ASYNCIO, drops, on_asyncio, on_trio
 
 pytestmark = linux_only  # where black holes are, and taken ports
 
 
-def _marked(name):
-    return pytest.param(name, marks=LOOKUPS if name in FAULTS else ())
-
-
-@pytest.fixture(params=[*map(_marked, CASES)])
+@pytest.fixture(params=list(CASES))
 def failing(request):
     with CASES[request.param]() as (address, kind, settings):
         yield address, kind, settings

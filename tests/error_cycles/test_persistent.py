@@ -12,7 +12,7 @@ from safeconnect import Connector, CrossedReplyError, Retry
 from ..drivers.persistent import Adapted, drive
 from ..replying import ReplyingServer, number_of, request
 from ..support import black_hole, held_port, linux_only
-from .failing import AGAIN, LOOKUPS, two_refused
+from .failing import AGAIN, two_refused
 from .kit import drops, on_trio, with_asyncio
 
 pytestmark = linux_only
@@ -20,7 +20,6 @@ ONCE = Retry(attempts=1)
 
 # What may fail because of the persistent connections' own modules: the pause's error in `Line.seconds_to_wait`, and the
 # timeout of an exchange on asyncio and trio.
-PERSISTENT = pytest.mark.xfail(strict=False, reason="held by a frame of the persistent connection")
 
 
 def blocking(call, kind):
@@ -99,7 +98,6 @@ def test_no_connection_in_time(run, connect):
 
 
 @each_driver
-@PERSISTENT
 def test_the_pause_that_is_due_is_too_long(run, connect):
     with held_port() as held:
 
@@ -125,9 +123,7 @@ EXCHANGES = {
 
 @each_driver
 @pytest.mark.parametrize("way", ["exchange", "run"])
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=PERSISTENT if name == "no reply" else ()) for name in EXCHANGES]
-)
+@pytest.mark.parametrize("name", EXCHANGES)
 def test_exchanges(run, connect, name, way):
     kind, settings = EXCHANGES[name]
     with ReplyingServer() as server:
@@ -174,7 +170,6 @@ def test_no_turn(run, connect):
 
 
 @each_driver
-@LOOKUPS
 def test_a_resolver_with_a_fault(run, connect):
     def resolver(*_):
         raise LookupError
