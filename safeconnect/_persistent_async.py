@@ -14,18 +14,30 @@ from .errors import PeerClosedError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any, ClassVar, Protocol, Self, TypeVar
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
     from ._turns import Turns
     from .retry import Retry
     from .settings import Settings
 
     Result = TypeVar("Result")
+    Kind = TypeVar("Kind", bound="AsyncExchange")
+
+    class Typed(Generic[Kind]):
+        """Says which class of exchanges a connection has."""
 
     class Event(Protocol):
         """The driver's event."""
 
         def set(self) -> object: ...
+else:
+
+    class Typed:
+        """The same without loading typing."""
+
+        def __class_getitem__(cls, kind: object) -> type:
+            return cls
 
 
 class AsyncLine(Line):
@@ -208,7 +220,7 @@ class AsyncBlock(Block):
             self._woken.set()
 
 
-class AsyncConnection:
+class AsyncConnection(Typed["Kind"]):
     """`PersistentConnection`, but for what it is called and what its block is made of."""
 
     _kinds: "ClassVar[tuple[type[AsyncLine], type[AsyncBlock]]]"
@@ -228,7 +240,7 @@ class AsyncConnection:
         timeout = getattr(connector, "timeout", None)
         self._line.timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
 
-    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "Any":
+    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AbstractAsyncContextManager[Kind]":
         """A block for one request and its reply.
 
         :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
@@ -243,11 +255,12 @@ class AsyncConnection:
         :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
         :raises TypeError: ``timeout`` is no number.
         """
-        return self._kinds[1](self._line, timeout, wait=wait)
+        block: Any = self._kinds[1](self._line, timeout, wait=wait)
+        return block  # type: ignore[no-any-return]
 
     async def run(
         self,
-        function: "Callable[[Any], Awaitable[Result]]",
+        function: "Callable[[Kind], Awaitable[Result]]",
         timeout: float | None = None,
         *,
         wait: bool = True,

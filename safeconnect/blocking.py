@@ -166,7 +166,8 @@ def create_connection(
     plan = _PLAIN
     if source_address or all_errors or settings:
         try:
-            plan = Connector(source_address=source_address, all_errors=all_errors, **settings)
+            others: Any = settings
+            plan = Connector(source_address=source_address, all_errors=all_errors, **others)
         except TypeError as error:
             raise unexpected("create_connection", settings) or error from None
     if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):

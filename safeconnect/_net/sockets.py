@@ -194,7 +194,8 @@ def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | 
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if source_address:
-                probe.bind(_scoped(family, (source_address[0], 0, *source_address[2:])))
+                place: Any = (source_address[0], 0, *source_address[2:])
+                probe.bind(_scoped(family, place))
             probe.connect(sockaddr)
     except OSError as error:
         # Anything else (no descriptor left, no UDP port left) is no answer to the question.

@@ -11,14 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from ..retry import Retry
     from ..settings import Settings
 
-    Result = TypeVar("Result")
     OnConnect = Callable[[socket.socket], Awaitable[socket.socket | None] | socket.socket | None]
 
 
@@ -43,7 +41,8 @@ class _Line(AsyncLine):
         self.leave_behind()
         self._loop = loop
 
-    new_event = staticmethod(asyncio.Event)
+    def new_event(self) -> asyncio.Event:
+        return asyncio.Event()
 
     async def wait(self, event: "Any", seconds: float | None) -> bool:
         scope = asyncio.timeout(seconds)
@@ -121,6 +120,7 @@ class _Block(AsyncBlock):
     ) -> None:
         scope, self._scope = self._scope, None
         is_late = scope is not None and scope.expired()
+        told: list[str] = []
         try:
             told = self.end(error, is_late=is_late)
             if scope is not None:
@@ -133,7 +133,7 @@ class _Block(AsyncBlock):
             self.leave_at_last()
 
 
-class PersistentConnection(AsyncConnection):
+class PersistentConnection(AsyncConnection[Exchange]):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
     Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
@@ -175,18 +175,3 @@ class PersistentConnection(AsyncConnection):
         on_connect: "OnConnect | None" = None,
     ) -> None:
         super().__init__(address, connector=connector, retry=retry, idle_limit=idle_limit, on_connect=on_connect)
-
-    if TYPE_CHECKING:  # what the base does, with this library's types
-
-        def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractAsyncContextManager[Exchange]:
-            """As the base."""
-
-        async def run(
-            self,
-            function: Callable[[Exchange], Awaitable[Result]],
-            timeout: float | None = None,
-            *,
-            wait: bool = True,
-            idempotent: bool = False,
-        ) -> Result:
-            """As the base."""

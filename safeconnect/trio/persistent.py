@@ -11,14 +11,12 @@ from .connecting import connect
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from ..retry import Retry
     from ..settings import Settings
 
-    Result = TypeVar("Result")
     Socket = trio.socket.SocketType
     OnConnect = Callable[[Socket], Awaitable[Socket | None] | Socket | None]
 
@@ -36,7 +34,8 @@ class _Line(AsyncLine):
     async def start(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    new_event = trio.Event
+    def new_event(self) -> trio.Event:
+        return trio.Event()
 
     async def wait(self, event: "Any", seconds: float | None) -> bool:
         with trio.move_on_after(math.inf if seconds is None else seconds):
@@ -111,7 +110,7 @@ class _Block(AsyncBlock):
             self.leave_at_last()
 
 
-class PersistentConnection(AsyncConnection):
+class PersistentConnection(AsyncConnection[Exchange]):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
     Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
@@ -153,21 +152,6 @@ class PersistentConnection(AsyncConnection):
         on_connect: "OnConnect | None" = None,
     ) -> None:
         super().__init__(address, connector=connector, retry=retry, idle_limit=idle_limit, on_connect=on_connect)
-
-    if TYPE_CHECKING:  # what the base does, with this library's types
-
-        def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractAsyncContextManager[Exchange]:
-            """As the base."""
-
-        async def run(
-            self,
-            function: Callable[[Exchange], Awaitable[Result]],
-            timeout: float | None = None,
-            *,
-            wait: bool = True,
-            idempotent: bool = False,
-        ) -> Result:
-            """As the base."""
 
 
 def _until(deadline: float | None) -> trio.CancelScope:
