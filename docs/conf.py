@@ -27,7 +27,8 @@ html_css_files = ["site.css"]
 
 nitpicky = True
 nitpick_ignore = {
-    ("py:class", "Protocol"),  # type variables: they stand for what the caller gives
+    ("py:class", "Kind"),  # type variables: they stand for what the caller gives
+    ("py:class", "Protocol"),
     ("py:class", "Result"),
 }
 default_role = "py:obj"  # `name` in a docstring is a reference

@@ -135,7 +135,7 @@ class PersistentConnection:
     it by any exception, a timeout or a cancellation, and the connection is reset, and the late reply dies with it.
     Before each exchange the connection is looked at: one that the peer has closed, or that has bytes waiting which
     nobody asked for, is not used again. What has not arrived by then cannot be seen: where a server may send more than
-    one reply to a request, number the requests (`Exchange.id`) and check each reply with `Exchange.verify`.
+    one reply to a request, number the requests by ``exchange.id`` and check each reply with ``exchange.verify``.
 
     One exchange at a time; threads wait for their turn, first come, first served. An exchange may be left in another
     thread than it was begun in. A forked child makes a connection of its own.

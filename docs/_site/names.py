@@ -12,7 +12,12 @@ from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 _CLIENTS = {"aiohttp", "anyio", "httpcore", "httpx", "pymysql", "pytest", "redis", "requests", "trio", "urllib3"}
-_SHORT = {"SSLContext": "ssl.SSLContext", "TLSStream": "anyio.streams.tls.TLSStream"}  # as signatures have them
+_SHORT = {  # as signatures have them
+    "AbstractAsyncContextManager": "contextlib.AbstractAsyncContextManager",
+    "AbstractContextManager": "contextlib.AbstractContextManager",
+    "SSLContext": "ssl.SSLContext",
+    "TLSStream": "anyio.streams.tls.TLSStream",
+}
 _PYTHON = "https://docs.python.org/3/library"
 
 
