@@ -10,6 +10,7 @@ import dis
 import functools
 import gc
 import os
+import random
 import signal
 import sys
 import threading
@@ -109,8 +110,10 @@ def interrupted_at(number, kind):
         sys.settrace(before[0])
 
 
-def at_every_point(operation, check, *, kind, allowed=(), most=5000):
+def at_every_point(operation, check, *, kind, allowed=(), step=1, most=5000):
     """Run the operation again and again, interrupted at its first point, its second, ... until it comes to its end.
+
+    :param step: every how many points; from run to run they are others.
 
     :param check: called after each of them, with the place of the interrupt.
     :param allowed: errors in which the operation may end besides.
@@ -119,7 +122,7 @@ def at_every_point(operation, check, *, kind, allowed=(), most=5000):
     with warnings.catch_warnings():
         # A socket that was lost between two bytecodes is closed by its destructor, which warns of it.
         warnings.simplefilter("ignore", ResourceWarning)
-        for number in range(1, most):
+        for number in range(random.randint(1, step), most, step):
             with contextlib.suppress(Interrupt, *allowed), interrupted_at(number, kind) as point:
                 operation()
             where = point.where
@@ -140,8 +143,8 @@ def struck_after(seconds):
     """A real signal, whose handler raises `Interrupt` in the main thread, after so many seconds of the block."""
     is_armed = True
 
-    def handle(*_):
-        if is_armed:
+    def handle(_, frame):
+        if is_armed and not is_in_a_tracer(frame):
             raise Interrupt("a signal")
 
     def strike():
@@ -159,6 +162,15 @@ def struck_after(seconds):
         is_over.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
+
+
+def is_in_a_tracer(frame):
+    """Whether it is coverage that is interrupted: it would keep its lock, and all that is traced would hang."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "coverage":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def sockets():

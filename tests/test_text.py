@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import threading
 import unicodedata
 
 import pytest
@@ -22,7 +23,7 @@ from safeconnect.doctor.findings import Case, rule
 from safeconnect.testing import guard
 
 from .drivers.drivers import each_driver
-from .support import linux_only, ran_into
+from .support import linux_only, ran_into, wait_until
 
 EVIL = "\x1b[2J\nERROR \u202e\u2028\u2029\u200b\x9b"
 TOLD = r"\x1b[2J\x0aERROR \u202e\u2028\u2029\u200b\x9b"
@@ -132,6 +133,8 @@ class TestCommandLine:
         stream = Stream(file)
         with stream.live(lambda: [[EVIL]]), stream.progress(EVIL, 1) as advance:
             advance()
+        # rich does not wait for its thread that draws.
+        wait_until(lambda: not [thread for thread in threading.enumerate() if "Refresh" in type(thread).__name__])
         assert "\x1b[2J" not in file.getvalue()
         assert not re.search("[\u202e\u2028\u2029\u200b\x9b]", file.getvalue())
 
