@@ -43,10 +43,17 @@ def written(name: object) -> str:
     """A socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``, ``[fe80::1%2]:80``."""
     if not (isinstance(name, tuple) and len(name) >= 2):
         return str(name)
-    with imports.lock:
-        from .._text import harmless  # only where there is something to say
-
-    host = harmless(name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0]))
+    host = printable(name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0]))
     if len(name) == 4 and name[3] and "%" not in host:
         host = f"{host}%{name[3]}"
     return f"[{host}]:{name[1]}" if ":" in host else f"{host}:{name[1]}"
+
+
+def printable(text: str) -> str:
+    """The text, made harmless where it has to be, for a note."""
+    if text.isprintable():
+        return text
+    with imports.lock:
+        from .._text import harmless  # few notes tell of anything that is not
+
+    return harmless(text)

@@ -2,9 +2,8 @@
 
 import errno
 
-from .._fork import imports
 from ..errors import SelfConnectError
-from .endpoint import written
+from .endpoint import printable, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +63,6 @@ def conclude(
 
 def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
     """Add a line for each address and kind of error, in the order in which they first happened."""
-    with imports.lock:
-        from .._text import harmless  # only where there is something to say
-
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
@@ -75,7 +71,7 @@ def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None
         target, what, seconds = group[-1]
         count = f" ({len(group)} times)" if len(group) > 1 else ""
         # A resolver of the user's may say anything.
-        error.add_note(f"{written(target)}{start}: {harmless(str(what))} after {duration(seconds)}{count}")
+        error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
 
 
 def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
