@@ -197,15 +197,17 @@ def test_fixtures(kind, name):
         return sum(thread.is_alive() for thread in threading.enumerate())
 
     threads = alive()
+    connect = socket.socket.connect
 
     def use():
         with fault():
             pass
 
     def check():
-        if alive() > threads:
+        if alive() > threads or socket.socket.connect is not connect:
             gc.collect()
         support.wait_until(lambda: alive() <= threads)
+        assert socket.socket.connect is connect
 
     # What an interrupt inside of Thread.start() ends in: its Event has given its lock back by then.
     interrupt(use, kind, check=check, allowed=[RuntimeError], step=STEP)

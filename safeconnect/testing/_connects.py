@@ -1,6 +1,7 @@
 """What happens around every connect of this process that goes through `socket.socket`."""
 
 import socket
+from weakref import ref
 
 from .._fork import Guard
 
@@ -18,46 +19,67 @@ if TYPE_CHECKING:
 
 _METHODS = ("connect", "connect_ex")
 _guard = Guard()
-_hooks: "list[Hook]" = []
-_patched_class: "list[type[socket.socket]]" = []  # the one that has our methods, if any
-_own: "dict[str, Callable[..., Any] | None]" = {}  # what it had of its own
+# Known by weak reference: a hook that an interrupt keeps from being removed is gone with whoever was to remove it.
+_hooks: "list[ref[Any]]" = []
+_patched_classes: "set[type[socket.socket]]" = set()  # those that may have our methods
 
 
 def add(hook: "Hook") -> None:
-    """Tell a hook of every connect from now on."""
+    """Tell a hook of every connect from now on, as long as somebody else refers to it."""
     with _guard.lock:
-        _hooks.append(hook)
-        if len(_hooks) == 1:
-            _patch(socket.socket)
+        _hooks.append(ref(hook, _gone))
+        _settle()
 
 
 def remove(hook: "Hook") -> None:
     """Tell it no more; no hook left, `socket.socket` is as it was."""
     with _guard.lock:
-        _hooks.remove(hook)
-        if not _hooks:
-            _unpatch(_patched_class.pop())
+        try:
+            _hooks[:] = [each for each in _hooks if each() is not hook]
+            _settle()
+        finally:
+            _settle()  # interrupted above, it is made good here
+
+
+def _gone(_: object) -> None:
+    with _guard.lock:
+        _settle()
+
+
+def _settle() -> None:
+    """Patch while there is a hook. What is interrupted here is made good by the next call."""
+    _hooks[:] = [each for each in _hooks if each() is not None]
+    if _hooks:
+        _patched_classes.add(socket.socket)
+        _patch(socket.socket)
+        return
+    for kind in _patched_classes.copy():
+        _unpatch(kind)
+        _patched_classes.discard(kind)
 
 
 def _patch(kind: "type[socket.socket]") -> None:
-    _patched_class.append(kind)
     for name in _METHODS:
-        _own[name] = vars(kind).get(name)
-        setattr(kind, name, _told(getattr(kind, name)))
+        if not hasattr(vars(kind).get(name), "in_place_of"):
+            setattr(kind, name, _told(kind, name))
 
 
 def _unpatch(kind: "type[socket.socket]") -> None:
-    for name, method in _own.items():
-        if method is None:
+    for name in _METHODS:
+        ours: Any = vars(kind).get(name)
+        if not hasattr(ours, "in_place_of"):
+            continue
+        if ours.in_place_of is None:
             delattr(kind, name)  # it was inherited
         else:
-            setattr(kind, name, method)
-    _own.clear()
+            setattr(kind, name, ours.in_place_of)
 
 
-def _told(method: "Callable[..., Any]") -> "Callable[..., Any]":
+def _told(kind: "type[socket.socket]", name: str) -> "Callable[..., Any]":
+    method: Callable[..., Any] = getattr(kind, name)
+
     def connect(sock: socket.socket, address: "Any") -> "Any":
-        hooks = list(_hooks)
+        hooks = [hook for each in tuple(_hooks) if (hook := each()) is not None]
         for hook in hooks:
             hook.before(sock, address)
         try:
@@ -67,4 +89,5 @@ def _told(method: "Callable[..., Any]") -> "Callable[..., Any]":
                 hook.after(sock, address)
 
     connect.__name__ = connect.__qualname__ = method.__name__
+    connect.in_place_of = vars(kind).get(name)  # type: ignore[attr-defined]  # what the class had of its own, if anything
     return connect
