@@ -31,12 +31,7 @@ def _check_port(name: str, value: object) -> int:
 def _parse_port(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"not a port or a range of ports: {whole!r}")
-    if len(text) > len(str(MAX_PORT)):  # int() takes some thousand digits at most
-        with imports.lock:
-            from ._text import number
-
-        return _check_port("port", number(text))
-    return _check_port("port", int(text))
+    return _check_port("port", int(text.lstrip("0")[:18] or "0"))  # int() takes some thousand digits at most
 
 
 class PortRange:
