@@ -171,6 +171,7 @@ class AsyncBlock(Block):
 
         An error that a frame both holds and raises is a cycle: so the driver makes another one.
         """
+        self.is_late = is_late
         late = timed_out() if is_late else None
         if self.exchange is not None:
             self.exchange.over(late or error)

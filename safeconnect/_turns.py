@@ -112,6 +112,7 @@ class Block(Ticket):
         self.deadline: float | None = None
         self.taker: object = None  # the thread or task that has begun it
         self.is_over = False
+        self.is_late = False  # its time ended it; a loop's clock may say that there is some left, by a rounding
         self.has_left = False
 
     def enter(self, now: float, taker: object) -> None:
@@ -161,7 +162,7 @@ class Block(Ticket):
         """Whether this exchange, which has ended with that error, is made once more."""
         if self.exchange is None or self.exchange.may_have_reply:
             return False
-        if self.deadline is not None and now >= self.deadline:
+        if self.is_late or (self.deadline is not None and now >= self.deadline):
             return False
         return self.line.reconnection.resends(sendings, error)
 
