@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import count
 
 from ._core.reconnection import Reconnection
+from ._core.verdict import timed_out
 from ._fork import Guard, register
 from ._net import aim, peer, sockets
 from ._turns import Block, Turns
@@ -271,14 +272,6 @@ class ExchangeBase:
         self._line.failed(TimeoutError("broken off") if error is None else error)
         if isinstance(error, OSError):
             _tell(error, self.id, is_closed=self._line.is_closed)
-
-
-def timed_out(*told: str) -> TimeoutError:
-    """The error for a deadline that has passed, with notes on what took the time."""
-    error = TimeoutError("timed out")
-    for note in told:
-        error.add_note(note)
-    return error
 
 
 def _tell(error: OSError, number: int, *, is_closed: bool) -> None:

@@ -7,7 +7,8 @@ import errno
 import inspect
 from time import monotonic
 
-from ._persistent import ExchangeBase, Line, timed_out
+from ._core.verdict import timed_out
+from ._persistent import ExchangeBase, Line
 from ._turns import LOOK_AGAIN, Block
 from .errors import PeerClosedError
 
@@ -15,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
-    from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+    from typing import Any, ClassVar, Generic, Self, TypeVar
 
-    from ._turns import Turns
+    from ._turns import Event, Turns
     from .retry import Retry
     from .settings import Settings
 
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
     class Typed(Generic[Kind]):
         """Says which class of exchanges a connection has."""
-
-    class Event(Protocol):
-        """The driver's event."""
-
-        def set(self) -> object: ...
 else:
 
     class Typed:
@@ -146,7 +142,6 @@ class AsyncBlock(Block):
 
     line: AsyncLine
     kind: "ClassVar[Callable[..., AsyncExchange]]"
-    _woken: "Event | None" = None
 
     async def open_scope(self) -> None:
         """The time that is left bounds the block from now on."""
@@ -215,10 +210,6 @@ class AsyncBlock(Block):
         if isinstance(holder, AsyncBlock) and self.line.has_failed(holder.taker):
             holder.leave_behind()
             turns.leave(holder)
-
-    def wake(self) -> None:
-        if self._woken is not None:
-            self._woken.set()
 
 
 class AsyncConnection(Typed["Kind"]):

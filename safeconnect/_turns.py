@@ -9,9 +9,15 @@ from .settings import check_seconds
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Protocol, Self
 
     from ._persistent import ExchangeBase, Line
+
+    class Event(Protocol):
+        """The driver's event."""
+
+        def set(self) -> object: ...
+
 
 # How long a ticket waits before it looks again by itself, in seconds: an interrupt may have lost the call that was to
 # wake it. Then the wait is longer by this, and has an end all the same.
@@ -103,6 +109,7 @@ class Block(Ticket):
 
     takers = "task"
     exchange: "ExchangeBase | None" = None
+    _woken: "Event | None" = None  # a new one for each time that it waits
 
     def __init__(self, line: "Line", timeout: float | None, *, wait: bool, counts: bool = False) -> None:
         self.line = line
@@ -152,6 +159,10 @@ class Block(Ticket):
     def leave(self) -> None:
         """Let the next one have its turn; a driver's own, which sets ``has_left`` as the last thing."""
         raise NotImplementedError
+
+    def wake(self) -> None:
+        if self._woken is not None:
+            self._woken.set()
 
     def leave_at_last(self) -> None:
         """`leave`, unless that is done."""

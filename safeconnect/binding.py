@@ -8,6 +8,7 @@ from ._core.endpoint import unmapped
 from ._core.tcp_sockets import ANY_HOST
 from ._fork import imports
 from ._net import aim, holders, resolve, sockets
+from ._text import harmless
 from .options import check_options
 from .ports import PortSet, port_set
 
@@ -314,9 +315,6 @@ def _bound(
 
 
 def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
-    with imports.lock:
-        from ._text import harmless  # only on the way to an error
-
     host = harmless(str(host))
     if failure is None or (failure.errno == errno.EADDRINUSE and len(ports) != 1):
         return OSError(errno.EADDRINUSE, f"all {len(ports)} ports of {ports} are taken at {host}")

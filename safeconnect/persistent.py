@@ -4,8 +4,9 @@ import errno
 import threading
 from time import monotonic
 
+from ._core.verdict import timed_out
 from ._latch import Latch
-from ._persistent import ExchangeBase, Line, timed_out
+from ._persistent import ExchangeBase, Line
 from ._turns import LOOK_AGAIN, Block, Ticket
 from .blocking import Connector
 from .errors import PeerClosedError
@@ -76,7 +77,6 @@ class _Block(Block):
 
     line: "_Line"
     takers = "thread"
-    _woken: Latch | None = None
 
     def __enter__(self) -> Exchange:
         self.enter(monotonic(), threading.current_thread())
@@ -121,10 +121,6 @@ class _Block(Block):
                 is_woken = woken.wait(seconds)
         finally:
             turns.dequeue(self)
-
-    def wake(self) -> None:
-        if self._woken is not None:
-            self._woken.set()
 
 
 class PersistentConnection:

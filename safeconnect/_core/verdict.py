@@ -83,8 +83,14 @@ def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
 
 def late_handshake(host: object, port: object) -> TimeoutError:
     """The error for a TLS handshake that was not done in time."""
+    return timed_out(f"during the TLS handshake with {host!r}, port {port!r}")
+
+
+def timed_out(*told: str) -> TimeoutError:
+    """The error for a deadline that has passed, with notes on what took the time."""
     error = TimeoutError("timed out")
-    error.add_note(f"during the TLS handshake with {host!r}, port {port!r}")
+    for note in told:
+        error.add_note(note)
     return error
 
 

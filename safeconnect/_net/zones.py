@@ -7,6 +7,8 @@ dropped, and the kernel then says EINVAL.
 import errno
 import socket
 
+from . import kernel
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -46,6 +48,6 @@ def _scope_id(zone: str, host: str) -> int:
         # A name first, as getaddrinfo(3) does it; most often it is none of the two.
         if zone.isascii() and zone.isdecimal() and len(zone) <= len(str(_MOST)) and int(zone) <= _MOST:
             return int(zone)
-        if getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        if getattr(error, "errno", None) in kernel.SCARCE:
             raise  # it takes a socket to ask
         raise OSError(errno.ENODEV, f"this host has no interface {zone!r}, the zone in {host!r}") from None

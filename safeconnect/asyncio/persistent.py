@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from .._persistent import timed_out
+from .._core.verdict import timed_out
 from .._persistent_async import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 from .connecting import connect
 
@@ -45,12 +45,9 @@ class _Line(AsyncLine):
         return asyncio.Event()
 
     async def wait(self, event: "Any", seconds: float | None) -> bool:
-        scope = asyncio.timeout(seconds)
-        try:
-            async with scope:
+        with suppress(TimeoutError):  # whether it is set, the event says
+            async with asyncio.timeout(seconds):
                 await event.wait()
-        except TimeoutError:
-            pass
         return bool(event.is_set())
 
     async def within(self, deadline: float | None, awaitable: "Awaitable[Any]") -> "Any":

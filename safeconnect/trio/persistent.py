@@ -4,7 +4,7 @@ import math
 
 import trio
 
-from .._persistent import timed_out
+from .._core.verdict import timed_out
 from .._persistent_async import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 from .connecting import connect
 
