@@ -93,21 +93,36 @@ def _ends_of_with(code):
     return frozenset(ends)
 
 
-@contextlib.contextmanager
-def interrupted_at(number, kind):
-    """Raise at the n-th point of the block; ``where`` of what this gives is None if it has fewer."""
+def interrupted_at(number, kind, operation, allowed=()):
+    """Run the operation, interrupted at its n-th point; return where that was, or None if it has fewer points.
+
+    :param allowed: errors in which the operation may end besides.
+    """
     point = Point(number, kind)
     before = sys.gettrace(), sys.getprofile()
-    # Not the one of this function: only what is called from the block counts.
+    # Not the one of this function: only what is called from here counts.
     try:
         if kind != "calls":
             sys.settrace(point.trace)
         else:
             sys.setprofile(point.profile)
-        yield point
+        next(_in_a_generator(operation))
+    except (Interrupt, *allowed):
+        pass
     finally:
         sys.setprofile(before[1])
         sys.settrace(before[0])
+    assert sys.exception() is None, f"still handled after {point.where}"
+    return point.where
+
+
+def _in_a_generator(operation):
+    """Run it with a record of handled exceptions that is thrown away with the generator.
+
+    A tracer's exception where an ``except`` block is being left (a signal's cannot come there) keeps the block's
+    exception in the thread's record, as if it were being handled for ever, with all that its frames hold.
+    """
+    yield operation()
 
 
 def at_every_point(operation, check, *, kind, allowed=(), step=1, most=5000):
@@ -123,10 +138,7 @@ def at_every_point(operation, check, *, kind, allowed=(), step=1, most=5000):
         # A socket that was lost between two bytecodes is closed by its destructor, which warns of it.
         warnings.simplefilter("ignore", ResourceWarning)
         for number in range(random.randint(1, step), most, step):
-            with contextlib.suppress(Interrupt, *allowed), interrupted_at(number, kind) as point:
-                operation()
-            where = point.where
-            del point
+            where = interrupted_at(number, kind, operation, allowed)
             try:
                 check(where)
             except Exception as error:

@@ -3,18 +3,17 @@
 SAFECONNECT_ROUNDS sets how many real signals there are, 2000 say.
 """
 
-import dis
-import functools
 import os
-import sys
 import textwrap
 import threading
+from functools import partial
 
 import pytest
 
 from safeconnect._net import lookups, resolve
 from safeconnect.racing import look_up_in_time
 
+from .. import interrupting
 from ..support import linux_only, wait_until
 from ..test_process import python
 from .kit import FOUND, Resolver, idle, join
@@ -23,68 +22,17 @@ SIGNALS = int(os.environ.get("SAFECONNECT_ROUNDS", "150"))
 SECONDS = 20.0  # far more than a lookup takes that nothing holds up
 
 
-class Interrupt(BaseException):
-    pass
-
-
-class Tracer:
-    """Raises at the n-th event inside lookups.py, in this thread."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def __call__(self, frame, event, _):
-        if frame.f_code.co_filename != lookups.__file__:
-            return None
-        if event in ("line", "return") and not is_end_of_with(frame, event):
-            self.left -= 1
-            if not self.left:
-                raise Interrupt
-        return self
-
-
-def is_end_of_with(frame, event):
-    """Whether this is the way out of a with block, between its end and the call that leaves it.
-
-    CPython runs signal handlers after calls and jumps only, and there is none in between.
-    """
-    entered = withs(frame.f_code).get(frame.f_lineno)
-    return event == "line" and entered is not None and frame.f_lasti > entered
-
-
-@functools.cache
-def withs(code):
-    """Where a function's with statements are entered: the offset of that instruction for each line."""
-    return {
-        instruction.positions.lineno: instruction.offset
-        for instruction in dis.get_instructions(code)
-        if instruction.opname == "BEFORE_WITH"
-    }
-
-
 def look_up(resolver):
     return look_up_in_time(resolve.Question(("host", 80), resolver), SECONDS)
 
 
-def interrupted_at(number, resolver):
-    """Whether a lookup is interrupted at its n-th event; False where it has not so many."""
-    before = sys.gettrace()
-    sys.settrace(Tracer(number))
-    try:
-        look_up(resolver)
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
+@pytest.mark.parametrize("kind", ["lines", "calls"])
 @pytest.mark.parametrize("before", ["no thread", "an idle thread", "a joint lookup"])
-def test_an_interrupt_at_any_event(pool, monkeypatch, before):
+def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 5.0 if before == "an idle thread" else 0.0)
     number = 0
-    is_interrupted = True
-    while is_interrupted:
+    where = "nowhere yet"
+    while where is not None:
         number += 1
         resolver = Resolver(hangs=before == "a joint lookup")
         if before == "no thread":
@@ -96,9 +44,9 @@ def test_an_interrupt_at_any_event(pool, monkeypatch, before):
             other = lookups.start(resolver, ("host", 80, 0, 1), lambda *_: None)
             resolver.wait_entered()
             threading.Timer(0.0 if number % 2 else 0.005, resolver.open.set).start()
-        is_interrupted = interrupted_at(number, resolver)
+        where = interrupting.interrupted_at(number, kind, partial(look_up, resolver))
         resolver.open.set()
-        assert look_up(resolver) == FOUND, f"after an interrupt at event {number}"
+        assert look_up(resolver) == FOUND, f"after an interrupt at {where}"
         assert look_up(Resolver(hangs=False)) == FOUND
         assert len(pool.living()) <= 3
         if before == "a joint lookup":
@@ -106,9 +54,7 @@ def test_an_interrupt_at_any_event(pool, monkeypatch, before):
         assert not [flight for flight in pool.queue if flight.callers]
     assert number > 20
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
-    if before == "an idle thread":
-        for _ in pool.living():
-            pool.bell.put(None)
+    wait_until(lambda: pool.bell.put(None) or not pool.living())  # idle threads end when they are woken now
 
 
 @linux_only
