@@ -128,7 +128,7 @@ class _BlockingRace(Race):
 
     def ring(self) -> None:
         if self._bell is not None:
-            with suppress(BlockingIOError):  # it rings already
+            with suppress(OSError):  # it rings already, or the race was interrupted and is gone
                 self._bell[1].send(b"!")
 
     def _wait(self) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import dis
 import functools
 import gc
-import os
 import random
 import signal
 import sys
@@ -183,16 +182,6 @@ def is_in_a_tracer(frame):
             return True
         frame = frame.f_back
     return False
-
-
-def sockets():
-    """The numbers of the sockets that are open."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib would keep the directory open
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):  # noqa: PTH115
-                found.add(int(name))
-    return found
 
 
 def lookup_threads():

@@ -6,8 +6,10 @@ SAFECONNECT_STEP=1 interrupts what has thousands of points at every one of them,
 import gc
 import os
 import socket
+import ssl
 import threading
 
+import psutil
 import pytest
 
 import safeconnect
@@ -15,16 +17,11 @@ from safeconnect import Backoff, Connector, Retry, create_connection, testing
 from safeconnect._net import lookups
 
 from . import interrupting, support
+from .conftest import opened_since
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
 STEP = int(os.environ.get("SAFECONNECT_STEP", "7"))
 each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_kept(monkeypatch):
-    """A lookup thread that has nothing to do ends soon."""
-    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -41,16 +38,16 @@ def name_of(*sockaddrs):
 
 def check_descriptors(before):
     """Nothing but what was open before, once what was lost between two bytecodes has been collected."""
-    if interrupting.sockets() - before:
+    if opened_since(before):
         gc.collect()
     # A server of a test may be closing a connection in its thread just now.
-    support.wait_until(lambda: interrupting.sockets() <= before)
+    support.wait_until(lambda: not opened_since(before))
 
 
 def interrupt(operation, kind, check=lambda: None, allowed=(), step=1):
     """Interrupt the operation at every point; nothing is left, and ``check`` passes after each."""
     operation()
-    before = interrupting.sockets()
+    before = support.descriptors()
 
     def look(_):
         check()
@@ -169,6 +166,12 @@ class TestOtherCalls:
         interrupt(install, kind, check=check)
 
 
+def dual_stack():
+    if not support.has_ipv6():
+        pytest.skip("no IPv6 here")
+    return testing.dual_stack("refused", "echo")
+
+
 FAULTS = {
     "refused": testing.refused,
     "echo": testing.echo,
@@ -181,6 +184,13 @@ FAULTS = {
     "slow_accept": lambda: testing.slow_accept(0.01),
     "crossed_replies": testing.crossed_replies,
     "self_connecting": testing.self_connecting,
+    "blackhole": testing.blackhole,
+    "flaky": lambda: testing.flaky(["refuse", "serve"]),
+    "tls": lambda: testing.tls(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)),
+    "names": lambda: testing.names({"db.test": "127.0.0.1"}),
+    "dual_stack": dual_stack,
+    "exposed_host": testing.exposed_host,
+    "dead_peer": testing.dead_peer,
 }
 
 
@@ -188,26 +198,35 @@ FAULTS = {
 POINTS = [("calls", name) for name in FAULTS] + [("lines", name) for name in ("refused", "echo", "self_connecting")]
 
 
+def threads():
+    return sum(thread.is_alive() for thread in threading.enumerate())
+
+
+def children():
+    """The processes that this one has started and that have not ended."""
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one inside a destructor is lost
 @pytest.mark.parametrize(("kind", "name"), POINTS)
 def test_fixtures(kind, name):
     fault = FAULTS[name]
-
-    def alive():
-        return sum(thread.is_alive() for thread in threading.enumerate())
-
-    threads = alive()
-    connect = socket.socket.connect
+    reason = testing.namespaces_unavailable() if name in {"exposed_host", "dead_peer"} else None
+    if reason:
+        pytest.skip(reason)
+    before = threads(), children()
+    functions = socket.socket.connect, socket.getaddrinfo
 
     def use():
         with fault():
             pass
 
     def check():
-        if alive() > threads or socket.socket.connect is not connect:
+        if threads() > before[0] or (socket.socket.connect, socket.getaddrinfo) != functions:
             gc.collect()
-        support.wait_until(lambda: alive() <= threads)
-        assert socket.socket.connect is connect
+        support.wait_until(lambda: threads() <= before[0])
+        support.wait_until(lambda: children() == before[1])
+        assert (socket.socket.connect, socket.getaddrinfo) == functions
 
     # What an interrupt inside of Thread.start() ends in: its Event has given its lock back by then.
     interrupt(use, kind, check=check, allowed=[RuntimeError], step=STEP)

@@ -138,8 +138,9 @@ def names(answers: "Mapping[str, Any]") -> "Iterator[Names]":
     ['2001:db8::1', '192.0.2.1']
     """
     block = Names(answers)
-    real, socket.getaddrinfo = socket.getaddrinfo, block.getaddrinfo
+    real = socket.getaddrinfo
     try:
+        socket.getaddrinfo = block.getaddrinfo
         yield block
     finally:
         socket.getaddrinfo = real

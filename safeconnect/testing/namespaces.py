@@ -138,19 +138,19 @@ class Host:
                 raise TypeError(f"{name} is not possible here: name the program in args, ['sh', '-c', ...] for a shell")
         self._check_running()
         settings: dict[str, Any] = {"text": True} | kwargs
-        reading, writing = os.pipe()
-        with open(reading, "rb") as report:  # noqa: PTH123 - there is no path
-            try:
+        # Not os.pipe(): an interrupt would lose its bare numbers.
+        reading, writing = socket.socketpair()
+        with reading:
+            with writing:
                 process: subprocess.Popen[str] = subprocess.Popen(  # noqa: S603 - the caller's
-                    [*_python("_enter.py", self.pid, writing), *words],
-                    pass_fds=(*settings.pop("pass_fds", ()), writing),
+                    [*_python("_enter.py", self.pid, writing.fileno()), *words],
+                    pass_fds=(*settings.pop("pass_fds", ()), writing.fileno()),
                     **settings,
                 )
-            finally:
-                os.close(writing)
             self._programs.add(process)
             process.args = args  # for its repr, and for errors
-            reported = report.read().decode(errors="surrogateescape")  # the pipe is closed when the program begins
+            # The child's end is closed when the program begins.
+            reported = b"".join(iter(lambda: reading.recv(4096), b"")).decode(errors="surrogateescape")
         if reported:
             self._end(process)
             self._check_running()

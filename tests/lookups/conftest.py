@@ -12,7 +12,6 @@ def pool(monkeypatch):
     """A pool of the test's own, whose threads are gone when the test is over."""
     pool = lookups._Pool()
     monkeypatch.setattr(lookups, "_pool", pool)
-    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.05)
     yield pool
     join(pool)
     KEPT.clear()
