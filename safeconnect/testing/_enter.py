@@ -1,7 +1,8 @@
 """Become a program in another process's user and network namespace: run by its path, imports nothing of the package.
 
 ``python _enter.py PID REPORT PROGRAM ARGUMENT...``: whoever runs it gets the program itself, with its own process id,
-exit code and signals. REPORT is the descriptor of a socket: it closes when the program has begun, or says before why not.
+exit code and signals. REPORT is the descriptor of a socket: it closes when the program has begun, or says before why
+not.
 """
 
 import ctypes
