@@ -43,6 +43,14 @@ def in_child(function: "Function") -> "Function":
     return function
 
 
+def new_lock() -> "AbstractContextManager[Any]":
+    """The lock of a `Guard`, or one that no forked child ever takes."""
+    # Looked up at each call, for gevent and eventlet put others there; and threading takes long to load.
+    threading = sys.modules.get("threading")
+    lock: AbstractContextManager[Any] = getattr(threading, "RLock", _thread.RLock)()
+    return lock
+
+
 class Guard:
     """A lock, to be taken by ``with guard.lock``: a C function takes it and another one releases it.
 
@@ -58,9 +66,7 @@ class Guard:
         register(self)
 
     def forked(self) -> None:
-        # Looked up at each call, for gevent and eventlet put others there; and threading takes long to load.
-        threading = sys.modules.get("threading")
-        self.lock = getattr(threading, "RLock", _thread.RLock)()
+        self.lock = new_lock()
 
 
 class _Imports:

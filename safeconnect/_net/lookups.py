@@ -58,13 +58,13 @@ def start(resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> "
 class Lookup:
     """One caller's part in a lookup."""
 
-    __slots__ = ("__weakref__", "_done", "_guard", "_pool", "flight")
+    __slots__ = ("__weakref__", "_done", "_lock", "_pool", "flight")
 
     def __init__(self, pool: "_Pool", flight: "_Flight", done: "Done | None") -> None:
         self._pool = pool
         self.flight = flight
         self._done = done
-        self._guard = _fork.Guard()  # ``done`` may cancel
+        self._lock = _fork.new_lock()  # reentrant: ``done`` may cancel. A forked child has another pool
 
     def cancel(self) -> None:
         """Leave: when this returns, ``done`` is not running in another thread and will not be called any more.
@@ -75,7 +75,7 @@ class Lookup:
         if self._pool is not _pool or sys.is_finalizing():
             return  # a forked parent's, or of an ending interpreter: its threads run no more, and may hold the locks
         self._done = None  # first, for the wait may be interrupted
-        with self._guard.lock:
+        with self._lock:
             pass
         self._pool.leave(self)
 
@@ -88,7 +88,7 @@ class Lookup:
 
     def tell(self, found: "list[Any] | None", error: BaseException | None) -> None:
         """Call ``done``, unless the caller has left."""
-        with self._guard.lock:  # held during the call: what ``done`` uses may be closed once cancel() has returned
+        with self._lock:  # held during the call: what ``done`` uses may be closed once cancel() has returned
             done, self._done = self._done, None
             if done is None:
                 return

@@ -200,8 +200,8 @@ def _type_name(kind: int) -> str:
 
 
 def named(host: "Host", port: "Port") -> str:
-    """What is looked up, for a note."""
-    return f"host {host!r}, port {_shown(port)}"
+    """What is looked up, for a note. Each race asks for it, for its rules."""
+    return f"host {host!r}, port {port if type(port) is int and 0 <= port <= MAX_PORT else _shown(port)}"
 
 
 def _noted(error: OSError, host: "Host", port: "Port") -> OSError:

@@ -300,7 +300,7 @@ def hanging(n):
 handles = [lookups.start(hanging, (n,), print) for n in range(40)]
 for _ in range(32):
     entered.acquire()
-with lookups._pool.guard.lock, handles[0]._guard.lock:  # as another thread may hold them
+with lookups._pool.guard.lock, handles[0]._lock:  # as another thread may hold them
     child = os.fork()
     if not child:
         def in_child():
@@ -362,7 +362,7 @@ class Last:
         self.handle.cancel()
         look_up("last")
 builtins.last = Last()  # goes when modules go; the globals stay, as the threads' frames hold them
-locks = lookups._pool.guard.lock, last.handle._guard.lock
+locks = lookups._pool.guard.lock, last.handle._lock
 locked = threading.Event()
 def hold():
     with locks[0], locks[1]:
