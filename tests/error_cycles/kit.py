@@ -22,7 +22,6 @@ class Held:
 
 @contextlib.contextmanager
 def collector_off():
-    gc.collect()
     gc.disable()
     try:
         yield
