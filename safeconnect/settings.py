@@ -103,8 +103,11 @@ class Settings:
         resolver: "Resolver | None" = None,
     ) -> None:
         source: Source | None = None
-        bind_to: Any = source_address or None
-        if source_ports is not None or share_source is not False or not isinstance(source_address or (), tuple):
+        # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
+        source_address = None if source_address == () else source_address
+        bind_to: Any = source_address
+        is_one = source_address is None or isinstance(source_address, tuple)
+        if source_ports is not None or share_source is not False or not is_one:
             with imports.lock:
                 from .source import source_of  # few connects say more than an address
 
@@ -125,7 +128,7 @@ class Settings:
             raise TypeError(f"memory must be a ConnectMemory, not {type(memory).__name__}")
         write = object.__setattr__
         # A list is copied, for the caller may change it.
-        write(self, "source_address", list(source_address) if type(source_address) is list else source_address or None)
+        write(self, "source_address", list(source_address) if type(source_address) is list else source_address)
         write(self, "source_ports", source_ports)
         write(self, "share_source", share_source)
         write(self, "bind_to", bind_to)

@@ -70,7 +70,7 @@ def source_of(source_address: object, source_ports: object, share_source: object
     """What the arguments of a connect say about its source.
 
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: an address that is no literal; ports beside a port; a set without ports.
+    :raises ValueError: an address that is no literal; ports beside a port; no address, or a set without ports.
     """
     if not isinstance(share_source, bool):
         raise TypeError(f"share_source must be a bool, not {type(share_source).__name__}")
@@ -88,10 +88,10 @@ def source_of(source_address: object, source_ports: object, share_source: object
     elif source_address is not None:
         each: Any = [source_address] if isinstance(source_address, (str, tuple)) else source_address
         addresses = tuple(_addresses(each))
+        if not addresses:
+            raise ValueError(f"source_address must hold at least one address, not {source_address!r}")
     if ports is not None and any(address[1] for address in addresses):
         raise ValueError("give either source_ports or a port in source_address")
-        if not addresses:
-            raise ValueError("source_address must hold at least one address")
     return Source(addresses, device, ports, share_source)
 
 

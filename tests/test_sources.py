@@ -295,6 +295,8 @@ class TestSettings:
             ({"source_address": ("127.0.0.1", 7), "source_ports": LOW}, ValueError, "either source_ports or a port"),
             ({"source_address": SourcePool(["::1"]), "source_ports": LOW}, ValueError, "to the SourcePool"),
             ({"share_source": 1}, TypeError, "share_source must be a bool"),
+            ({"source_address": []}, ValueError, "source_address must hold at least one address, not \\[\\]"),
+            ({"source_address": set(), "source_ports": LOW}, ValueError, "at least one address"),
             ({"source_address": ["name"]}, ValueError, "literal addresses, not 'name'"),
             ({"source_address": [("127.0.0.1", 70000)]}, ValueError, "0-65535"),
             ({"source_address": [("127.0.0.1",)]}, TypeError, "must hold addresses"),
