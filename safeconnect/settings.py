@@ -104,7 +104,8 @@ class Settings:
     ) -> None:
         source: Source | None = None
         # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
-        source_address = None if source_address == () else source_address
+        if isinstance(source_address, tuple):
+            source_address = source_address or None
         bind_to: Any = source_address
         is_one = source_address is None or isinstance(source_address, tuple)
         if source_ports is not None or share_source is not False or not is_one:
