@@ -4,11 +4,13 @@ import errno
 import os
 import socket
 import sys
+from operator import index
 
 from .._core import verdict
 from .._core.endpoint import written
 from .._fork import imports
 from ..errors import PortsExhaustedError
+from ..ports import PortSet
 from . import aim, kernel, sockets
 
 TYPE_CHECKING = False
@@ -134,6 +136,25 @@ def explain(
             from . import holders  # only on the way to an error
 
         holders.tell_connection(error, sock, sockaddr)
+
+
+def taken_ports(plan: "Settings", error: OSError, sockaddr: "SockAddr") -> PortSet:
+    """The source ports of the user's own that a connect failed over because somebody has them; most often none."""
+    source = plan.source
+    if error.errno == errno.EADDRINUSE:
+        addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
+        return PortSet(index(address[1]) for address in addresses if address[1])
+    if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
+        return source.ports - PortSet([sockaddr[1]])
+    return PortSet()
+
+
+def tell_taken(error: BaseException, ports: PortSet) -> None:
+    """Add notes on who has these source ports. It looks at all sockets, so it is for the end of a connect, once."""
+    with imports.lock:
+        from . import holders  # only on the way to an error
+
+    holders.tell_ports(error, ports)
 
 
 def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAddr]":
