@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ..settings import Settings, SourceAddress
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+# Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
+# and the processes of a busy host take tens of milliseconds to look at.
+_FEW_PORTS = 16
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
@@ -139,13 +142,17 @@ def explain(
 
 
 def taken_ports(plan: "Settings", error: OSError, sockaddr: "SockAddr") -> PortSet:
-    """The source ports of the user's own that a connect failed over because somebody has them; most often none."""
+    """The source ports of the user's own that a connect failed over because somebody has them; most often none.
+
+    None also where they are many.
+    """
     source = plan.source
     if error.errno == errno.EADDRINUSE:
         addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
         return PortSet(index(address[1]) for address in addresses if address[1])
     if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
-        return source.ports - PortSet([sockaddr[1]])
+        ports = source.ports - PortSet([sockaddr[1]])
+        return ports if len(ports) <= _FEW_PORTS else PortSet()
     return PortSet()
 
 
