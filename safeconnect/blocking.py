@@ -150,7 +150,7 @@ def create_connection(
     :raises PortsExhaustedError: every source port toward the address is taken.
     :raises socket.gaierror: the name could not be looked up.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried, from where, what
-        happened and after how long.
+        happened and after how long; and who has the source port given, where that is taken.
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 

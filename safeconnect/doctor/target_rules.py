@@ -47,8 +47,9 @@ def lookup_failed(snapshot: "Snapshot") -> "Iterator[Case]":
 def held(snapshot: "Snapshot") -> "Iterator[Case]":
     """Nobody listens there, and the server that should cannot start: bind() fails with EADDRINUSE. An error where a
     client that is connected to itself holds the port: end it; SO_REUSEADDR on the server helps only if that client has
-    set it, too. A warning where connections have that port at their own end: those that an earlier server accepted are
-    no obstacle if both servers set SO_REUSEADDR, but a client's connection is one.
+    set it, too. Killed, it leaves the port in TIME_WAIT; `ss -K` does not. A warning where connections have that port
+    at their own end: those that an earlier server accepted are no obstacle if both servers set SO_REUSEADDR, but a
+    client's connection is one.
     """
     for target, holding in _holdings(snapshot, is_over=False):
         at = end(*holding.local)
@@ -58,7 +59,8 @@ def held(snapshot: "Snapshot") -> "Iterator[Case]":
         )
         if holding.meets_itself:
             advice = (
-                f"end it, then start the server: {kill}",
+                f"end it, {kill}; the port is then in TIME_WAIT for up to 60 s",
+                _at_once(target),
                 "let its connects be made by safeconnect, which never keeps such a connection",
             )
             yield Case(f"{whose} ({at}): end it", advice)
@@ -82,6 +84,7 @@ def in_time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
         if holding.meets_itself:
             advice = (
                 "wait, at most 60 s; SO_REUSEADDR on the server helps only if that client had set it, too",
+                _at_once(target),
                 "let its connects be made by safeconnect, which resets such a connection: no TIME_WAIT stays",
             )
             yield Case(detail, advice)
@@ -230,6 +233,14 @@ def _holdings(snapshot: "Snapshot", *, is_over: bool) -> "Iterator[tuple[Target,
     for holding in (target and target.held) or ():
         if target and holding.is_over is is_over:
             yield target, holding
+
+
+def _at_once(target: "Target") -> str:
+    """How to end a connection to itself that is another program's: sock_diag(7), SOCK_DESTROY (Linux 4.5)."""
+    condition = f"sport = :{target.port} dport = :{target.port}"
+    return (
+        f"or free the port at once, as root: ss -K state connected {condition} (kernels with CONFIG_INET_DIAG_DESTROY)"
+    )
 
 
 def _severity(target: "Target") -> "Severity | None":

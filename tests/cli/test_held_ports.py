@@ -81,7 +81,7 @@ class TestEveryCommand:
             assert first == (
                 "The target's port is held by a socket that does not listen [target-port-held]",
                 "port 40000 is held by ME, ESTABLISHED, connected to itself (127.0.0.1:40000): end it",
-                "end it, then start the server: kill PID",
+                "end it, kill PID; the port is then in TIME_WAIT for up to 60 s",
             )
         else:
             assert first[0] == "The target's port is in TIME_WAIT [target-port-in-time-wait]"

@@ -1,7 +1,12 @@
 """Broken environments, each in a network namespace of its own: the doctor finds what is wrong, and nothing else."""
 
 import ast
+import gzip
+import shutil
 import textwrap
+from pathlib import Path
+
+import pytest
 
 from .. import namespace
 
@@ -330,3 +335,25 @@ def test_a_port_of_a_server_that_has_been_stopped():
     severity, detail = found["target-port-in-time-wait"]
     assert (severity, last) == ("warning", "served")
     assert detail.startswith("port 40001 is in TIME_WAIT for up to 60 s, once connected to 127.0.0.1:")
+
+
+def test_the_advice_frees_the_port_at_once():
+    config = Path("/proc/config.gz")
+    options = gzip.decompress(config.read_bytes()) if config.exists() else b""
+    if shutil.which("ss") is None or b"CONFIG_INET_DIAG_DESTROY=y" not in options:
+        pytest.skip("ss (iproute2) is not installed, or the kernel is not known to have CONFIG_INET_DIAG_DESTROY")
+    code = """
+        import subprocess
+        for is_over in (False, True):
+            sock = socket.create_connection(("127.0.0.1", 40000))
+            if is_over:
+                sock.close()
+            finding = examine(("127.0.0.1", 40000)).findings[0]
+            (advice,) = [line for line in finding.advice if "ss -K" in line]
+            command = advice.partition("as root: ")[2].partition(" (")[0]
+            subprocess.run(command, shell=True, check=True, capture_output=True)
+            socket.create_server(("127.0.0.1", 40000)).close()
+            print(finding.code)
+    """
+    printed = namespace.run(HEAD + textwrap.dedent(code), ports="40000 40000")
+    assert printed.split() == ["target-port-held", "target-port-in-time-wait"]
