@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._core.messages import Candidate, Event, Lookup, Order
+    from .ports import PortSet
     from .settings import Settings
 
     # What a dial ends with: the connected socket, or what is to be raised.
@@ -81,6 +82,7 @@ class Race:
         self._began: float | None = began  # None once the dial has begun
         self._flying: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
+        self._taken: PortSet | None = None  # the user's source ports, if somebody has them
         self._answers: SimpleQueue[tuple[Lookup, resolve.Question, Any, BaseException | None]] = SimpleQueue()
 
     # For the driver to provide
@@ -153,6 +155,8 @@ class Race:
             if isinstance(order, GiveUp):
                 for lookup in self._lookups:
                     lookup.explain(order.error)
+                if self._taken:
+                    attempt.tell_taken(order.error, self._taken)
                 return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)
@@ -171,14 +175,14 @@ class Race:
         first = self.first
         if isinstance(first, OSError):
             self.first = None
-            self.events.append(Failed(order.attempt, first))
+            self._failed(order, first)
             return
         is_done = False
         if first is None:
             try:
                 self.first, is_done = attempt.start(self.plan, order.candidate)
             except OSError as error:
-                self.events.append(Failed(order.attempt, error.with_traceback(None)))
+                self._failed(order, error.with_traceback(None))
                 return
         sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
         self._flying[order.attempt] = (sock, order.candidate, began)
@@ -187,6 +191,10 @@ class Race:
             self.finish(order.attempt)
         else:
             self.watch(order.attempt, sock)
+
+    def _failed(self, order: Start, error: OSError) -> None:
+        self.events.append(Failed(order.attempt, error))
+        self._taken = attempt.taken_ports(self.plan, error, order.candidate[4]) or self._taken
 
     def _keep(self, number: int) -> socket.socket:
         sock, candidate, began = self._forget(number)

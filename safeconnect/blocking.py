@@ -11,7 +11,7 @@ from time import monotonic
 from ._core import verdict
 from ._fork import imports
 from ._net import aim, resolve, sockets
-from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses
+from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
 from ._trace import is_logged
 from .settings import Settings, check_seconds, unexpected
 
@@ -150,7 +150,7 @@ def create_connection(
     :raises PortsExhaustedError: every source port toward the address is taken.
     :raises socket.gaierror: the name could not be looked up.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried, from where, what
-        happened and after how long.
+        happened and after how long; and who has the source port given, where that is taken.
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 
@@ -246,9 +246,18 @@ def _in_order(
                 outcomes.append((candidate[4], error, monotonic() - began))
             else:
                 return sock if limit is timeout else handed_over(sock, timeout)
-        raise verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
+        raise _concluded(plan, outcomes)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
+
+
+def _concluded(plan: Settings, outcomes: "Sequence[verdict.Outcome]") -> "OSError | ExceptionGroup[OSError]":
+    """What to raise for them; a note says who has the source port, where that is what stands in the way."""
+    taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(plan, error, sockaddr))]
+    failure = verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
+    if taken:
+        tell_taken(failure, taken[-1])
+    return failure
 
 
 def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:

@@ -108,11 +108,13 @@ class TestPortsOnTheRealKernel:
         """
         assert namespace.run(code, ports="40000 40999").split() == ["True"] * 5
 
-    def test_who_holds_the_ports_is_not_asked(self, monkeypatch, server):
+    def test_who_holds_many_ports_is_not_asked(self, monkeypatch, server):
         monkeypatch.setattr(tcp_table, "sockets", lambda: pytest.fail("that takes long"))
-        with create_connection(server.getsockname(), 5, source_ports="20600") as sock:
-            with pytest.raises(PortsExhaustedError):
-                create_connection(server.getsockname(), 5, source_ports="20600")
+        ports = PortSet(PortRange(20600, 20616))
+        socks = [create_connection(server.getsockname(), 5, source_ports=ports) for _ in ports]
+        with pytest.raises(PortsExhaustedError):
+            create_connection(server.getsockname(), 5, source_ports=ports)
+        for sock in socks:
             support.reset(sock)
 
     def test_without_the_option_all_are_bound(self, monkeypatch, server):

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from .._text import harmless
+from .endpoint import written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..ports import PortSet
 
@@ -47,6 +48,11 @@ class TcpSocket:
         """Whether it is a server's, that connections come in by."""
         return self.state == "LISTEN"
 
+    @property
+    def meets_itself(self) -> bool:
+        """Whether it is connected to itself, or was: it then keeps a server's port from the server."""
+        return self.peer == self.local
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -83,6 +89,49 @@ class SourceUse:
     def share(self) -> float:
         """From 0 to 1; 1 also where there is no port at all."""
         return self.taken / self.available if self.available else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Sockets that have one port as their own, alike but for their peers; made by ``holdings``.
+
+    :ivar local: their own address and port.
+    :ivar state: as that of `TcpSocket`.
+    :ivar peer: the other end of one of them; None where they listen.
+    :ivar owners: the processes that have them, as far as they may be seen.
+    :ivar sockets: how many there are.
+    """
+
+    local: "End"
+    state: str
+    peer: "End | None" = None
+    owners: tuple[Owner, ...] = ()
+    sockets: int = 1
+
+    @property
+    def meets_itself(self) -> bool:
+        """Whether it is connected to itself, or was: no server has the port before it is gone."""
+        return self.peer == self.local
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the kernel keeps the port for a connection that is over, for 60 s at most."""
+        return self.state == "TIME_WAIT"
+
+    @property
+    def whose(self) -> str:
+        """Who has it, and to what it is connected."""
+        to = ""
+        if self.sockets > 1:
+            to = f" ({self.sockets} times)"
+        elif self.peer is not None:
+            to = f", connected to {'itself' if self.meets_itself else written(self.peer)}"
+        if self.is_over:
+            return f"in TIME_WAIT for up to 60 s{to.replace('connected', 'once connected')}"
+        return f"held by {named(self.owners)}, {self.state}{to}"
+
+    def __str__(self) -> str:
+        return f"{written(self.local)} is {self.whose}"
 
 
 def source_use(sockets: "Iterable[TcpSocket]", ports: "PortSet") -> list[SourceUse]:
@@ -128,6 +177,33 @@ def takes(listening: str, hosts: "Collection[str]") -> bool:
     if listening in ANY_HOST:
         return any(listening == "::" or "." in host for host in hosts)
     return listening in hosts
+
+
+def in_the_way(sockets: "Iterable[TcpSocket]", hosts: "Collection[str]", port: int) -> list[TcpSocket]:
+    """What may keep a server from this port of this host, where connects to one of these addresses find nobody.
+
+    These are connected to themselves, or in TIME_WAIT, or they are connections from a port that nobody listens on. All
+    addresses of this host count: a server may want to listen on every one.
+
+    :param hosts: addresses of this host.
+    """
+    at_port = [each for each in sockets if each.local[1] == port]
+    servers = listening_on(at_port, port)
+    if any(takes(server.local[0], hosts) for server in servers):
+        return []
+    return [each for each in at_port if not each.listens and (each.meets_itself or not servers)]
+
+
+def holdings(held: "Mapping[TcpSocket, Sequence[Owner]]") -> list[Holding]:
+    """These sockets, with those that differ only by their peer put together: servers first, then the most."""
+    alike: dict[tuple[object, ...], list[TcpSocket]] = {}
+    for each, owners in held.items():
+        alike.setdefault((each.local, each.state, each.meets_itself, tuple(owners)), []).append(each)
+    found = [
+        Holding(group[0].local, group[0].state, group[0].peer, tuple(held[group[0]]), len(group))
+        for group in alike.values()
+    ]
+    return sorted(found, key=lambda holding: (holding.state != "LISTEN", not holding.meets_itself, -holding.sockets))
 
 
 def named(owners: "Sequence[Owner]") -> str:

@@ -4,11 +4,13 @@ import errno
 import os
 import socket
 import sys
+from operator import index
 
 from .._core import verdict
 from .._core.endpoint import written
 from .._fork import imports
 from ..errors import PortsExhaustedError
+from ..ports import PortSet
 from . import aim, kernel, sockets
 
 TYPE_CHECKING = False
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from ..settings import Settings, SourceAddress
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+# Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
+# and the processes of a busy host take tens of milliseconds to look at.
+_FEW_PORTS = 16
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
@@ -134,6 +139,29 @@ def explain(
             from . import holders  # only on the way to an error
 
         holders.tell_connection(error, sock, sockaddr)
+
+
+def taken_ports(plan: "Settings", error: OSError, sockaddr: "SockAddr") -> PortSet:
+    """The source ports of the user's own that a connect failed over because somebody has them; most often none.
+
+    None also where they are many.
+    """
+    source = plan.source
+    if error.errno == errno.EADDRINUSE:
+        addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
+        return PortSet(index(address[1]) for address in addresses if address[1])
+    if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
+        ports = source.ports - PortSet([sockaddr[1]])
+        return ports if len(ports) <= _FEW_PORTS else PortSet()
+    return PortSet()
+
+
+def tell_taken(error: BaseException, ports: PortSet) -> None:
+    """Add notes on who has these source ports. It looks at all sockets, so it is for the end of a connect, once."""
+    with imports.lock:
+        from . import holders  # only on the way to an error
+
+    holders.tell_ports(error, ports)
 
 
 def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAddr]":

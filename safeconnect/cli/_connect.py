@@ -8,8 +8,10 @@ from time import perf_counter
 
 from .. import close_gracefully, racing, reset, tcp_info
 from .._core.endpoint import written
-from .._core.messages import Connected
+from .._core.messages import Connected, Start
 from .._net import aim
+from .._net.holders import in_the_way
+from .._net.resolve import Question
 from ..blocking import create_connection
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
@@ -18,15 +20,15 @@ from ._timeline import duration, lines, spans
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .._core.tcp_info import TcpInfo
+    from ._targets import Target
     from ._timeline import Moment, Span
 
 _ROOM = 24  # columns for the bars, between an address on the left and an outcome on the right
 _CLOSING = 1.0  # seconds that the peer has to end its side as well
 _PERCENTILES = (50, 90, 99)
-_LOADED = racing  # before it is timed, for a connect that is raced loads it
 
 
 class _Race:
@@ -47,7 +49,14 @@ class _Race:
         except OSError as error:
             self.error = error
         self.seconds = perf_counter() - self._began
+        self.notes = [] if self.error is None else [*getattr(self.error, "__notes__", ()), *self._in_the_way()]
         self.spans = spans(self._moments, self.seconds)
+
+    def _in_the_way(self) -> "Iterator[str]":
+        """What keeps a server from the port, where that is one of this host."""
+        return map(
+            str, in_the_way({message.candidate[4] for _, message in self._moments if isinstance(message, Start)})
+        )
 
     @property
     def ends(self) -> "tuple[object, object] | None":
@@ -86,7 +95,7 @@ def _show(arguments: "argparse.Namespace", console: Console) -> int:
 def _tell(console: Console, race: _Race, info: "TcpInfo | None") -> None:
     if race.error is not None:
         console.data.line(("not connected", "red"), f" after {duration(race.seconds)}: {race.error}")
-        for note in getattr(race.error, "__notes__", ()):
+        for note in race.notes:
             console.data.line(f"  {note}")
     if race.ends is not None:
         local, peer = map(written, race.ends)
@@ -117,7 +126,7 @@ def _as_dict(arguments: "argparse.Namespace", race: _Race, info: "TcpInfo | None
         "local": written(ends[0]) if ends else None,
         "peer": written(ends[1]) if ends else None,
         "error": None if race.error is None else str(race.error),
-        "notes": list(getattr(race.error, "__notes__", ())),
+        "notes": race.notes,
         "race": [_span_as_dict(span) for span in race.spans],
         "tcp_info": None if info is None else asdict(info),
         "exit_status": status,
@@ -172,17 +181,31 @@ def _tell_figures(
     status: int,
 ) -> None:
     figures = _figures(times)
+    notes = _in_the_way(arguments.target) if failures else []
     if arguments.json:
         written_figures = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
         tried = len(times) + failures.total()
         result = {"target": str(arguments.target), "times": tried, "connected": len(times)}
-        console.data.json({**result, **written_figures, "failures": dict(failures), "exit_status": status})
+        console.data.json(
+            {**result, **written_figures, "failures": dict(failures), "notes": notes, "exit_status": status}
+        )
         return
     console.data.line(f"{arguments.target}: {len(times):,} of {len(times) + failures.total():,} connected")
     if figures:
         console.data.table(list(figures), [[duration(value) for value in figures.values()]], right=range(len(figures)))
     for text, number in failures.most_common():
         console.data.line((f"{number:,} x ", "red"), text)
+    for note in notes:
+        console.data.line(f"  {note}")
+
+
+def _in_the_way(target: "Target") -> list[str]:
+    """What keeps a server from the target's port, where that is one of this host."""
+    try:
+        found = racing.look_up_in_time(Question(tuple(target)), _CLOSING)
+    except (OSError, UnicodeError):
+        return []
+    return list(map(str, in_the_way({candidate[4] for candidate in found})))
 
 
 def _figures(times: "Sequence[float]") -> dict[str, float]:

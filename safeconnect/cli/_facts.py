@@ -85,6 +85,7 @@ def _listening(listening: "Listening") -> "Iterator[Fact]":
     yield "tcp_max_syn_backlog", _number(listening.max_syn_backlog)
     yield "tcp_abort_on_overflow", _yes(listening.abort_on_overflow)
     yield "tcp_syncookies", _number(listening.syncookies)
+    yield "tcp_max_tw_buckets", _number(listening.max_tw_buckets)
     yield "connects lost by full queues", _of(listening.overflows, listening.drops, "of those lost by listeners,")
     if listening.listeners is not None:
         yield "listening sockets", f"{len(listening.listeners):,}; `safeconnect ports` lists them"
@@ -97,6 +98,8 @@ def _table(table: "Table | None", why: str | None) -> "Iterator[Fact]":
     yield "all", ", ".join(f"{count:,} {state}" for state, count in sorted(table.states.items())) or "none"
     for holder in table.close_wait[:_MOST]:
         yield "in CLOSE_WAIT", f"{holder.sockets:,} of {holder.process or 'processes that may not be seen'}"
+    for each in table.closed_first[:_MOST]:
+        yield "in TIME_WAIT", f"{each.sockets:,} of {written((each.listener.address, each.listener.port))}"
     for use in table.destinations[:_MOST]:
         share = f"{use.taken:,} of {use.available:,} source ports, {percent(use.share)}"
         yield f"{use.local} to {written(use.peer)}", share
@@ -114,6 +117,8 @@ def _target(target: "Target") -> "Iterator[Fact]":
         yield "listens here", f"{written((listener.address, listener.port))}, {processes}"
     if target.listeners == ():
         yield "listens here", "nobody"
+    for holding in target.held or ():
+        yield "has the port", str(holding)
     if target.exposed is not None:
         yield "self-connects", target.exposed.told
 

@@ -4,7 +4,7 @@ import argparse
 
 from .. import __version__
 from .._text import harmless
-from ._targets import count, deadline, expected_bytes, host_name, positive_seconds, seconds, target, variable
+from ._targets import count, deadline, expected_bytes, host_name, port, positive_seconds, seconds, target, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ reserved port is bound at every address, and the kernel gives it to nobody; the
 server binds to it as servers do, with SO_REUSEADDR or SO_REUSEPORT, and
 listens. Without CMD: list the listening ports of this machine, which of them
 connect() may choose as well, and the source ports that its connections take.
+With PORT: list whoever has that port, listening or not, or is connected to it.
 """
 _PORTS_EPILOG = """\
 environment of CMD:
@@ -94,6 +95,7 @@ exit status:
 
 examples:
   safeconnect ports
+  safeconnect ports 8080
   safeconnect ports --json | jq '.listening[] | select(.exposure == "exposed")'
   safeconnect ports -- sh -c 'python3 -m http.server $PORT'
   safeconnect ports -n 2 --env APP_PORT -- ./serve
@@ -167,6 +169,8 @@ def parse(argv: "Sequence[str]") -> argparse.Namespace:
         parser.error("the command after -- has no name")
     if dashes and not command:
         parser.error("there is no command after --")
+    if arguments.module == "_ports" and dashes and arguments.port is not None:
+        parser.error("PORT is not allowed with a command: -n says how many ports it is to have")
     if arguments.module == "_ports" and not dashes and _asks_for_ports(arguments):
         parser.error("-n, --env, --host and --release need a command after --")
     arguments.command = command
@@ -227,7 +231,7 @@ _USAGE = {
                         [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
-       safeconnect ports [--json]""",
+       safeconnect ports [PORT] [--json]""",
 }
 
 
@@ -288,6 +292,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("port", nargs="?", type=port, metavar="PORT", help="who has this port (without CMD)")
     # Without a default, for each of them needs a command.
     parser.add_argument("-n", type=count, metavar="N", dest="number", help="how many ports (default 1)")
     parser.add_argument(

@@ -6,11 +6,13 @@ import sys
 from .. import self_connect_exposure
 from .._core.endpoint import written
 from .._core.listeners import listeners
-from .._core.tcp_sockets import ANY_HOST, source_use
+from .._core.tcp_sockets import ANY_HOST, holdings, source_use
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
 from . import FAILED
 from ._console import Console, percent
+from ._port import no_server, owners_as_dicts
+from ._port import run as run_for_one
 from ._reserved import run as run_command
 
 TYPE_CHECKING = False
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .._core.listeners import Listener
-    from .._core.tcp_sockets import Owner, SourceUse
+    from .._core.tcp_sockets import Holding, Owner, SourceUse
     from ._console import Line, Part
 
-    Rows = tuple[Sequence[Listener], Sequence[SourceUse]]
+    Rows = tuple[Sequence[Listener], Sequence[SourceUse], Sequence[Holding]]
 
 _BUSIEST = 10  # rows; --json has all of them
 _MOST_NAMES = 3  # of processes in a cell
@@ -44,6 +46,8 @@ def run(arguments: "argparse.Namespace") -> int:
     console = Console()
     if arguments.command:
         return run_command(arguments, console)
+    if arguments.port is not None:
+        return run_for_one(arguments)
     try:
         rows = _look()
     except OSError as error:
@@ -52,7 +56,7 @@ def run(arguments: "argparse.Namespace") -> int:
     if arguments.json:
         console.data.json(_as_dict(*rows))
     else:
-        _print(console, *rows)
+        _print(console, *rows[:2])
     _tell(console, *rows)
     return 0
 
@@ -69,7 +73,9 @@ def _look() -> "Rows":
         reserved=kernel.reserved_ports(),
         exposure=_exposure,
     )
-    return rows, source_use(found, kernel.source_ports())
+    in_the_way = [each for each in found if each.meets_itself]
+    stuck = holdings(tcp_table.owners(in_the_way)) if in_the_way else []
+    return rows, source_use(found, kernel.source_ports()), stuck
 
 
 def _exposure(host: str, port: int) -> str:
@@ -146,9 +152,11 @@ def _is_slow(use: "SourceUse") -> bool:
     return use.share > _SLOW
 
 
-def _tell(console: Console, rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> None:
+def _tell(
+    console: Console, rows: "Sequence[Listener]", uses: "Sequence[SourceUse]", stuck: "Sequence[Holding]"
+) -> None:
     """What is to be known beside the tables."""
-    for note in _notes(rows, uses):
+    for note in (*_notes(rows, uses), *map(no_server, stuck)):
         console.messages.line(("note: ", "yellow"), note)
 
 
@@ -181,7 +189,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> dict[str, object]:
+def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]", stuck: "Sequence[Holding]") -> dict[str, object]:
     return {
         "ephemeral_ports": str(kernel.ephemeral_ports()),
         "reserved_ports": str(kernel.reserved_ports()),
@@ -189,7 +197,7 @@ def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> dict[st
             {
                 "host": row.host,
                 "port": row.port,
-                "owners": [{"pid": owner.pid, "name": owner.name} for owner in row.owners],
+                "owners": owners_as_dicts(row.owners),
                 "sockets": row.sockets,
                 "queue": row.queue,
                 "backlog": row.backlog,
@@ -210,6 +218,10 @@ def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> dict[st
                 "share": round(use.share, 4),
             }
             for use in uses
+        ],
+        "self_connected": [
+            {"host": each.local[0], "port": each.local[1], "state": each.state, "owners": owners_as_dicts(each.owners)}
+            for each in stuck
         ],
         "exit_status": 0,
     }

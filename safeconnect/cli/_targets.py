@@ -47,6 +47,16 @@ def target(text: str) -> Target:
     return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(port)))
 
 
+def port(text: str) -> int:
+    """A port.
+
+    :raises argparse.ArgumentTypeError: it is something else.
+    """
+    if not (text.isascii() and text.isdecimal() and 0 < number(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to {MAX_PORT}, not {shown(text)}")
+    return number(text)
+
+
 def host_name(text: str) -> str:
     """An address, or what may be a name.
 

@@ -7,9 +7,11 @@ from contextlib import nullcontext
 from ipaddress import ip_address
 
 from .. import self_connect_exposure
+from .._core.messages import Start
 from .._core.verdict import duration
 from .._core.waiting import Waiting, probing
 from .._net import aim, kernel
+from .._net.holders import in_the_way
 from ..asyncio.waiting import go_on
 from ..settings import Settings
 from . import FAILED, TIMED_OUT
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
+    from .._core.endpoint import SockAddr
     from ._console import Line, Stream
     from ._targets import Target
 
@@ -40,6 +43,7 @@ class Wait:
         self._began = self._ended = now
         self._seen = ""
         self._exposure = ""
+        self._tried: set[SockAddr] = set()
         self._waiting = Waiting(
             target,
             arguments.timeout,
@@ -60,7 +64,8 @@ class Wait:
             await self._go_on()
             self.state = goal
         except TimeoutError as error:
-            self._fail("timed out", *error.__notes__)
+            obstacles = [] if self._arguments.gone else in_the_way(self._tried)
+            self._fail("timed out", *error.__notes__, *map(str, obstacles))
         except OSError as error:
             self._fail("impossible", f"{self.target} can never be {goal}: {error}")
         finally:
@@ -70,7 +75,7 @@ class Wait:
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
-        plan = probing(Settings(), gone=self._arguments.gone)
+        plan = probing(Settings(trace=self._trace), gone=self._arguments.gone)
         while True:
             try:
                 return await go_on(self._waiting, self.target, self._arguments.expect, plan)
@@ -83,6 +88,10 @@ class Wait:
     def _fail(self, state: str, *notes: str) -> None:
         self.state = state
         self.notes = notes
+
+    def _trace(self, message: object) -> None:
+        if isinstance(message, Start):
+            self._tried.add(message.candidate[4])
 
     def _saw(self, kind: str, text: str) -> None:
         """A try was none."""

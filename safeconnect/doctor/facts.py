@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
 from .._core.detection import RTO_MAX, connect_time, predict
-from .._core.tcp_sockets import Owner, SourceUse
+from .._core.tcp_sockets import Holding, Owner, SourceUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "ClosedFirst",
     "Exposed",
     "Holder",
+    "Holding",
     "Host",
     "Listener",
     "Listening",
@@ -164,6 +166,8 @@ class Listening:
     :ivar overflows: how often a full accept queue has lost a connect (TcpExt ListenOverflows).
     :ivar drops: connects lost by listeners for that or any other reason (TcpExt ListenDrops).
     :ivar listeners: None where the sockets cannot be listed.
+    :ivar max_tw_buckets: ``net.ipv4.tcp_max_tw_buckets``: how many sockets may be in TIME_WAIT; with more, the kernel
+        skips that state.
     """
 
     somaxconn: int | None = None
@@ -173,6 +177,7 @@ class Listening:
     overflows: int | None = None
     drops: int | None = None
     listeners: tuple[Listener, ...] | None = None
+    max_tw_buckets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +223,31 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedFirst:
+    """A server that closed connections before its clients did.
+
+    :ivar listener: where it listens.
+    :ivar sockets: how many of its connections are in TIME_WAIT: those of the last minute.
+    """
+
+    listener: Listener
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """All TCP sockets of this network namespace.
 
     :ivar states: how many there are in each state.
     :ivar close_wait: whose peer has closed, and who has not.
     :ivar destinations: how many source ports are taken toward the busiest of them.
+    :ivar closed_first: the servers here with the most connections that they closed first, which are in TIME_WAIT.
     """
 
     states: Mapping[str, int]
     close_wait: tuple[Holder, ...] = ()
     destinations: tuple[SourceUse, ...] = ()
+    closed_first: tuple[ClosedFirst, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +301,8 @@ class Target:
     :ivar listeners: all that listen on this port here, on whatever address; None where they cannot be listed. Only for
         addresses of this machine.
     :ivar exposed: None for addresses of other machines.
+    :ivar held: what may keep a server from this port of this machine, where nobody listens: sockets that are connected
+        to themselves, or in TIME_WAIT, or connected from this port. None as for ``listeners``.
     """
 
     host: str
@@ -292,6 +313,7 @@ class Target:
     untried: int = 0
     listeners: tuple[Listener, ...] | None = None
     exposed: Exposed | None = None
+    held: tuple[Holding, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,17 @@ from collections import Counter
 from dataclasses import replace
 
 from .._checks import check_seconds
-from .._core.tcp_sockets import source_use
+from .._core.tcp_sockets import holdings, in_the_way, source_use, takes
 from .._net import kernel, tcp_table
 from .._net.backlogs import backlogs
 from .._net.resolve import check_host
 from .._text import shown
-from .facts import Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
+from .facts import ClosedFirst, Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Target, Timers
 from .trying import look_at_names, try_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .._core.tcp_sockets import Owner, TcpSocket
     from .facts import SourceUse
@@ -63,11 +63,13 @@ def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snaps
     if sockets is not None:
         try:
             listeners = listeners_of(sockets)
-            snapshot_table = _table(sockets, source_use(sockets, told)[:_DESTINATIONS])
+            snapshot_table = _table(sockets, source_use(sockets, told)[:_DESTINATIONS], listeners)
         except OSError as error:  # no descriptor is left to look at processes with
             listeners, reason = None, error.strerror or str(error)
     names = look_at_names(host, timeout)
     tried = None if host is None else try_target(host, port, timeout, listeners)
+    if tried is not None and sockets is not None and listeners is not None:
+        tried = _with_holdings(tried, sockets)
     return Snapshot(
         host=_host(),
         source_ports=source_ports,
@@ -196,6 +198,7 @@ def _listening() -> Listening:
         syncookies=_number("net/ipv4/tcp_syncookies"),
         overflows=counters.get("ListenOverflows"),
         drops=counters.get("ListenDrops"),
+        max_tw_buckets=_number("net/ipv4/tcp_max_tw_buckets"),
     )
 
 
@@ -217,7 +220,35 @@ def listeners_of(sockets: "Iterable[TcpSocket]") -> tuple[Listener, ...]:
     return tuple(sorted(listeners, key=lambda listener: (listener.port, listener.address)))
 
 
-def _table(sockets: "list[TcpSocket]", busiest: "list[SourceUse]") -> Table:
+def _with_holdings(tried: Target, sockets: "list[TcpSocket]") -> Target:
+    """What may keep a server from the target's port, as it was before the target was tried."""
+    own = {attempt.address.partition("%")[0] for attempt in tried.attempts if attempt.own}
+    if not own:
+        return tried
+    try:
+        held = holdings(tcp_table.owners(in_the_way(sockets, own, tried.port)))
+    except OSError:  # no descriptor is left to look at processes with
+        return tried
+    return replace(tried, held=tuple(held[:_HOLDERS]))
+
+
+def _closed_first(sockets: "list[TcpSocket]", listeners: "Iterable[Listener]") -> "Iterator[ClosedFirst]":
+    """The servers with connections in TIME_WAIT, each of which is counted once, with the most first."""
+    waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.meets_itself)
+    by_port: dict[int, list[Listener]] = {}
+    for listener in listeners:
+        by_port.setdefault(listener.port, []).append(listener)
+    counts: Counter[Listener] = Counter()
+    for (host, port), count in waiting.items():
+        takers = [each for each in by_port.get(port, ()) if takes(each.address, (host,))]
+        # The one that listens at that very address gets what comes there.
+        taker = min(takers, key=lambda each: each.address != host, default=None)
+        if taker is not None:
+            counts[taker] += count
+    return (ClosedFirst(listener, count) for listener, count in counts.most_common(_HOLDERS))
+
+
+def _table(sockets: "list[TcpSocket]", busiest: "list[SourceUse]", listeners: "Iterable[Listener]") -> Table:
     states = Counter(each.state for each in sockets)
     holders: Counter[Owner | None] = Counter()
     for processes in tcp_table.owners(each for each in sockets if each.state == "CLOSE_WAIT").values():
@@ -226,6 +257,7 @@ def _table(sockets: "list[TcpSocket]", busiest: "list[SourceUse]") -> Table:
         states=dict(sorted(states.items())),
         close_wait=tuple(Holder(process, count) for process, count in holders.most_common(_HOLDERS)),
         destinations=tuple(busiest),
+        closed_first=tuple(_closed_first(sockets, listeners)),
     )
 
 

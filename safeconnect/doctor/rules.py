@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = (
     target_rules.unknown,
     target_rules.lookup_failed,
+    target_rules.held,
+    target_rules.in_time_wait,
     target_rules.refused,
     target_rules.silent,
     target_rules.unreachable,
@@ -38,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     server_rules.syn_backlog,
     server_rules.syncookies_off,
     server_rules.close_wait,
+    server_rules.time_wait,
     host_rules.keepalive_default,
     host_rules.data_timeout,
     host_rules.connect_timeout,

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # Linux 5.4 raised the default of somaxconn from 128 to 4096; the SYN backlog is never less than 128 by default.
 _FEW = 128
 _MANY_CLOSE_WAIT = 50
+# A connection is in TIME_WAIT for 60 s, so this is 17 connections a second that the server closes first. Each takes 256
+# bytes (slabtop: tw_sock_TCP), so it is not their memory that matters.
+_MANY_TIME_WAIT = 1000
 _MOST = 5
 
 
@@ -101,3 +104,24 @@ def close_wait(snapshot: "Snapshot") -> "Iterator[Case]":
     detail = f"{count} connections are in CLOSE_WAIT" + "".join(f"; {words}" for words in whose)
     advice = ("close the socket when recv() returns b''; safeconnect.peer_closed(sock) tells without reading",)
     yield Case(detail, advice)
+
+
+@rule("time-wait-at-server", "A server closes its connections before its clients do", "warning")
+def time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+    """The side that closes first keeps the connection in TIME_WAIT for 60 s, and here that is the server: 1,000 or more
+    at one port, which is 17 a second. They cost little memory and take no port from the server while it listens. But a
+    restart fails with EADDRINUSE unless the server sets SO_REUSEADDR; a client that comes from the same port again may
+    wait for seconds if either side sends no timestamps; and beyond net.ipv4.tcp_max_tw_buckets the kernel skips
+    TIME_WAIT, so that late segments of one connection can end up in the next. Let clients close first, or keep
+    connections alive for several requests.
+    """
+    for each in snapshot.table.closed_first if snapshot.table else ():
+        if each.sockets >= _MANY_TIME_WAIT:
+            cap = snapshot.listening.max_tw_buckets
+            most = f"; net.ipv4.tcp_max_tw_buckets lets {cap} be so in all" if cap is not None else ""
+            advice = (
+                "let the client close first: the server ends its answer, then reads until recv() returns b''",
+                "or keep connections alive for several requests (HTTP keep-alive, a longer idle timeout)",
+                "see that the server sets SO_REUSEADDR before bind(), or it cannot restart for 60 s",
+            )
+            yield Case(f"{listed([each.listener])} has {each.sockets} connections in TIME_WAIT{most}", advice)

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .facts import Attempt, Listener, Outcome, Snapshot, Target
+    from .facts import Attempt, Holding, Listener, Outcome, Snapshot, Target
     from .findings import Severity
 
 # The first SYN was lost if the second, after a second, was answered.
@@ -43,6 +43,56 @@ def lookup_failed(snapshot: "Snapshot") -> "Iterator[Case]":
         yield Case(f"{target.host}: {target.lookup.error} ({time(target.lookup.seconds)})", advice)
 
 
+@rule("target-port-held", "The target's port is held by a socket that does not listen", "error", "warning")
+def held(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Nobody listens there, and the server that should cannot start: bind() fails with EADDRINUSE. An error where a
+    client that is connected to itself holds the port: end it; SO_REUSEADDR on the server helps only if that client has
+    set it, too. Killed, it leaves the port in TIME_WAIT; `ss -K` does not. A warning where connections have that port
+    at their own end: those that an earlier server accepted are no obstacle if both servers set SO_REUSEADDR, but a
+    client's connection is one.
+    """
+    for target, holding in _holdings(snapshot, is_over=False):
+        at = end(*holding.local)
+        whose = f"port {target.port} is {holding.whose}"
+        kill = (
+            f"kill {holding.owners[0].pid}" if holding.owners else f"ss -tanp sport = :{target.port} as root names it"
+        )
+        if holding.meets_itself:
+            advice = (
+                f"end it, {kill}; the port is then in TIME_WAIT for up to 60 s",
+                _at_once(target),
+                "let its connects be made by safeconnect, which never keeps such a connection",
+            )
+            yield Case(f"{whose} ({at}): end it", advice)
+        else:
+            advice = (
+                "if an earlier server accepted it: set SO_REUSEADDR before bind(), or end what is left of that server",
+                f"if it is a client's: end it, {kill}; and reserve the port (net.ipv4.ip_local_reserved_ports)",
+            )
+            yield Case(f"{whose} ({at})", advice, "warning")
+
+
+@rule("target-port-in-time-wait", "The target's port is in TIME_WAIT", "error", "warning")
+def in_time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+    """Nobody listens there, and the kernel keeps the port for 60 s after a connection was closed. A server that sets
+    SO_REUSEADDR can bind to it meanwhile if the closed socket had set it, too. Those that a server with SO_REUSEADDR
+    accepted had (a warning); a client that was connected to itself most often had not (an error): bind() then fails
+    with EADDRINUSE until the time is over.
+    """
+    for target, holding in _holdings(snapshot, is_over=True):
+        detail = f"port {target.port} is {holding.whose} ({end(*holding.local)})"
+        if holding.meets_itself:
+            advice = (
+                "wait, at most 60 s; SO_REUSEADDR on the server helps only if that client had set it, too",
+                _at_once(target),
+                "let its connects be made by safeconnect, which resets such a connection: no TIME_WAIT stays",
+            )
+            yield Case(detail, advice)
+        else:
+            advice = ("set SO_REUSEADDR on the server before bind()", "or wait, at most 60 s")
+            yield Case(detail, advice, "warning")
+
+
 @rule("target-refused", "The target refuses connects", "error", "warning")
 def refused(snapshot: "Snapshot") -> "Iterator[Case]":
     """A refusal is an answer: a RST came back, so the host is up and nobody listens at that port and address (or a
@@ -72,6 +122,9 @@ def refused(snapshot: "Snapshot") -> "Iterator[Case]":
         else:
             detail += f"nobody on this machine listens on port {target.port}"
             advice = ["start the server, or see which port it has: ss -ltnp"]
+            if target.held:
+                detail += ", and something has that port still"
+                advice = ["see the findings about the port first, then start the server"]
         yield Case(detail, tuple(advice), _severity(target))
 
 
@@ -172,6 +225,22 @@ def _ended(snapshot: "Snapshot", *outcomes: "Outcome") -> "Iterator[tuple[Target
     found = [attempt for attempt in target.attempts if attempt.outcome in outcomes] if target else []
     if target and found:
         yield target, found
+
+
+def _holdings(snapshot: "Snapshot", *, is_over: bool) -> "Iterator[tuple[Target, Holding]]":
+    """What keeps a server from the target's port: in TIME_WAIT, or not."""
+    target = snapshot.target
+    for holding in (target and target.held) or ():
+        if target and holding.is_over is is_over:
+            yield target, holding
+
+
+def _at_once(target: "Target") -> str:
+    """How to end a connection to itself that is another program's: sock_diag(7), SOCK_DESTROY (Linux 4.5)."""
+    condition = f"sport = :{target.port} dport = :{target.port}"
+    return (
+        f"or free the port at once, as root: ss -K state connected {condition} (kernels with CONFIG_INET_DIAG_DESTROY)"
+    )
 
 
 def _severity(target: "Target") -> "Severity | None":

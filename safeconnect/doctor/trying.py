@@ -6,7 +6,8 @@ from contextlib import suppress
 from time import perf_counter
 
 from .._core.order import without_duplicates
-from .._net import kernel, resolve
+from .._net import resolve
+from .._net.holders import is_own
 from .._net.sockets import reset
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..exposure import self_connect_exposure
@@ -93,7 +94,7 @@ def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tup
 
 def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
     """Connect once, by one address, and leave nothing behind."""
-    family, _, _, _, sockaddr = candidate
+    sockaddr = candidate[4]
     error: str | None = None
     began = perf_counter()
     try:
@@ -105,7 +106,7 @@ def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
     except OSError as failure:
         seconds = perf_counter() - began
         outcome, error = _outcome(failure), failure.strerror or str(failure)
-    return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, bool(_is_own(family, sockaddr)), error)
+    return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
 
 
 def _outcome(error: OSError) -> "Outcome":
@@ -125,21 +126,8 @@ def _host(sockaddr: "SockAddr") -> str:
     return f"{sockaddr[0]}{scope}"
 
 
-def _is_own(family: int, sockaddr: "SockAddr") -> bool | None:
-    """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent.
-
-    None where there is no descriptor left to try it with.
-    """
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((sockaddr[0], 0, *sockaddr[2:]))
-    except OSError as error:
-        return None if error.errno in kernel.SCARCE else False
-    return True
-
-
 def _has_ipv6_loopback() -> bool | None:
-    return _is_own(socket.AF_INET6, ("::1", 0))
+    return is_own(("::1", 0))
 
 
 def _exposed(own: list[str], port: int) -> Exposed | None:

@@ -1,8 +1,12 @@
 """For each rule of the doctor: snapshots that it speaks of, with words that it must say, and ones it passes over."""
 
+from dataclasses import replace
+
 from safeconnect.doctor.facts import (
+    ClosedFirst,
     Exposed,
     Holder,
+    Holding,
     Host,
     Listening,
     Lookup,
@@ -33,6 +37,12 @@ SAFE = Exposed("reserved", prevented=True, told="127.0.0.1:40000 is not exposed"
 
 OWN = attempt("refused", "127.0.0.1", own=True)
 SILENT = attempt("silent", "127.0.0.1", 3.0, own=True)
+ME = (Owner(7, "python"),)
+ITSELF = Holding(("127.0.0.1", 80), "ESTABLISHED", ("127.0.0.1", 80), ME)
+ITSELF_BEFORE = Holding(("127.0.0.1", 80), "TIME_WAIT", ("127.0.0.1", 80))
+ELSEWHERE = Holding(("192.0.2.9", 80), "ESTABLISHED", ("192.0.2.1", 443), ME)
+ACCEPTED = Holding(("127.0.0.1", 80), "TIME_WAIT", ("127.0.0.1", 40000), (), 12)
+
 CONNECTED = attempt("connected", "192.0.2.2")
 
 
@@ -59,6 +69,16 @@ def looked_up(family, seconds, failure=None):
 
 def close_wait(count, *holders):
     return change(table=Table({"CLOSE_WAIT": count}, holders))
+
+
+def closed_first(*counts, **listening):
+    return change(
+        table=Table({}, closed_first=tuple(ClosedFirst(SERVER, count) for count in counts)), listening=listening
+    )
+
+
+def held(*holdings, refused=None, **parts):
+    return target(OWN if refused is None else refused, listeners=(), held=holdings, **parts)
 
 
 def localhost(*addresses, **parts):
@@ -93,6 +113,32 @@ FOUND = [
         target(attempt("refused", "::1", own=True), listeners=(SERVER,)),
     ),
     ("target-refused", "warning", ["192.0.2.1:80"], target(attempt("refused"), CONNECTED)),
+    ("target-refused", "error", ["something has that port still", "see the findings about the port"], held(ITSELF)),
+    (
+        "target-port-held",
+        "error",
+        ["port 80 is held by python (process 7), ESTABLISHED, connected to itself (127.0.0.1:80): end it", "kill 7"],
+        held(ITSELF),
+    ),
+    ("target-port-held", "error", ["connected to itself", "ss -tanp"], held(replace(ITSELF, owners=()))),
+    (
+        "target-port-held",
+        "warning",
+        ["port 80 is held by python (process 7), ESTABLISHED, connected to 192.0.2.1:443", "SO_REUSEADDR", "kill 7"],
+        held(ELSEWHERE),
+    ),
+    (
+        "target-port-in-time-wait",
+        "error",
+        ["port 80 is in TIME_WAIT for up to 60 s, once connected to itself (127.0.0.1:80)", "wait, at most 60 s"],
+        held(ITSELF_BEFORE),
+    ),
+    (
+        "target-port-in-time-wait",
+        "warning",
+        ["port 80 is in TIME_WAIT for up to 60 s (12 times) (127.0.0.1:80)", "set SO_REUSEADDR on the server"],
+        held(ACCEPTED),
+    ),
     ("target-silent", "error", ["192.0.2.1:80: no answer in 3 s", "traceroute -T -p 80 db"], target(attempt("silent"))),
     ("target-silent", "error", ["127.0.0.1:80", "nft list ruleset"], target(SILENT, listeners=(SERVER,))),
     (
@@ -231,6 +277,17 @@ FOUND = [
         close_wait(50, Holder(Owner(7, "python"), 40), Holder(None, 10)),
     ),
     (
+        "time-wait-at-server",
+        "warning",
+        [
+            "127.0.0.1:8080 of python (process 7) has 1000 connections in TIME_WAIT",
+            "tcp_max_tw_buckets lets 65536 be so in all",
+            "let the client close first",
+        ],
+        closed_first(1000, 5),
+    ),
+    ("time-wait-at-server", "warning", ["has 3000 connections"], closed_first(3000, max_tw_buckets=None)),
+    (
         "keepalive-default",
         "info",
         ["2 h 11 min (7200 + 9 x 75 s)", "KeepAlive.detecting"],
@@ -262,6 +319,9 @@ PASSED_OVER = [
     ("target-lookup-failed", target(lookup=UNKNOWN)),
     ("target-lookup-failed", target(CONNECTED)),
     ("target-refused", target(attempt("silent"))),
+    ("target-port-held", held(ITSELF_BEFORE, ACCEPTED)),
+    ("target-port-held", held()),
+    ("target-port-in-time-wait", held(ITSELF, ELSEWHERE)),
     ("target-silent", target(attempt("refused"))),
     ("target-unreachable", target(attempt("failed"))),
     ("target-failed", target(attempt("unreachable"))),
@@ -303,6 +363,7 @@ PASSED_OVER = [
     ("syn-backlog-small", change(listening={"max_syn_backlog": 16})),
     ("syncookies-off", change(listening={"syncookies": 2})),
     ("close-wait-piling-up", close_wait(49)),
+    ("time-wait-at-server", closed_first(999, 999)),
     ("keepalive-default", change(timers={"keepalive_time_seconds": 3539})),  # + 4 x 15 s
     ("data-timeout-long", change(timers={"retries2": 9})),  # 204.6 s; 10 are 324.6 s
     ("connect-timeout-long", change(timers={"syn_retries": 4})),  # 35 s; 5 are 67 s

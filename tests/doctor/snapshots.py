@@ -31,7 +31,9 @@ HEALTHY = Snapshot(
     ),
     source_ports=SourcePorts(32768, 60999, "", 28232, "even", per_socket_range=True),
     timers=Timers(300, 15, 4, 3, 8, 120.0, 3, 4, 5, 60, 2),
-    listening=Listening(4096, 2048, abort_on_overflow=False, syncookies=1, overflows=0, drops=0, listeners=()),
+    listening=Listening(
+        4096, 2048, abort_on_overflow=False, syncookies=1, overflows=0, drops=0, listeners=(), max_tw_buckets=65536
+    ),
     names=Names(
         ipv6_loopback=True,
         localhost=Lookup("localhost", "both", 0.0001, ("::1", "127.0.0.1")),
@@ -65,6 +67,6 @@ def attempt(outcome, address="192.0.2.1", seconds=0.001, *, own=False):
     return Attempt(address, 80, seconds, outcome, own, error)
 
 
-def target(*attempts, listeners=None, exposed=None, lookup=None):
+def target(*attempts, listeners=None, exposed=None, lookup=None, held=None):
     found = lookup or Lookup("db", "both", 0.001, tuple(each.address for each in attempts))
-    return change(target=Target("db", 80, 3.0, found, attempts, 0, listeners, exposed))
+    return change(target=Target("db", 80, 3.0, found, attempts, 0, listeners, exposed, held))

@@ -1,7 +1,12 @@
 """Broken environments, each in a network namespace of its own: the doctor finds what is wrong, and nothing else."""
 
 import ast
+import gzip
+import shutil
 import textwrap
+from pathlib import Path
+
+import pytest
 
 from .. import namespace
 
@@ -274,3 +279,81 @@ def test_a_target_that_can_only_meet_itself():
     assert found["target-refused"] == ("error", "127.0.0.1:40000: nobody on this machine listens on port 40000")
     assert found["target-exposed"][0] == "warning"
     assert found["no-per-socket-range"][0] == "info"
+
+
+TIME_WAITS = """
+    server = socket.create_server(("{host}", 7), backlog=64)
+    for _ in range({count}):
+        with socket.create_connection(("127.0.0.1", 7)) as sock:
+            peer = server.accept()[0]
+            {first}.close()
+            {second}.close()
+    print(show().snapshot.table.closed_first)
+"""
+
+
+def test_a_server_that_closes_first():
+    code = TIME_WAITS.format(host="0.0.0.0", count=1000, first="peer", second="sock")
+    found, told = found_in(code)
+    severity, detail = found.pop("time-wait-at-server")
+    assert severity == "warning"
+    assert " has 1000 connections in TIME_WAIT; net.ipv4.tcp_max_tw_buckets lets " in detail
+    assert detail.startswith("0.0.0.0:7 of ")
+    assert found == {}
+    assert "sockets=1000" in told
+
+
+def test_clients_that_close_first():
+    found, told = found_in(TIME_WAITS.format(host="127.0.0.1", count=1100, first="sock", second="peer"))
+    assert found == {}
+    assert told == "()"
+
+
+def test_a_port_that_a_connection_comes_from():
+    code = """
+        server = socket.create_server(("127.0.0.1", 7))
+        sock = socket.create_connection(server.getsockname(), source_address=("127.0.0.1", 40000))
+        show(("127.0.0.1", 40000))
+    """
+    found, _ = found_in(code)
+    severity, detail = found["target-port-held"]
+    assert severity == "warning"
+    assert "ESTABLISHED, connected to 127.0.0.1:7 (127.0.0.1:40000)" in detail
+    assert found["target-refused"][1].endswith("port 40000, and something has that port still")
+
+
+def test_a_port_of_a_server_that_has_been_stopped():
+    code = """
+        with socket.create_server(("127.0.0.1", 40001)) as server:
+            with socket.create_connection(server.getsockname()) as sock:
+                server.accept()[0].close()
+        show(("127.0.0.1", 40001))
+        socket.create_server(("127.0.0.1", 40001))  # which sets SO_REUSEADDR
+        print("served")
+    """
+    found, last = found_in(code)
+    severity, detail = found["target-port-in-time-wait"]
+    assert (severity, last) == ("warning", "served")
+    assert detail.startswith("port 40001 is in TIME_WAIT for up to 60 s, once connected to 127.0.0.1:")
+
+
+def test_the_advice_frees_the_port_at_once():
+    config = Path("/proc/config.gz")
+    options = gzip.decompress(config.read_bytes()) if config.exists() else b""
+    if shutil.which("ss") is None or b"CONFIG_INET_DIAG_DESTROY=y" not in options:
+        pytest.skip("ss (iproute2) is not installed, or the kernel is not known to have CONFIG_INET_DIAG_DESTROY")
+    code = """
+        import subprocess
+        for is_over in (False, True):
+            sock = socket.create_connection(("127.0.0.1", 40000))
+            if is_over:
+                sock.close()
+            finding = examine(("127.0.0.1", 40000)).findings[0]
+            (advice,) = [line for line in finding.advice if "ss -K" in line]
+            command = advice.partition("as root: ")[2].partition(" (")[0]
+            subprocess.run(command, shell=True, check=True, capture_output=True)
+            socket.create_server(("127.0.0.1", 40000)).close()
+            print(finding.code)
+    """
+    printed = namespace.run(HEAD + textwrap.dedent(code), ports="40000 40000")
+    assert printed.split() == ["target-port-held", "target-port-in-time-wait"]

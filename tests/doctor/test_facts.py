@@ -103,6 +103,7 @@ SOURCES = {
         "max_syn_backlog": lambda: number("net.ipv4.tcp_max_syn_backlog"),
         "abort_on_overflow": lambda: number("net.ipv4.tcp_abort_on_overflow") == 1,
         "syncookies": lambda: number("net.ipv4.tcp_syncookies"),
+        "max_tw_buckets": lambda: number("net.ipv4.tcp_max_tw_buckets"),
     },
     "names": {"ipv6_loopback": support.has_ipv6},
 }

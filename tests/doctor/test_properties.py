@@ -64,11 +64,22 @@ use = st.builds(
     st.integers(0, 65535),
     st.integers(0, 65535),
 )
+closed_first = st.builds(facts.ClosedFirst, listener, st.integers(1, 2**31))
 table = st.builds(
     facts.Table,
     st.dictionaries(st.sampled_from(["CLOSE_WAIT", "LISTEN"]), st.integers(0, 999)),
     tuples(holder),
     tuples(use),
+    tuples(closed_first),
+)
+end = st.tuples(st.sampled_from(["127.0.0.1", "::1"]), st.integers(80, 81))
+holding = st.builds(
+    facts.Holding,
+    end,
+    st.sampled_from(["ESTABLISHED", "TIME_WAIT", "FIN_WAIT_2"]),
+    st.none() | end,
+    tuples(owner),
+    st.integers(1, 99),
 )
 # As the kernel's files: retries at most 255 (ip-sysctl.rst), times in seconds.
 timers = st.builds(
@@ -100,7 +111,7 @@ snapshot = st.builds(
     ),
     source_ports(),
     timers,
-    st.builds(facts.Listening, COUNT, COUNT, SWITCH, COUNT, COUNT, COUNT, st.none() | tuples(listener)),
+    st.builds(facts.Listening, COUNT, COUNT, SWITCH, COUNT, COUNT, COUNT, st.none() | tuples(listener), COUNT),
     st.builds(facts.Names, SWITCH, st.none() | lookup, tuples(lookup)),
     st.none() | table,
     st.none() | TEXT,
@@ -115,6 +126,7 @@ snapshot = st.builds(
         st.integers(0, 99),
         st.none() | tuples(listener),
         st.none() | exposed,
+        st.none() | tuples(holding),
     ),
 )
 
