@@ -60,9 +60,9 @@ def simultaneous_open(
     not connecting, it does not refuse the other. So they meet as soon as both have called. Elsewhere both sides must be
     connecting in the same microseconds.
 
-    How often it is tried, from 0.1 s before the agreed instant on: after a refusal, until 0.5 s after the instant, every
-    10 ms on Linux, and without a pause elsewhere; no sooner than the answer takes. From then on, and after errors of
-    this host's own (no route: ENETUNREACH) from the first one on, with pauses that grow from 1 ms to ``interval``.
+    How often it is tried, from 0.1 s before the agreed instant on: after a refusal, until 0.5 s after the instant,
+    without a pause; on Linux at most every 10 ms, the first few sooner. From then on, and after errors of this host's
+    own (no route: ENETUNREACH) from the first one on, with pauses that grow from 1 ms to ``interval``.
 
     :param local: ``(host, port)`` to connect from; a literal address and a port.
     :param peer: ``(host, port)`` to connect to; a literal address.

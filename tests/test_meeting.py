@@ -47,8 +47,10 @@ class TestNoSpin:
 
     def test_behind_a_shield_tries_are_10_ms_apart(self):
         tries = tries_of(meeting.TIGHT, answered=True, shielded=True)
-        pauses = {round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)}
-        assert pauses == {meeting.SPACING}
+        pauses = [round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)]
+        assert pauses == sorted(pauses)
+        assert pauses[0] == meeting.FIRST_PAUSE
+        assert set(pauses[6:]) == {meeting.SPACING}
 
     def test_an_answer_that_takes_longer_is_followed_at_once(self):
         """So that the SYNs of both sides cross on their way, where a firewall refuses each alone."""

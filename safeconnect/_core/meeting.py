@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # How long before and after the agreed instant to try without a pause, in seconds: what clocks may differ by.
 EARLY = 0.1
 TIGHT = 0.5
-# The least time from one try to the next, behind a shield.
+# The time from one try to the next behind a shield; the first ones are as close as the first pauses.
 SPACING = 0.01
 FIRST_PAUSE = 0.001
 FACTOR = 1.5
@@ -36,7 +36,7 @@ class Meeting:
 
     def __init__(self, at: float, interval: float, draw: "Callable[[], float]", *, shielded: bool) -> None:
         self._at = at
-        self._spacing = min(SPACING, interval) if shielded else 0.0
+        self._spacing = min(FIRST_PAUSE, interval) if shielded else 0.0
         self._pause = min(FIRST_PAUSE, interval)
         self._interval = interval
         self._draw = draw
@@ -49,6 +49,7 @@ class Meeting:
         """
         if answered and now < self._at + TIGHT:
             self.next_try = max(now, self.next_try + self._spacing)
+            self._spacing = min(self._spacing * FACTOR, SPACING, self._interval)
             return
         self.next_try = now + self._pause * (0.5 + self._draw())
         self._pause = min(self._pause * FACTOR, self._interval)
