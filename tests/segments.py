@@ -1,4 +1,4 @@
-"""Segments as they are on the wire: seen on lo, and sent again, changed. Needs CAP_NET_RAW: a namespace of one's own."""
+"""Segments as they are on the wire: seen on lo, and sent again, changed. For a namespace: they need CAP_NET_RAW."""
 
 import dataclasses
 import socket

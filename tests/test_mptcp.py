@@ -25,8 +25,8 @@ def has_mptcp():
 pytestmark = pytest.mark.skipif(not has_mptcp(), reason="this kernel has no MPTCP, or net.mptcp.enabled is 0")
 
 
-def multipath(host, port, family=0, kind=0, proto=0, flags=0):
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+def multipath(host, port, family=0, *_):
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     return [(own, kind, MPTCP, name, address) for own, kind, _, name, address in found]
 
 
@@ -62,17 +62,19 @@ class TestConnects:
         ids=["plain", "bound", "ports", "shared", "options"],
     )
     def test_to_a_server_of_either_kind(self, connect, proto, settings):
-        with listening(proto) as server:
-            with connect(server.getsockname(), 5, resolver=multipath, **settings) as sock:
-                assert sock.proto == MPTCP
-                assert speaks_mptcp(sock) == (proto == MPTCP)
-                assert not is_self_connected(sock)
-                assert tcp_info(sock).state == "ESTABLISHED"
-                with server.accept()[0] as peer:
-                    sock.setblocking(True)
-                    sock.sendall(b"x")
-                    assert peer.recv(1) == b"x"
-                    reset(sock)
+        with (
+            listening(proto) as server,
+            connect(server.getsockname(), 5, resolver=multipath, **settings) as sock,
+            server.accept()[0] as peer,
+        ):
+            assert sock.proto == MPTCP
+            assert speaks_mptcp(sock) == (proto == MPTCP)
+            assert not is_self_connected(sock)
+            assert tcp_info(sock).state == "ESTABLISHED"
+            sock.settimeout(5)
+            sock.sendall(b"x")
+            assert peer.recv(1) == b"x"
+            reset(sock)
 
     def test_nobody_listens(self, connect):
         with support.held_port() as held:

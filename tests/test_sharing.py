@@ -32,6 +32,10 @@ def there():
         yield "127.0.0.1", server.getsockname()[1]
 
 
+def fails_unless(may):
+    return contextlib.nullcontext() if may else pytest.raises(OSError, match="in use")
+
+
 def shared(connect, target, address, **settings):
     return connect(target, 5, source_address=address, share_source=True, **settings)
 
@@ -54,8 +58,7 @@ class TestNeighbours:
     def test_that_come_later(self, connect, flags, state, server, there):
         address = fresh()
         with shared(connect, server.getsockname(), address) as ours:
-            expected = pytest.raises(OSError, match="in use") if flags == NONE else contextlib.nullcontext()
-            with expected, neighbour(flags, state, address, there) as other:
+            with fails_unless(flags != NONE), neighbour(flags, state, address, there) as other:
                 assert other.getsockname() == address
             support.reset(ours)
 
@@ -71,18 +74,33 @@ def test_neighbours_at_every_address(flags, state, host, server, there):
     with neighbour(flags, state, (host, address[1]), target):
         # Once it is connected, the other one has an address of its own, which is not ours.
         may = gets_in(flags, state) or state == "connected"
-        with contextlib.nullcontext() if may else pytest.raises(OSError, match="in use"):
-            with shared(create_connection, server.getsockname(), address) as ours:
-                assert ours.getsockname() == address
-                support.reset(ours)
+        with fails_unless(may), shared(create_connection, server.getsockname(), address) as ours:
+            assert ours.getsockname() == address
+            support.reset(ours)
 
 
 @needs_ipv6
 def test_a_neighbour_for_ipv6_alone_does_not_count(server):
     address = fresh()
-    with socket.create_server(("::", address[1]), family=socket.AF_INET6):
-        with shared(create_connection, server.getsockname(), address) as ours:
+    with (
+        socket.create_server(("::", address[1]), family=socket.AF_INET6),
+        shared(create_connection, server.getsockname(), address) as ours,
+    ):
+        support.reset(ours)
+
+
+@needs_ipv6
+def test_over_ipv6():
+    with (
+        support.listening(socket.AF_INET6) as server,
+        bind_socket(("::1", 0), reuse_port=True) as listener,
+    ):
+        listener.listen()
+        address = listener.getsockname()
+        with shared(create_connection, server.getsockname(), address[:2]) as ours:
+            assert ours.getsockname() == address
             support.reset(ours)
+        support.ran_into(SelfConnectError, shared, create_connection, address, address)
 
 
 class TestOrder:
@@ -126,7 +144,9 @@ class TestHolePunching:
                     support.reset(incoming)
                 support.reset(ours)
 
-    @pytest.mark.parametrize(("host", "target"), [(HOME, HOME), ("0.0.0.0", "127.0.0.1")], ids=["one address", "any address"])
+    @pytest.mark.parametrize(
+        ("host", "target"), [(HOME, HOME), ("0.0.0.0", "127.0.0.1")], ids=["one address", "any address"]
+    )
     def test_never_to_that_very_listener(self, connect, host, target):
         """The listener is not asked: the socket's SYN finds the socket itself. So it meets itself, each time."""
         with bind_socket((host, 0), reuse_port=True) as listener:
@@ -159,7 +179,9 @@ class TestSources:
         for only in (str(port), f"40000,{port}"):
             with neighbour(flags, "connected", (host, port), there), sharing(NONE) as other:
                 other.bind((host, 40000))  # not to be shared
-                with connect(server.getsockname(), 5, source_address=host, source_ports=only, share_source=True) as ours:
+                with connect(
+                    server.getsockname(), 5, source_address=host, source_ports=only, share_source=True
+                ) as ours:
                     assert ours.getsockname() == (host, port)
                     support.reset(ours)
 
@@ -191,12 +213,14 @@ class TestSources:
 
     @pytest.mark.parametrize("reuse_port", [False, True])
     def test_a_reserved_port(self, connect, reuse_port, server, there):
-        with reserve_port(HOME, reuse_port=reuse_port) as reserved:
-            with shared(connect, server.getsockname(), reserved.address) as one:
-                with shared(connect, there, reserved.address) as two:
-                    assert one.getsockname() == two.getsockname() == reserved.address
-                    support.reset(two)
-                support.reset(one)
+        with (
+            reserve_port(HOME, reuse_port=reuse_port) as reserved,
+            shared(connect, server.getsockname(), reserved.address) as one,
+            shared(connect, there, reserved.address) as two,
+        ):
+            assert one.getsockname() == two.getsockname() == reserved.address
+            support.reset(two)
+            support.reset(one)
 
     def test_a_port_of_the_kernels_choice_can_be_shared_later(self, connect, server, there):
         for source in (None, (HOME, 0)):
@@ -275,9 +299,8 @@ def test_a_neighbour_of_another_user(flags, state, server, there, other_user):
     with contextlib.ExitStack() as stack:
         with other_user():
             stack.enter_context(neighbour(flags, state, address, there))
-        with contextlib.nullcontext() if may else pytest.raises(OSError, match="in use"):
-            with shared(create_connection, server.getsockname(), address) as ours:
-                support.reset(ours)
+        with fails_unless(may), shared(create_connection, server.getsockname(), address) as ours:
+            support.reset(ours)
 
 
 @pytest.mark.parametrize(

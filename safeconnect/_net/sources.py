@@ -64,13 +64,7 @@ def _from(
     plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
     if ports is None:
-        (place, options), *_ = _ends(plan, candidate, address, None)
-        try:
-            return attempt.start_from(candidate, place, (*plan.options, *options))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
-                _tell_neighbours(error, place)
-            raise
+        return _from_one(plan, candidate, address)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
@@ -98,6 +92,18 @@ def _from(
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
     finally:
         del taken
+
+
+def _from_one(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None"
+) -> tuple[socket.socket, bool]:
+    (place, options), *_ = _ends(plan, candidate, address, None)
+    try:
+        return attempt.start_from(candidate, place, (*plan.options, *options))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
+            _tell_neighbours(error, place)
+        raise
 
 
 def _port_of(sock: socket.socket) -> int:
