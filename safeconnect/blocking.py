@@ -39,8 +39,11 @@ class Connector(Settings):
     :param source_address: the address to connect from, ``(host, port)``; port 0 leaves the port to the kernel. Or a
         list of addresses, of which each family has its own; the name of an interface; a `SourcePool`.
     :param source_ports: the ports to connect from: a `PortRange`, a `PortSet` or text such as ``"40000-40999"``.
-    :param share_source: let other sockets connect from the same address and port, toward other destinations; each of
-        them has to say so.
+    :param share_source: let other sockets have the same address and port, to listen there or to connect to other
+        destinations. Each of them has to say so, before bind(): by SO_REUSEPORT, of the same user; on Linux also, of
+        any user, by SO_REUSEADDR as long as it does not listen. Linux: SO_REUSEADDR and SO_REUSEPORT are set (3.9,
+        socket(7)), so that sockets with either fit. macOS and other systems: SO_REUSEPORT. Windows, and where there
+        is none: OSError (ENOPROTOOPT), for others could take the port over.
     :param options: ``(level, name, value)`` tuples as `socket.socket.setsockopt` takes them, or values such as
         `KeepAlive`, set before bind and connect.
     :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard

@@ -1,24 +1,102 @@
 """When a simultaneous open tries again: the policy, in virtual time."""
 
+import errno
 import itertools
+import re
+import socket
 
 import pytest
 
+from safeconnect import rendezvous
 from safeconnect._core import meeting
+
+from .meetings import A, B
+
+
+def tries_of(until, *, answered, shielded=False, at=0.0, interval=0.05, takes=0.0001, draw=lambda: 0.5):
+    """When one side tries, each try ending without a connection after so long."""
+    policy = meeting.Meeting(at, interval, draw, shielded=shielded)
+    now, tries = at - meeting.EARLY, []
+    while now < until:
+        if policy.next_try > now:
+            now = policy.next_try
+            continue
+        tries.append(now)
+        now += takes
+        policy.failed(now, answered=answered)
+    return tries
+
+
+class TestNoSpin:
+    """What ends at once is tried tens of times in 3 seconds, not thousands."""
+
+    @pytest.mark.parametrize("drawn", [0.0, 0.5, 0.999])
+    @pytest.mark.parametrize("takes", [0.0, 0.0001])
+    @pytest.mark.parametrize(("answered", "shielded"), [(False, False), (False, True), (True, True)])
+    def test_of_the_policy(self, takes, drawn, answered, shielded):
+        tries = tries_of(2.9, takes=takes, draw=lambda: drawn, answered=answered, shielded=shielded)
+        assert 30 < len(tries) < 200
+
+    def test_the_first_tries_without_a_route_are_close_together(self):
+        assert len([when for when in tries_of(0.1, answered=False) if when < 0.0]) > 8
+
+    def test_haste_is_only_around_the_instant(self):
+        tries = tries_of(3.0, answered=True)
+        assert len([when for when in tries if when > meeting.TIGHT]) < 80
+        assert len(tries) > 1000
+
+    def test_behind_a_shield_tries_are_10_ms_apart(self):
+        tries = tries_of(meeting.TIGHT, answered=True, shielded=True)
+        pauses = [round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)]
+        assert pauses == sorted(pauses)
+        assert pauses[0] == meeting.FIRST_PAUSE
+        assert set(pauses[6:]) == {meeting.SPACING}
+
+    def test_an_answer_that_takes_longer_is_followed_at_once(self):
+        """So that the SYNs of both sides cross on their way, where a firewall refuses each alone."""
+        tries = tries_of(meeting.TIGHT, answered=True, shielded=True, takes=0.02)
+        pauses = {round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)}
+        assert pauses == {0.02}
+
+    @pytest.mark.parametrize("shielded", [True, False])
+    @pytest.mark.parametrize(
+        ("code", "hasty"),
+        [
+            (errno.ENETUNREACH, False),
+            (errno.EHOSTUNREACH, False),
+            (errno.EADDRNOTAVAIL, False),
+            (errno.ECONNREFUSED, True),
+            (errno.ECONNRESET, True),
+        ],
+    )
+    def test_of_one_side(self, monkeypatch, code, hasty, shielded):
+        """Only what the other side answers is a reason for haste, and only where no shield lets it wait."""
+
+        def fail(*_):
+            raise OSError(code, "failed")
+
+        monkeypatch.setattr(rendezvous, "_begin", fail)
+        monkeypatch.setattr(rendezvous, "raise_shield", lambda *_: socket.socket() if shielded else None)
+        now = 0.0
+        waits = rendezvous.Sides(A, B, 3.0, allow_self_connect=False).tries(None, 0.05, lambda: now)
+        error = None
+        while error is None:
+            try:
+                _, seconds = next(waits)
+            except TimeoutError as late:
+                error = late
+            else:
+                now += seconds + 0.0001  # what a turn takes
+        (count,) = map(int, re.findall(r"did not meet in (\d+) tries", error.__notes__[0]))
+        if hasty and not shielded:
+            assert count > 1000, "tight around the agreed instant"
+        else:
+            assert 30 < count < 200
 
 
 class TestPauses:
     def tries_of(self, at, interval, until):
-        policy = meeting.Meeting(at, interval, lambda: 0.5)
-        now, tries = at - meeting.EARLY, []
-        while now < until:
-            if policy.next_try > now:
-                now = policy.next_try
-                continue
-            tries.append(now)
-            now += 0.01  # what a try takes
-            policy.failed(now)
-        return tries
+        return tries_of(until, at=at, interval=interval, takes=0.01, answered=True)
 
     def test_tight_around_the_instant_then_ever_longer(self):
         tries = self.tries_of(100.0, 0.08, 102.0)
@@ -34,8 +112,8 @@ class TestPauses:
         assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
 
     def test_pauses_are_spread(self):
-        policy = meeting.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__)
-        policy.failed(10.0)
+        policy = meeting.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__, shielded=False)
+        policy.failed(10.0, answered=True)
         first = policy.next_try - 10.0
-        policy.failed(10.0)
+        policy.failed(10.0, answered=True)
         assert (first, policy.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)

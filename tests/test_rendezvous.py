@@ -128,6 +128,26 @@ def test_two_namespaces_over_a_wire():
     assert namespace.run(code) == "0\n"
 
 
+def test_without_a_route_no_driver_spins():
+    """The kernel answers at once, thousands of times a second if it were asked."""
+    code = """
+        import asyncio, re, trio
+        import safeconnect.asyncio, safeconnect.trio
+        local, peer = ("0.0.0.0", 7001), ("192.0.2.1", 7002)
+        def ask(module, run=lambda call: call()):
+            try:
+                run(lambda: module.simultaneous_open(local, peer, timeout=0.8))
+            except TimeoutError as error:
+                print(*re.search(r"in (\\d+) tries; .*(Network is unreachable)", error.__notes__[0]).groups())
+        ask(safeconnect)
+        ask(safeconnect.asyncio, lambda call: asyncio.run(call()))
+        ask(safeconnect.trio, trio.run)
+    """
+    told = namespace.run(code).splitlines()
+    assert [line.partition(" ")[2] for line in told] == ["Network is unreachable"] * 3
+    assert all(int(line.split()[0]) < 60 for line in told), told
+
+
 @linux_only
 class TestHalfOpen:
     def test_a_handshake_that_is_not_over_is_no_connection(self, monkeypatch):

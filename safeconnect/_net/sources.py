@@ -7,6 +7,7 @@ import sys
 
 from .._core import search
 from .._core.endpoint import written
+from .._fork import imports
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
 from . import aim, attempt, kernel, sockets
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # "This local end is taken": said by bind(), or by connect() where only this destination is taken.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+_REUSE_ADDRESS: "AnyOption" = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 # How often a search begins, should the kernel's range change in the middle of it.
 _LOOKS = 3
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
@@ -62,8 +64,7 @@ def _from(
     plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
     if ports is None:
-        (place, options), *_ = _ends(plan, candidate, address, None)
-        return attempt.start_from(candidate, place, (*plan.options, *options))
+        return _from_one(plan, candidate, address)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
@@ -93,6 +94,18 @@ def _from(
         del taken
 
 
+def _from_one(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None"
+) -> tuple[socket.socket, bool]:
+    (place, options), *_ = _ends(plan, candidate, address, None)
+    try:
+        return attempt.start_from(candidate, place, (*plan.options, *options))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
+            _tell_neighbours(error, place)
+        raise
+
+
 def _port_of(sock: socket.socket) -> int:
     try:
         return int(sock.getsockname()[1])
@@ -115,9 +128,11 @@ def _ends(
     source = plan.source
     assert source is not None  # noqa: S101 - tells the type checker
     options: list[AnyOption] = _device(source.device, candidate[0])
-    if source.share or (ports is not None and sys.platform == "linux"):
-        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+    if source.share:
         options += _sharing()
+    elif ports is not None and sys.platform == "linux":
+        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+        options.append(_REUSE_ADDRESS)
     if ports is None:
         yield address, options
         return
@@ -144,12 +159,24 @@ def _end(
 
 
 def _sharing() -> "list[AnyOption]":
-    """The flag with which several sockets may have one local address toward different destinations."""
-    if sys.platform == "linux":
-        return [(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)]
+    """The flags with which several sockets may have one local address toward different destinations."""
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
-    return [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
+    reuse_port: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Two sockets go together if they have one flag in common (inet_bind_conflict), so with both ours goes with those
+    # that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
+    return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
+
+
+def _tell_neighbours(error: OSError, place: "tuple[Any, ...]") -> None:
+    """Add notes on whose sockets do not let ours in, and what would."""
+    with imports.lock:
+        from . import holders  # only on the way to an error
+
+    holders.tell_port(error, place[1])
+    also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
+    who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
+    error.add_note(f"share_source: {written(place)} is not shared: {who}{also}")
 
 
 def _device(name: str | None, family: int) -> "list[AnyOption]":

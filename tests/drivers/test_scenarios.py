@@ -54,6 +54,16 @@ class TestConnected:
         with connect(server.getsockname(), 5) as sock:
             assert sock.getpeername() == server.getsockname()
 
+    @linux_only
+    def test_a_second_connect_leaves_it_where_it_is(self, connect, server):
+        with support.listening() as other, connect(server.getsockname(), 5) as sock:
+            first = sock.connect_ex(other.getsockname())
+            # 0 is the answer to the first connect, which only one driver leaves to be asked for.
+            assert first == (0 if connect is DRIVERS[0] else errno.EISCONN)
+            assert sock.connect_ex(other.getsockname()) == errno.EISCONN
+            assert sock.connect_ex(server.getsockname()) == errno.EISCONN
+            assert sock.getpeername() == server.getsockname()
+
     @needs_ipv6
     def test_to_a_full_ipv6_address(self, connect):
         with support.listening(socket.AF_INET6) as server, connect(server.getsockname(), 5) as sock:

@@ -206,6 +206,12 @@ def a_source_port_that_is_taken():
         yield server.getsockname(), {"source_address": reserved.address}
 
 
+@case(OSError, share_source=True)
+def a_source_port_that_is_not_shared():
+    with listening() as server, listening() as other:
+        yield server.getsockname(), {"source_address": other.getsockname()}
+
+
 @case(SelfConnectError)
 def a_connection_that_meets_itself():
     with reserve_port() as reserved:
