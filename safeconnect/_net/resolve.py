@@ -245,8 +245,8 @@ def _check_single(address: "Any") -> None:
     """
     if isinstance(address, (list, tuple)) and address and isinstance(address[0], (list, tuple)):
         raise TypeError(
-            f"address must be one target, (host, port), not a {type(address).__name__} of them: {_shown(address)}; to race "
-            "several, give a resolver that returns the addresses of all; to try one after the other, call once for each"
+            f"address must be one target, (host, port), not a {type(address).__name__} of them: {_shown(address)}; to "
+            "race several, give a resolver that returns the addresses of all; to try them in turn, call once for each"
         )
 
 
