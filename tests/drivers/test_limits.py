@@ -1,11 +1,16 @@
 """The settings ``family`` and ``allow``: which addresses a connect may go to, on every driver."""
 
+import asyncio
 import errno
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
+import trio
 
+import safeconnect.anyio
+import safeconnect.asyncio
+import safeconnect.trio
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector, Retry, is_global_address
 from safeconnect._core.messages import Failed, GiveUp
 from safeconnect.testing import dual_stack, names
@@ -249,3 +254,48 @@ def test_no_time_to_wait(server, timeout):
     support.ran_into(AddressNotAllowedError, connector.replace(trace=print).connect, server.getsockname())
     connector = Connector(timeout=timeout, family=socket.AF_INET6)
     support.ran_into(socket.gaierror, connector.connect, server.getsockname())
+
+
+OTHERS = {
+    "open_connection": lambda address, **settings: asyncio.run(
+        safeconnect.asyncio.open_connection(address, 5, **settings)
+    ),
+    "connect_transport": lambda address, **settings: asyncio.run(
+        safeconnect.asyncio.connect_transport(asyncio.Protocol, address, 5, **settings)
+    ),
+    "open_tcp_stream": lambda address, **settings: trio.run(
+        lambda: safeconnect.trio.open_tcp_stream(*address, timeout=5, **settings)
+    ),
+    "connect_tcp": lambda address, **settings: asyncio.run(
+        safeconnect.anyio.connect_tcp(*address, timeout=5, **settings)
+    ),
+    "connect_tcp on trio": lambda address, **settings: trio.run(
+        lambda: safeconnect.anyio.connect_tcp(*address, timeout=5, **settings)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_ways_to_connect(name, server):
+    support.ran_into(AddressNotAllowedError, OTHERS[name], server.getsockname(), allow=is_global_address)
+    support.ran_into(socket.gaierror, OTHERS[name], server.getsockname(), family=socket.AF_INET6)
+    assert was_left_alone(server)
+
+
+WAITS = {
+    "blocking": safeconnect.wait_for_port,
+    "asyncio": lambda *arguments, **settings: asyncio.run(safeconnect.asyncio.wait_for_port(*arguments, **settings)),
+    "trio": lambda *arguments, **settings: trio.run(lambda: safeconnect.trio.wait_for_port(*arguments, **settings)),
+}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("name", WAITS)
+def test_a_wait_ends_at_once(name, server, gone):
+    for settings, kind in (
+        ({"allow": ["::1"]}, AddressNotAllowedError),
+        ({"family": socket.AF_INET6}, socket.gaierror),
+    ):
+        connector = Connector(**settings)
+        support.ran_into(kind, WAITS[name], server.getsockname(), 60, gone=gone, connector=connector)
+    assert was_left_alone(server)

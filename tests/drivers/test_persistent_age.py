@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import ConnectMemory, Connector
+from safeconnect import AddressNotAllowedError, ConnectMemory, Connector
 from safeconnect._core.messages import Connected
 from safeconnect._persistent import Line
 
@@ -98,6 +98,19 @@ class TestEachDriver:
 
         with listening() as other:
             run(scenario)
+
+    def test_an_address_that_is_not_allowed_is_not_followed(self, run, server):
+        async def scenario(connect):
+            addresses = [server.getsockname(), ("127.0.0.2", server.getsockname()[1])]
+            connector = Connector(resolver=lambda *_: resolver(addresses.pop(0))("a.test", 1), allow=["127.0.0.1"])
+            async with connect(("a.test", 1), connector=connector, max_age=MAX_AGE) as connection:
+                time = Time(connection)
+                await use(connection)
+                time.now += MAX_AGE
+                with pytest.raises(AddressNotAllowedError, match=r"does not permit 127\.0\.0\.2"):
+                    await use(connection)
+
+        run(scenario)
 
     def test_on_connect_and_the_trace_see_each_connection(self, run, server):
         async def scenario(connect):
