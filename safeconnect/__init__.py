@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._net.sockets import reset as reset
     from ._net.tcp_info import tcp_info as tcp_info
     from ._net.tcp_info import tcp_state as tcp_state
+    from .addresses import is_global_address as is_global_address
     from .binding import Reservation as Reservation
     from .binding import bind_socket as bind_socket
     from .binding import reserve_port as reserve_port
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .closed import Closed as Closed
     from .closing import close_gracefully as close_gracefully
     from .detection import detection_time as detection_time
+    from .errors import AddressNotAllowedError as AddressNotAllowedError
     from .errors import CrossedReplyError as CrossedReplyError
     from .errors import PeerClosedError as PeerClosedError
     from .errors import PortsExhaustedError as PortsExhaustedError
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddressNotAllowedError",
     "Backoff",
     "BindToDevice",
     "Closed",
@@ -94,6 +97,7 @@ __all__ = [
     "detection_time",
     "ephemeral_ports",
     "install",
+    "is_global_address",
     "is_self_connected",
     "is_transient",
     "patched",
@@ -115,6 +119,7 @@ __all__ = [
 # Loaded when asked for: pytest loads this package for the plugin in it, whoever tests what, and most names bring
 # modules along that a plain connect does not need.
 _LATER = {
+    "AddressNotAllowedError": "errors",
     "Backoff": "retry",
     "BindToDevice": "routing_options",
     "Closed": "closed",
@@ -150,6 +155,7 @@ _LATER = {
     "detection_time": "detection",
     "ephemeral_ports": "_net.kernel",
     "install": "patching",
+    "is_global_address": "addresses",
     "is_self_connected": "_net.sockets",
     "is_transient": "retry",
     "patched": "patching",

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .retry import Draw
+
     # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
     AnySocket = Any
+
+# By how much of `max_age` a connection may end before it, at random. As wide as gRPC's 10 % to either side of its
+# MAX_CONNECTION_AGE; but all of it on this side, as HikariCP has it, for a limit is what some box on the way is set to.
+# Go's SetConnMaxLifetime has no jitter: there a fleet that has connected at once does everything at once from then on.
+AGE_SPREAD = 0.2
 
 # What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
 _VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -43,6 +50,7 @@ class Line:
         connector: Settings | None,
         retry: Retry | None,
         idle_limit: float | None,
+        max_age: float | None,
         on_connect: "Callable[[Any], Any] | None",
         clock: "Callable[[], float]",
     ) -> None:
@@ -56,17 +64,20 @@ class Line:
             raise TypeError(f"on_connect must be callable, not {type(on_connect).__name__}")
         self.address = address
         self.idle_limit = check_seconds("idle_limit", idle_limit)
+        self.max_age = check_seconds("max_age", max_age)
         self.on_connect = on_connect
         self.clock = clock
         connector = connector or Settings()
         retry = retry or connector.retry or Retry()
         self.connector = connector.replace(retry=retry)
-        self.reconnection = Reconnection(retry, aim.chance)
+        self.draw: Draw = aim.chance
+        self.reconnection = Reconnection(retry, self.draw)
         self.is_closed = False
         self.last_error = ""
         self._sock: AnySocket | None = None
         self._is_clean = False  # whether no reply can be under way on it
         self._idle_since = 0.0
+        self._old_at = 0.0  # when the connection has come to its own age
         self._ids = count(1)
         # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
         self._guard = Guard()
@@ -92,13 +103,22 @@ class Line:
             return None
         if not self._is_clean:
             self.reset()
-        elif self.idle_limit is not None and self.clock() - self._idle_since >= self.idle_limit:
+        elif self._is_stale():
             self.discard()
         elif not _is_quiet(sock):
             # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
             self.reset()
         self._is_clean = False
         return self._sock
+
+    def _is_stale(self) -> bool:
+        """Whether the idle connection is too old, or was idle for too long."""
+        if self.idle_limit is None and self.max_age is None:
+            return False
+        now = self.clock()
+        if self.max_age is not None and now >= self._old_at:
+            return True
+        return self.idle_limit is not None and now - self._idle_since >= self.idle_limit
 
     def seconds_to_wait(self, left: float | None) -> float:
         """How long to wait before the next connection is made.
@@ -121,6 +141,8 @@ class Line:
         if block.is_over:
             sockets.reset(sock)
             block.check_not_over()
+        if self.max_age is not None:
+            self._old_at = self.clock() + self.max_age * (1 - AGE_SPREAD * self.draw())
         self._is_clean = False
         self._sock = sock
 

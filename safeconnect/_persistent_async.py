@@ -224,10 +224,17 @@ class AsyncConnection(Typed["Kind"]):
         connector: "Settings | None" = None,
         retry: "Retry | None" = None,
         idle_limit: float | None = None,
+        max_age: float | None = None,
         on_connect: "Callable[[Any], Any] | None" = None,
     ) -> None:
         self._line = self._kinds[0](
-            address, connector=connector, retry=retry, idle_limit=idle_limit, on_connect=on_connect, clock=monotonic
+            address,
+            connector=connector,
+            retry=retry,
+            idle_limit=idle_limit,
+            max_age=max_age,
+            on_connect=on_connect,
+            clock=monotonic,
         )
         timeout = getattr(connector, "timeout", None)
         self._line.timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default

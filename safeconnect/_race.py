@@ -221,7 +221,7 @@ class Race:
 
     def look_up(self, lookup: "Lookup") -> None:
         """Have the name looked up in a thread."""
-        question = resolve.Question(self.address, self.plan.resolver, _FAMILIES[lookup])
+        question = resolve.Question(self.address, self.plan.resolver, self.plan.family or _FAMILIES[lookup])
 
         def done(found: "Any", error: BaseException | None) -> None:
             self._answers.put((lookup, question, found, error))
@@ -265,7 +265,7 @@ def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is
         name=resolve.named(*address[:2]),
         timeout=limit,
         delay=delay,
-        resolution_delay=None if is_literal else plan.resolution_delay,
+        resolution_delay=None if is_literal or plan.family else plan.resolution_delay,
         retry=plan.retry,
         source=plan.source or plan.bind_to,
         port_is_given=plan.source.port_is_given if plan.source is not None else bool(plan.bind_to and plan.bind_to[1]),

@@ -11,7 +11,15 @@ from time import monotonic
 from ._core import verdict
 from ._fork import imports
 from ._net import aim, resolve, sockets
-from ._net.attempt import at_once, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
+from ._net.attempt import (
+    at_once,
+    check_limits,
+    connect_from_elsewhere,
+    explain,
+    kernel_chooses,
+    taken_ports,
+    tell_taken,
+)
 from ._trace import is_logged
 from .settings import Settings, check_seconds, unexpected
 
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from .memory import ConnectMemory
     from .options import AnyOption
     from .retry import Retry
-    from .settings import AnySource, Keywords, Ports, Resolver, Trace
+    from .settings import Allow, AnySource, Keywords, Ports, Resolver, Trace
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
 DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
@@ -57,8 +65,15 @@ class Connector(Settings):
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param trace: called with every event and order of the connect, in their order.
     :param resolver: looks names up in the place of `socket.getaddrinfo`, with its signature.
+    :param family: `socket.AF_INET` or `socket.AF_INET6`: connect to addresses of that family only, whatever a resolver
+        answers. `socket.AF_UNSPEC`, the default: of both.
+    :param allow: which addresses may be connected to, against forged requests (SSRF) and names that change their
+        address (DNS rebinding). Networks, as text or of `ipaddress`; or a callable that is given an
+        `ipaddress.IPv4Address` or `ipaddress.IPv6Address` and returns a bool, such as `is_global_address`. It is asked
+        of each address right before the connect to it, literals too: of an IPv4-mapped one as IPv4; of 0.0.0.0 and ::,
+        which reach this host, also as loopback. None, the default: all.
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: a negative time.
+    :raises ValueError: a negative time, an unknown family, a network that is none.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -87,6 +102,8 @@ class Connector(Settings):
         all_errors: bool = False,
         trace: "Trace | None" = None,
         resolver: "Resolver | None" = None,
+        family: int = 0,
+        allow: "Allow | None" = None,
         **unknown: "Never",
     ) -> None:
         if unknown:
@@ -106,6 +123,8 @@ class Connector(Settings):
             all_errors=all_errors,
             trace=trace,
             resolver=resolver,
+            family=family,
+            allow=allow,
         )
         object.__setattr__(self, "timeout", timeout)
 
@@ -146,12 +165,13 @@ def create_connection(
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param settings: any other setting of a `Connector`, by keyword: ``source_ports``, ``share_source``, ``options``,
         ``retry``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``,
-        ``resolver``.
+        ``resolver``, ``family``, ``allow``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
         be had was to the socket itself.
     :raises TimeoutError: no answer in time.
     :raises PortsExhaustedError: every source port toward the address is taken.
-    :raises socket.gaierror: the name could not be looked up.
+    :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
+    :raises AddressNotAllowedError: ``allow`` does not permit the address.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried, from where, what
         happened and after how long; and who has the source port given, where that is taken.
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
@@ -195,6 +215,8 @@ def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) 
         limit = max(seconds - (monotonic() - began), 0.001)
     elif not candidates:
         candidates = look_up(plan, address, None)
+    if plan.family:
+        candidates = resolve.of_family(plan.family, candidates)
     if plan.source is not None or (len(candidates) > 1 and seconds != 0):
         return _race(plan, address, timeout, candidates, began)
     return _in_order(plan, candidates, timeout, limit)
@@ -226,8 +248,10 @@ def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -
         with imports.lock:
             from .racing import look_up_in_time  # brings threads along
 
-        return look_up_in_time(resolve.Question(address, plan.resolver), seconds)
-    return resolve.Question(address, plan.resolver).ask() if plan.resolver else resolve.look_up(address)
+        return look_up_in_time(resolve.Question(address, plan.resolver, plan.family), seconds)
+    if plan.resolver or plan.family:
+        return resolve.Question(address, plan.resolver, plan.family).ask()
+    return resolve.look_up(address)
 
 
 def may_take_long(plan: Settings, address: "tuple[Any, ...]") -> bool:
@@ -244,6 +268,8 @@ def _in_order(
         for candidate in candidates:
             began = monotonic()
             try:
+                if plan.is_limited:
+                    check_limits(plan, candidate)
                 sock = _straight(plan, candidate, limit) or _straight_again(plan, candidate, limit)
             except OSError as error:
                 outcomes.append((candidate[4], error, monotonic() - began))

@@ -24,6 +24,17 @@ class PortsExhaustedError(OSError):
     """
 
 
+class AddressNotAllowedError(PermissionError):
+    """The setting ``allow`` does not permit the address; errno is EACCES, and nothing has been sent to it.
+
+    Raised where no other address of the name could be connected to either. The message names the address. Where the
+    others fail with an answer, or in silence, that is the error, and a note tells of this one.
+
+    >>> issubclass(AddressNotAllowedError, PermissionError)
+    True
+    """
+
+
 class CrossedReplyError(ConnectionAbortedError):
     """A reply that belongs to another request: its number is not the exchange's; errno is ECONNABORTED.
 

@@ -143,11 +143,15 @@ class PersistentConnection:
         as well. Left out: the connector's, or ``Retry()``.
     :param idle_limit: seconds after which an unused connection is not used again but closed and made anew; None, the
         default, for any time. Below the server's own limit it saves a failed exchange.
+    :param max_age: seconds after which a connection is not used again, however busy it is: so it follows a change of
+        the name's addresses, and leaves a server that is to be emptied. It is closed in order before the next exchange,
+        and made anew; never during one. Each connection has a limit of its own, at random from 80 to 100 % of this, so
+        that a fleet that has connected at once does not come back at once. None, the default: any age.
     :param on_connect: called with each new connected socket before its first exchange, for a greeting or a login; it
         may return another socket to be used in its place, such as one wrapped in TLS. The socket's timeout is what is
         left of the exchange's. Where it raises, the socket is reset; one that it has made of it, it closes itself.
     :raises TypeError: an argument is of a wrong type.
-    :raises ValueError: ``idle_limit`` is negative.
+    :raises ValueError: ``idle_limit`` or ``max_age`` is negative.
 
     >>> from safeconnect.testing import echo
     >>> with echo() as server, PersistentConnection(server.address) as connection:
@@ -166,6 +170,7 @@ class PersistentConnection:
         connector: Connector | None = None,
         retry: "Retry | None" = None,
         idle_limit: float | None = None,
+        max_age: float | None = None,
         on_connect: "Callable[[socket.socket], socket.socket | None] | None" = None,
     ) -> None:
         if connector is not None and not isinstance(connector, Connector):
@@ -175,6 +180,7 @@ class PersistentConnection:
             connector=connector or Connector(),
             retry=retry,
             idle_limit=idle_limit,
+            max_age=max_age,
             on_connect=on_connect,
             clock=monotonic,
         )

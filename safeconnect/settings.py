@@ -6,6 +6,7 @@ from .options import check_options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
     from typing import Any, Self
 
     from typing_extensions import TypedDict
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     AnySource = SourceAddress | list[SourceAddress | str] | str | Pool
     Trace = Callable[[Event | Order], object]
     Resolver = Callable[..., Iterable[Any]]
+    IPAddress = IPv4Address | IPv6Address
+    IPNetwork = IPv4Network | IPv6Network
+    Permits = Callable[[IPAddress], bool]
+    Allow = Permits | Iterable[str | IPNetwork]
 
     class Keywords(TypedDict, total=False):
         """The settings that `create_connection` takes by keyword; their meaning is told at `Connector`."""
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
         allow_self_connect: bool
         trace: Trace | None
         resolver: Resolver | None
+        family: int
+        allow: Allow | None
         source_ports: Ports | None
         share_source: bool
 
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
         connector: "Settings | None"
 
 
-_DERIVED = {"bind_to", "needs_dial", "source"}  # from the others
+_DERIVED = {"bind_to", "is_limited", "needs_dial", "source"}  # from the others
 
 
 class Settings:
@@ -54,9 +61,12 @@ class Settings:
 
     __slots__ = (
         "all_errors",
+        "allow",
         "allow_self_connect",
         "bind_to",
+        "family",
         "happy_eyeballs_delay",
+        "is_limited",
         "memory",
         "needs_dial",
         "options",
@@ -84,6 +94,9 @@ class Settings:
     all_errors: bool
     trace: "Trace | None"
     resolver: "Resolver | None"
+    family: int
+    allow: "Permits | tuple[IPNetwork, ...] | None"
+    is_limited: bool  # whether each address is looked at before it is connected to
     needs_dial: bool  # whether even one candidate takes the whole machine
 
     def __init__(
@@ -101,6 +114,8 @@ class Settings:
         all_errors: bool = False,
         trace: "Trace | None" = None,
         resolver: "Resolver | None" = None,
+        family: int = 0,
+        allow: "Allow | None" = None,
     ) -> None:
         source: Source | None = None
         # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
@@ -117,16 +132,13 @@ class Settings:
             _check_source_address(bind_to)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
-        for name, value in (("trace", trace), ("resolver", resolver)):
-            if value is not None and not callable(value):
-                raise TypeError(f"{name} must be callable, not {type(value).__name__}")
-        for name, flag in (("allow_self_connect", allow_self_connect), ("all_errors", all_errors)):
-            if not isinstance(flag, int):
-                raise TypeError(f"{name} must be a bool, not {type(flag).__name__}")
+        _check_callables(trace=trace, resolver=resolver)
+        _check_flags(allow_self_connect=allow_self_connect, all_errors=all_errors)
         if retry is not None and not hasattr(retry, "pause"):
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         if memory is not None and not hasattr(memory, "recall"):
             raise TypeError(f"memory must be a ConnectMemory, not {type(memory).__name__}")
+        permits = allow if allow is None and type(family) is int and not family else _checked_limits(family, allow)
         write = object.__setattr__
         # A list is copied, for the caller may change it.
         write(self, "source_address", list(source_address) if type(source_address) is list else source_address)
@@ -143,6 +155,9 @@ class Settings:
         write(self, "all_errors", all_errors)
         write(self, "trace", trace)
         write(self, "resolver", resolver)
+        write(self, "family", family)
+        write(self, "allow", permits)
+        write(self, "is_limited", bool(family) or permits is not None)
         write(self, "needs_dial", any(each is not None for each in (retry, memory, trace, resolution_delay)))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -226,6 +241,26 @@ def unexpected(function: str, keywords: "Iterable[str]", own: "Iterable[str]" = 
     alike = get_close_matches(strange, known, 1)
     hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"
     return TypeError(f"{function}() got an unexpected keyword argument {strange!r}; {hint}")
+
+
+def _check_callables(**values: object) -> None:
+    for name, value in values.items():
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+
+
+def _check_flags(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+
+
+def _checked_limits(family: object, allow: "Allow | None") -> "Permits | tuple[IPNetwork, ...] | None":
+    with imports.lock:
+        from .addresses import checked_allow, checked_family  # few connects are limited
+
+    checked_family(family)
+    return None if allow is None else checked_allow(allow)
 
 
 def _check_source_address(source_address: object) -> None:

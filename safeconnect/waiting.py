@@ -60,7 +60,7 @@ def wait_for_port(
     :raises TimeoutError: it was not so in time; its errno is None. A note says what was seen: how many tries were
         refused, met themselves, were not answered, ...
     :raises socket.gaierror: the name does not exist, at once. While its name server does not answer, the wait goes on.
-    :raises PermissionError: this program may not connect there, at once. Other errors of a connect are failed tries.
+    :raises PermissionError: the system or ``allow`` forbids it, at once. Other errors of a connect are failed tries.
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: an argument out of range; ``check`` together with ``gone``.
 

@@ -126,6 +126,29 @@ class TestNumbersThatAreTooLong:
         assert _targets.count("007") == 7
 
 
+class TestSeveralTargets:
+    """What other libraries take in one call is refused, and the error says what to do."""
+
+    @each_driver
+    @pytest.mark.parametrize("timeout", [None, 5])
+    @pytest.mark.parametrize("kind", [list, tuple])
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+    def test_in_the_place_of_one(self, connect, kind, count, timeout):
+        targets = kind([("127.0.0.1", 1 + each) for each in range(count)])
+        with pytest.raises(TypeError, match=f"must be one target, .* not a {kind.__name__} of .*give a resolver that"):
+            connect(targets, timeout)
+
+    @each_driver
+    @pytest.mark.parametrize("targets", [iter([("a", 1)]), {("a", 1), ("b", 1)}, {("a", 1): 1}], **names_of)
+    def test_what_has_no_order(self, connect, targets):
+        with pytest.raises(TypeError, match=f"address must be a tuple .* not {type(targets).__name__}"):
+            connect(targets, 5)
+
+    @each_driver
+    def test_one_as_a_list_is_one(self, connect, address):
+        connect(list(address), 5).close()
+
+
 class TestUnknownSettings:
     """The error names what was called, and what may have been meant."""
 
@@ -151,7 +174,7 @@ class TestUnknownSettings:
         self.refused("Mine", lambda: Mine(retries=3))
 
     def test_nothing_alike(self):
-        with pytest.raises(TypeError, match="unexpected keyword argument 'zzz'; there are all_errors, allow_self"):
+        with pytest.raises(TypeError, match="keyword argument 'zzz'; there are all_errors, allow, allow_self_c"):
             safeconnect.create_connection(self.ADDRESS, zzz=1)
 
     def test_a_wrong_value_is_told_as_ever(self):

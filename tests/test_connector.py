@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+import socket
 import threading
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection
+from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection, is_global_address
 from safeconnect.blocking import DEFAULT_TIMEOUT
 
 from .test_process import python
@@ -21,7 +23,9 @@ class TestConnector:
         connector = Connector()
         assert connector._values() == {
             "all_errors": False,
+            "allow": None,
             "allow_self_connect": False,
+            "family": 0,
             "happy_eyeballs_delay": 0.25,
             "memory": None,
             "options": (),
@@ -75,6 +79,17 @@ class TestConnector:
         twin.memory.forget()
         assert (budget.level, len(memory)) == (3.5, 1)
 
+    @pytest.mark.parametrize("copied", COPIES)
+    @pytest.mark.parametrize("allow", [["10.0.0.0/8", ip_network("::1")], is_global_address])
+    def test_is_copied_with_its_limits(self, copied, allow):
+        connector = Connector(family=socket.AF_INET, allow=allow)
+        twin = copied(connector)
+        assert twin == connector == connector.replace(timeout=5).replace(timeout=DEFAULT_TIMEOUT)
+        assert hash(twin) == hash(connector)
+        assert twin.allow == (allow if callable(allow) else tuple(map(ip_network, allow)))
+        assert connector != connector.replace(allow=["::1"])
+        assert connector.replace(allow=None, family=0) == Connector()
+
     def test_reaches_a_process_that_is_spawned(self, server):
         connector = Connector(timeout=10, memory=ConnectMemory(), retry=Retry(budget=RetryBudget()))
         with connector.connect(server.getsockname()):
@@ -120,6 +135,20 @@ class TestConnector:
             ({"memory": {}}, TypeError, "memory must be a ConnectMemory"),
             ({"options": NoDelay()}, TypeError, "options must be several options"),
             ({"options": [5]}, TypeError, "options must be"),
+            ({"family": "AF_INET"}, TypeError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not str"),
+            ({"family": None}, TypeError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not NoneType"),
+            ({"family": True}, TypeError, "family must be .* not bool"),
+            ({"family": False}, TypeError, "family must be .* not bool"),
+            ({"family": 4}, ValueError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not 4"),
+            ({"allow": 5}, TypeError, "allow must be callable or several networks, not int"),
+            ({"allow": "10.0.0.0/8"}, TypeError, r"networks, not str; put it in a list: \['10.0.0.0/8'\]"),
+            ({"allow": ip_network("10.0.0.0/8")}, TypeError, r"IPv4Network; put it in a list: \['10.0.0.0/8'\]"),
+            ({"allow": b"10.0.0.0/8"}, TypeError, "allow must be callable or several networks, not bytes$"),
+            ({"allow": [10]}, TypeError, "allow must be networks such as '10.0.0.0/8', not int: 10"),
+            ({"allow": ["a.test"]}, ValueError, "allow must be networks such as '10.0.0.0/8', not 'a.test'"),
+            ({"allow": ["10.0.0.1/8"]}, ValueError, "'10.0.0.1/8': 10.0.0.1/8 has host bits set"),
+            ({"allow": ["::ffff:10.0.0.0/104"]}, ValueError, "allow must have IPv4 networks as such"),
+            ({"allow": []}, ValueError, "allow must have a network in it"),
             ({"nonsense": 5}, TypeError, "nonsense"),
         ],
         ids=str,

@@ -14,6 +14,7 @@ from .replying import ReplyingServer, number_of, request
 
 AT_ONCE = Retry(attempts=3, backoff=Backoff(initial=0))
 LIMIT = 60.0
+MAX_AGE = 200.0
 
 
 class Model(RuleBasedStateMachine):
@@ -27,11 +28,14 @@ class Model(RuleBasedStateMachine):
         self.asked = []  # what the server must have been asked: (connection, number)
         self.number = 0
         self.now = 0.0
+        self.share = 0.0  # what the chance of the next connection is
+        self.old_at = 0.0
 
     @initialize()
     def begin(self):
-        self.connection = PersistentConnection(self.server.address, retry=AT_ONCE, idle_limit=LIMIT)
+        self.connection = PersistentConnection(self.server.address, retry=AT_ONCE, idle_limit=LIMIT, max_age=MAX_AGE)
         self.connection._line.clock = lambda: self.now
+        self.connection._line.draw = lambda: self.share
 
     def teardown(self):
         if hasattr(self, "connection"):
@@ -43,6 +47,7 @@ class Model(RuleBasedStateMachine):
         for sending in range(sendings):
             if not self.is_up:
                 self.connections += 1
+                self.old_at = self.now + MAX_AGE * (1 - self.share / 5)
             self.number += 1
             self.asked.append((self.connections, self.number))
             self.is_up = kept and sending == sendings - 1
@@ -126,10 +131,13 @@ class Model(RuleBasedStateMachine):
         self.expect(kept=False)
         support.ran_into(CrossedReplyError, work)
 
-    @rule(seconds=st.sampled_from([1.0, LIMIT / 2, LIMIT - 1, LIMIT, 10 * LIMIT]))
-    def time_passes(self, seconds):
+    @rule(
+        seconds=st.sampled_from([1.0, LIMIT / 2, LIMIT - 1, LIMIT, 10 * LIMIT]), share=st.sampled_from([0, 0.5, 0.99])
+    )
+    def time_passes(self, seconds, share):
         self.now += seconds
-        if seconds >= LIMIT:
+        self.share = share
+        if seconds >= LIMIT or self.now >= self.old_at:
             self.is_up = False
         self.expect(kept=True)
         assert self.ask() == self.number

@@ -37,7 +37,7 @@ def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
 def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | OSError, bool]":
     """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
     try:
-        if plan.source is None:
+        if plan.source is None and not plan.is_limited:
             sock, is_connected = start_from(candidate, plan.bind_to, plan.options)
         else:
             sock, is_connected = start(plan, candidate)
@@ -53,11 +53,24 @@ def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | 
     return sock, is_connected
 
 
+def check_limits(plan: "Settings", candidate: "Candidate") -> None:
+    """Refuse an address that ``family`` or ``allow`` of the settings leaves out.
+
+    :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
+    """
+    with imports.lock:
+        from . import admission  # few connects are limited
+
+    admission.check(plan, candidate)
+
+
 def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it; says whether it is connected already.
 
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
     """
+    if plan.is_limited:
+        check_limits(plan, candidate)
     if plan.source is not None:
         with imports.lock:
             from . import sources  # few connects say more of their source than an address

@@ -87,6 +87,7 @@ def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
     else:
         host, port, tail = with_scope(address)
     if type(port) is not int or not 0 <= port <= MAX_PORT:
+        _check_single(address)
         _check_port(port)
     check_host(host)
     resolver: Resolver = socket.getaddrinfo
@@ -151,9 +152,17 @@ class Question:
         :raises OSError: there are none.
         """
         try:
-            return _read(usable(found), self._tail)
+            return _read(of_family(self.arguments[2], usable(found)), self._tail)
         except OSError as error:
             raise self.noted(error)  # noqa: B904 - it is the same error
+
+
+def of_family(family: int, candidates: "Sequence[Candidate]") -> "Sequence[Candidate]":
+    """The candidates of the family, whatever a resolver makes of the hint; all of them where there are none.
+
+    A connect that is limited to the family refuses each of these, and tells.
+    """
+    return [each for each in candidates if family in (0, each[0])] or candidates
 
 
 def usable(found: "Iterable[Any]") -> "list[Candidate]":
@@ -226,6 +235,19 @@ def check_address(address: object) -> None:
             "address must be a tuple (host, port) or (host, port, flowinfo, scope_id), "
             f"not {type(address).__name__}: {_shown(address)}"
         )
+    _check_single(address)
+
+
+def _check_single(address: "Any") -> None:
+    """Refuse several targets, which other libraries take in one call.
+
+    :raises TypeError: there are several; or one, in a list of its own.
+    """
+    if isinstance(address, (list, tuple)) and address and isinstance(address[0], (list, tuple)):
+        raise TypeError(
+            f"address must be one target, (host, port), not a {type(address).__name__} of them: {_shown(address)}; to "
+            "race several, give a resolver that returns the addresses of all; to try them in turn, call once for each"
+        )
 
 
 def check_host(host: object) -> None:
@@ -265,9 +287,11 @@ def with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
     :raises ValueError: there is another number of parts; or one is out of its range.
     """
     if len(address) != 4:
+        _check_single(address)
         raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
     host, port, flowinfo, scope_id = address
     if flowinfo != 0 or scope_id != 0:
+        _check_single(address)
         _check_numbers(flowinfo, scope_id)
     return host, port, (flowinfo, scope_id)
 

@@ -141,10 +141,11 @@ class PersistentConnection(AsyncConnection[Exchange]):
         has none.
     :param retry: how often to try to connect, and how long to pause before a lost connection is made again.
     :param idle_limit: seconds after which an unused connection is not used again.
+    :param max_age: seconds after which a connection is not used again, less up to 20 % at random.
     :param on_connect: called, and awaited where it returns an awaitable, with each new connected socket before its
         first exchange.
     :raises TypeError: an argument is of a wrong type.
-    :raises ValueError: ``idle_limit`` is negative.
+    :raises ValueError: ``idle_limit`` or ``max_age`` is negative.
 
     >>> from safeconnect.testing import echo
     >>> async def main(address):
@@ -169,6 +170,9 @@ class PersistentConnection(AsyncConnection[Exchange]):
         connector: "Settings | None" = None,
         retry: "Retry | None" = None,
         idle_limit: float | None = None,
+        max_age: float | None = None,
         on_connect: "OnConnect | None" = None,
     ) -> None:
-        super().__init__(address, connector=connector, retry=retry, idle_limit=idle_limit, on_connect=on_connect)
+        super().__init__(
+            address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
+        )

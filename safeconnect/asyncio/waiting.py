@@ -43,7 +43,7 @@ async def wait_for_port(
     :param connector: how to connect, a `safeconnect.Connector`.
     :raises TimeoutError: it was not so in time; a note says what was seen.
     :raises socket.gaierror: the name does not exist, at once.
-    :raises PermissionError: this program may not connect there, at once.
+    :raises PermissionError: this program may not connect there, or ``allow`` does not permit it; at once.
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: an argument out of range; ``check`` together with ``gone``.
 

@@ -44,6 +44,7 @@ class _Race:
                 arguments.target,
                 arguments.timeout,
                 happy_eyeballs_delay=arguments.happy_eyeballs_delay,
+                family=arguments.family,
                 trace=lambda message: self._moments.append((perf_counter() - self._began, message)),
             )
         except OSError as error:
@@ -158,7 +159,10 @@ def _measure(arguments: "argparse.Namespace", console: Console) -> int:
                 began = perf_counter()
                 try:
                     sock = create_connection(
-                        arguments.target, arguments.timeout, happy_eyeballs_delay=arguments.happy_eyeballs_delay
+                        arguments.target,
+                        arguments.timeout,
+                        happy_eyeballs_delay=arguments.happy_eyeballs_delay,
+                        family=arguments.family,
                     )
                 except OSError as error:
                     failures[str(error)] += 1

@@ -1,6 +1,7 @@
 """The arguments of all commands and their help."""
 
 import argparse
+import socket
 
 from .. import __version__
 from .._text import harmless
@@ -225,10 +226,10 @@ def _command(commands: "Any", name: str, summary: str, description: str, epilog:
 
 
 _USAGE = {
-    "wait": """TARGET... [--timeout SECONDS] [--interval SECONDS]
-                        [--attempt-timeout SECONDS] [--gone] [--any]
-                        [--expect BYTES] [--retry-names] [-q | -v] [--json]
-                        [-- CMD ...]""",
+    "wait": """TARGET... [-4 | -6] [--timeout SECONDS]
+                        [--interval SECONDS] [--attempt-timeout SECONDS]
+                        [--gone] [--any] [--expect BYTES] [--retry-names]
+                        [-q | -v] [--json] [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
        safeconnect ports [PORT] [--json]""",
@@ -237,6 +238,7 @@ _USAGE = {
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT or :PORT")
+    _add_family(parser)
     parser.add_argument(
         "--timeout",
         type=deadline,
@@ -319,6 +321,7 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 
 def _add_connect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=target, metavar="HOST:PORT", help="also [IPV6]:PORT or :PORT")
+    _add_family(parser)
     parser.add_argument(
         "--timeout", type=positive_seconds, default=10.0, metavar="SECONDS", help="for all of it (default 10)"
     )
@@ -331,6 +334,20 @@ def _add_connect(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--repeat", type=count, metavar="N", help="connect N times and print percentiles")
     _add_json(parser)
+
+
+def _add_family(parser: argparse.ArgumentParser) -> None:
+    family = parser.add_mutually_exclusive_group()
+    for flag, name, value in (("-4", "IPv4", socket.AF_INET), ("-6", "IPv6", socket.AF_INET6)):
+        family.add_argument(
+            flag,
+            f"--{name.lower()}",
+            action="store_const",
+            const=value,
+            dest="family",
+            default=socket.AF_UNSPEC,
+            help=f"{name} addresses only",
+        )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -75,7 +75,7 @@ class Wait:
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
-        plan = probing(Settings(trace=self._trace), gone=self._arguments.gone)
+        plan = probing(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
         while True:
             try:
                 return await go_on(self._waiting, self.target, self._arguments.expect, plan)

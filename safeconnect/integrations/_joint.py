@@ -37,11 +37,11 @@ def connect(
         the connector's is the deadline of the connect, and the socket is without one as the client wants it.
     :param source_address: the client's, in the place of the connector's.
     :param options: the client's, set after the connector's.
-    :param family: look up addresses of that family only; 0 means all.
+    :param family: connect to addresses of that family only; 0 means those of the connector's.
     :raises OSError: as `create_connection`. Never an `ExceptionGroup`, which no client expects.
     """
-    of_family = {"resolver": _of_family(connector.resolver, family)} if family else {}
-    plan = planned(connector, options=options, source_address=source_address, **of_family)
+    changes = {"family": family} if family else {}
+    plan = planned(connector, options=options, source_address=source_address, **changes)
     has_none = timeout is None or timeout is DEFAULT_TIMEOUT
     limit = connector.timeout if has_none and connector.timeout is not DEFAULT_TIMEOUT else timeout
     sock = plan.connect(address, limit)
@@ -82,12 +82,3 @@ def told(error: _Error, cause: BaseException) -> _Error:
 def missing(module: str, package: str, version: str) -> ImportError:
     """The error for a client that is not there, or too old."""
     return ImportError(f'{module} needs {package} >= {version}: pip install "{package}>={version}"', name=package)
-
-
-def _of_family(resolver: Any, family: int) -> Any:
-    def getaddrinfo(host: Any, port: Any, asked: int = 0, *rest: int) -> Any:
-        if asked not in (0, family):
-            return []  # a resolution_delay has the families looked up apart
-        return (resolver or socket.getaddrinfo)(host, port, family, *rest)
-
-    return getaddrinfo

@@ -41,7 +41,8 @@ async def create_connection(
         connection to be had was to the socket itself.
     :raises TimeoutError: no answer in time.
     :raises safeconnect.PortsExhaustedError: every source port toward the address is taken.
-    :raises socket.gaierror: the name could not be looked up.
+    :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
+    :raises safeconnect.AddressNotAllowedError: ``allow`` does not permit the address.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried.
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.

@@ -5,7 +5,16 @@ import socket
 import threading
 
 import safeconnect
-from safeconnect import Backoff, ConnectMemory, Connector, NoDelay, Retry, SelfConnectError, SourcePool
+from safeconnect import (
+    AddressNotAllowedError,
+    Backoff,
+    ConnectMemory,
+    Connector,
+    NoDelay,
+    Retry,
+    SelfConnectError,
+    SourcePool,
+)
 from safeconnect.binding import reserve_port
 from safeconnect.errors import PortsExhaustedError
 
@@ -64,6 +73,15 @@ _refused("a refused literal, one by one", happy_eyeballs_delay=None)
 _refused("an option that is none", OSError, options=[(socket.SOL_SOCKET, 9999, 1)])
 _refused("a source address of another host", OSError, source_address=("192.0.2.1", 0))
 _refused("a source address of another family", OSError, source_address=["::1"])
+_refused("a literal that is not allowed", AddressNotAllowedError, allow=["::1"])
+_refused("a literal that is not allowed, retry", AddressNotAllowedError, allow=["::1"], retry=AGAIN)
+_refused(
+    "a literal that is not allowed, from a list", AddressNotAllowedError, allow=["::1"], source_address=["127.0.0.2"]
+)
+_refused("a literal of another family", socket.gaierror, family=socket.AF_INET6)
+_refused("a predicate that says neither", TypeError, allow=lambda _: None)
+_refused("a predicate that says neither, retry", TypeError, allow=lambda _: None, retry=AGAIN)
+_refused("a network that is none", ValueError, allow=["a.test"])
 _refused("a negative timeout", ValueError, timeout=-1)
 _refused("a timeout that is text", TypeError, timeout="5")
 _refused("a resolver that is none", TypeError, resolver=5)
@@ -81,6 +99,9 @@ def _name(label, kind=ConnectionRefusedError, **settings):
 
 
 _name("a refused name")
+_name("a name that is not allowed", AddressNotAllowedError, allow=["::1"])
+_name("a name that is not allowed, all errors", ExceptionGroup, allow=["::1"], all_errors=True)
+_name("a name with a predicate that says neither", TypeError, allow=lambda _: None)
 _name("a refused name, without a timeout", timeout=None)
 _name("a refused name, all errors", ExceptionGroup, all_errors=True)
 _name("a refused name, retry", retry=AGAIN)
@@ -137,6 +158,7 @@ def _arguments(label, kind, address):
 
 _arguments("a port that is too high", ValueError, ("127.0.0.1", 70000))
 _arguments("a port that is too high, of a name", ValueError, ("name.invalid", 70000))
+_arguments("several targets", TypeError, [("127.0.0.1", 1), ("127.0.0.1", 2)])
 _arguments("a port of a wrong type", TypeError, ("127.0.0.1", 8.5))
 _arguments("an address of three parts", ValueError, ("127.0.0.1", 80, 0))
 _arguments("a name that is none", UnicodeError, ("a..b", 80))

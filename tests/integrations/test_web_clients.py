@@ -2,6 +2,7 @@
 
 import socket
 import time
+from ipaddress import ip_address
 
 import pytest
 
@@ -45,6 +46,27 @@ def test_an_ordinary_exchange(fetch, connects):
     with kit.web_server() as port:
         assert fetch(f"http://127.0.0.1:{port}/hello", 5) == answer(fetch)
     assert connects == [("127.0.0.1", port)]
+
+
+@every_client
+def test_a_name_that_changes_its_address(fetch):
+    """DNS rebinding: the name was public when it was looked at, and is loopback when it is connected to."""
+    looked_up = []
+
+    def resolver(host, port, *_):
+        looked_up.append(host)
+        address = "192.88.98.1" if len(looked_up) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    connector = safeconnect.Connector(timeout=5, resolver=resolver, allow=safeconnect.is_global_address)
+    assert safeconnect.is_global_address(ip_address(resolver("rebinding.test", 80)[0][4][0]))
+    with support.listening() as private:
+        with pytest.raises(Exception, match=r"allow does not permit 127\.0\.0\.1"):
+            fetch(f"http://rebinding.test:{private.getsockname()[1]}/", 5, connector=connector)
+        private.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            private.accept()
+    assert len(looked_up) == 2
 
 
 @every_client

@@ -57,6 +57,21 @@ def failing(url, expected, loop="asyncio", **arguments):
     return support.ran_into(expected, run, lambda: fetch(url, **arguments), loop)
 
 
+def test_an_address_that_is_not_allowed():
+    """Whatever aiohttp's resolver says: literals, names, and the cache of them."""
+    connector = Connector(allow=safeconnect.is_global_address)
+    with support.listening() as private:
+        port = private.getsockname()[1]
+        for host in ("127.0.0.1", "rebinding.test"):
+            names = Names(("127.0.0.1", port))
+            url = f"http://{host}:{port}/"
+            error = failing(url, aiohttp.ClientConnectorError, connector=connector, resolver=names)
+            assert type(error.os_error) is safeconnect.AddressNotAllowedError
+        private.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            private.accept()
+
+
 # What works
 
 

@@ -1,5 +1,6 @@
 """What users write, as the type checkers see it. Never run: mypy and pyright read it, strictly."""
 
+import ipaddress
 import socket
 from typing import assert_type
 
@@ -16,6 +17,12 @@ safeconnect.create_connection(
     options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_LINGER, b"")],
 )
 safeconnect.create_connection(("localhost", 80), "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+safeconnect.create_connection(("localhost", 80), family=socket.AF_INET, allow=safeconnect.is_global_address)
+safeconnect.Connector(family=0, allow=["10.0.0.0/8", ipaddress.ip_network("fd00::/8")])
+safeconnect.Connector(allow=lambda address: address.is_global and not address.is_multicast)
+safeconnect.Connector(allow=[10])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+assert_type(safeconnect.is_global_address(ipaddress.ip_address("::1")), bool)
 
 assert_type(safeconnect.is_self_connected(sock), bool)
 assert_type(safeconnect.ephemeral_ports(refresh=True), PortRange)
