@@ -124,6 +124,16 @@ def count(text: str) -> int:
     return number(text)
 
 
+def port_number(text: str) -> int:
+    """A port, 1 to 65535.
+
+    :raises argparse.ArgumentTypeError: it is something else.
+    """
+    if not (text.isascii() and text.isdecimal() and 0 < number(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to {MAX_PORT}, not {shown(text)}")
+    return number(text)
+
+
 def variable(text: str) -> str:
     """The name of an environment variable.
 
