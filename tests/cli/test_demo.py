@@ -145,11 +145,12 @@ class TestAtAPort:
         )
 
     def test_one_that_this_user_may_not_have(self, monkeypatch, capsys):
-        def refuse(_):
-            raise PermissionError(errno.EACCES, "Permission denied")
+        class Forbidden(socket.socket):
+            def bind(self, _):
+                raise PermissionError(errno.EACCES, "Permission denied")
 
-        monkeypatch.setattr(demo, "_check_unused", refuse)
         port = closed_port()
+        monkeypatch.setattr(socket, "socket", Forbidden)
         assert cli.main(["demo", "--port", str(port)]) == 1
         assert capsys.readouterr().err == f"safeconnect: port {port} cannot be used: Permission denied\n"
 
