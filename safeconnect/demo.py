@@ -1,6 +1,7 @@
 """The demo: a self-connect on this machine, what it leaves behind, and the same tries without one."""
 
 import contextlib
+import errno
 import http.server
 import random
 import socket
@@ -11,8 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from . import create_connection, ephemeral_ports, is_self_connected, patched
-from ._net import kernel
+from . import create_connection, ephemeral_ports, is_self_connected, patched, reset, self_connect_exposure
+from ._net import holders, kernel
 
 # With the default range a plain connect meets itself once in about 14,000 tries: this many fail once in 10^15 runs.
 MOST_TRIES = 500_000
@@ -25,11 +26,14 @@ class NotSeenError(Exception):
     """The demo did not see what it set out to show; the message says what."""
 
 
-def run() -> int:
-    """Show it all; 0 when everything was seen, 1 when not."""
+def run(port: int | None = None) -> int:
+    """Show it all; 0 when everything was seen, 1 when not.
+
+    :param port: where, one that `why_not` has nothing against; None: at ports of its own choice.
+    """
     try:
-        tries = _show_standard_library()
-        _show_safeconnect(max(tries, LEAST_TRIES))
+        tries = _show_standard_library() if port is None else _show_standard_library_at(port)
+        _show_safeconnect(max(tries, LEAST_TRIES), port)
         _show_http()
     except NotSeenError as error:
         print(f"\nNot seen: {error}")
@@ -38,24 +42,84 @@ def run() -> int:
     return 0
 
 
+def why_not(port: int) -> str | None:
+    """Why a plain connect to the port cannot be shown to meet itself, and what to do; None where it can."""
+    exposure = self_connect_exposure(_HOST, port)
+    if not exposure:
+        return f"{exposure}. No connect to it meets itself: take a port of {exposure.ephemeral} that nobody uses"
+    if exposure.reason == "other-parity":
+        return f"{exposure} The demo would not see it: take {port - 1}"
+    try:
+        _check_unused(port)
+    except OSError as error:
+        return "; ".join([f"port {port} cannot be used: {error.strerror or error}", *getattr(error, "__notes__", ())])
+    return None
+
+
+def _check_unused(port: int) -> None:
+    """Raise the error that a server at all addresses would have, with notes on who holds the port."""
+    try:
+        with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as server:
+            if server.family == socket.AF_INET6:
+                server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            server.bind(("", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            holders.tell_port(error, port)
+        raise
+
+
 def _show_standard_library() -> int:
     port = _closed_port()
+    tries, met = _show_meeting(port)
+    met.close()
+    print("   The socket is closed now, and a real server starts:")
+    print(f"   {_server(port)}: {_failure(port)}. It stays so for a minute (TIME_WAIT).\n")
+    return tries
+
+
+def _show_standard_library_at(port: int) -> int:
+    """As above, but the port can be used afterwards."""
+    tries, met = _show_meeting(port)
+    with met:
+        print("   The program talks to nobody, and a real server starts:")
+        print(f"   {_server(port)}: {_failure(port)}.")
+        reset(met)
+    reason = _bind_error(port)
+    if reason is not None:
+        raise NotSeenError(f"after the reset the server could not bind to port {port}: {reason}")
+    print("   safeconnect.reset() ends the connection, where close() would block the port for a minute (TIME_WAIT):")
+    print(f"   {_server(port)}: done, at once.\n")
+    return tries
+
+
+def _show_meeting(port: int) -> tuple[int, socket.socket]:
     print(f"1. socket.create_connection to {_HOST}:{port}. Nobody listens there: every try should be refused.")
     began = time.monotonic()
     tries, met = _connect_until_itself(port)
     seconds = time.monotonic() - began
     if met is None:
         raise NotSeenError(f"the standard library did not connect to itself in {tries:,} tries")
-    with met:
+    try:
         print(f"   Try {tries:,}, after {seconds:.1f} s, got a connection:")
         print(f"   {met.getsockname()} -> {met.getpeername()}: it is connected to itself.")
         met.sendall(b"hello")
-        print(f"   Sent b'hello', received {met.recv(16)!r}. The socket is closed now, and a real server starts:")
+        print(f"   Sent b'hello', received {met.recv(16)!r}.")
+    except BaseException:
+        met.close()
+        raise
+    return tries, met
+
+
+def _server(port: int) -> str:
+    return f"bind({_HOST}:{port}) with SO_REUSEADDR"
+
+
+def _failure(port: int) -> str:
     reason = _bind_error(port)
     if reason is None:
         raise NotSeenError(f"port {port} was free at once after the self-connect")
-    print(f"   bind({_HOST}:{port}) with SO_REUSEADDR: {reason}. It stays so for a minute (TIME_WAIT).\n")
-    return tries
+    return reason
 
 
 def _connect_until_itself(port: int) -> tuple[int, socket.socket | None]:
@@ -73,8 +137,9 @@ def _connect_until_itself(port: int) -> tuple[int, socket.socket | None]:
     return MOST_TRIES, None
 
 
-def _show_safeconnect(tries: int) -> None:
-    port = _closed_port()
+def _show_safeconnect(tries: int, port: int | None = None) -> None:
+    if port is None:
+        port = _closed_port()
     if kernel.has_port_range():
         print(f"2. safeconnect.create_connection to {_HOST}:{port}, closed too, with IP_LOCAL_PORT_RANGE:")
     else:
@@ -91,7 +156,7 @@ def _show_safeconnect(tries: int) -> None:
     reason = _bind_error(port)
     if reason is not None:
         raise NotSeenError(f"after safeconnect's tries the server could not bind to port {port}: {reason}")
-    print(f"   bind({_HOST}:{port}) with SO_REUSEADDR: done, at once.\n")
+    print(f"   {_server(port)}: done, at once.\n")
 
 
 def _show_http() -> None:

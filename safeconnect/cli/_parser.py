@@ -124,13 +124,19 @@ examples:
 _DEMO = """\
 Show on this machine, in a few seconds, how the standard library connects to
 itself on a closed port, how that blocks the port for a server, and how
-safeconnect does neither.
+safeconnect does neither. At a port of your choice with --port, which is as free
+afterwards as it was before.
 """
 _DEMO_EPILOG = """\
 exit status:
   0     all of it was seen
-  1     it was not; the reason is printed
+  1     it was not, or it cannot be seen at that port; the reason is printed
+  2     wrong usage
   130   interrupted by Ctrl-C
+
+examples:
+  safeconnect demo
+  safeconnect demo --port 40000
 """
 
 
@@ -207,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_doctor(_command(commands, "doctor", "say what is wrong here with TCP connects", _DOCTOR, _DOCTOR_EPILOG))
     _add_ports(_command(commands, "ports", "run a command with free ports; list those in use", _PORTS, _PORTS_EPILOG))
     _add_connect(_command(commands, "connect", "connect once and show how", _CONNECT, _CONNECT_EPILOG))
-    _command(commands, "demo", "show a self-connect, what it leaves behind, and its absence", _DEMO, _DEMO_EPILOG)
+    _add_demo(_command(commands, "demo", "show a self-connect, and what it leaves behind", _DEMO, _DEMO_EPILOG))
     return parser
 
 
@@ -348,6 +354,15 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
             default=socket.AF_UNSPEC,
             help=f"{name} addresses only",
         )
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port",
+        type=port,
+        metavar="N",
+        help="the port to connect to: one of the source ports that connect() prefers, and that nobody uses",
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -57,6 +57,7 @@ def held(snapshot: "Snapshot") -> "Iterator[Case]":
         kill = (
             f"kill {holding.owners[0].pid}" if holding.owners else f"ss -tanp sport = :{target.port} as root names it"
         )
+        advice: tuple[str, ...]
         if holding.meets_itself:
             advice = (
                 f"end it, {kill}; the port is then in TIME_WAIT for up to 60 s",
@@ -81,6 +82,7 @@ def in_time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
     """
     for target, holding in _holdings(snapshot, is_over=True):
         detail = f"port {target.port} is {holding.whose} ({end(*holding.local)})"
+        advice: tuple[str, ...]
         if holding.meets_itself:
             advice = (
                 "wait, at most 60 s; SO_REUSEADDR on the server helps only if that client had set it, too",

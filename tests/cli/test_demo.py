@@ -1,7 +1,9 @@
 """``safeconnect demo``."""
 
+import errno
 import re
 import socket
+import textwrap
 
 import pytest
 
@@ -10,7 +12,7 @@ from safeconnect._net import kernel
 from safeconnect.cli import _demo
 
 from .. import namespace
-from ..support import linux_only, needs_port_range
+from ..support import closed_port, linux_only, needs_port_range
 from .terminal import run
 
 
@@ -45,12 +47,116 @@ def test_demo_takes_a_port_that_a_plain_connect_can_be_given():
 
 
 def test_an_interrupt_ends_it(monkeypatch, capsys):
-    def interrupt():
+    def interrupt(_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_demo, "_run", interrupt)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@linux_only
+class TestAtAPort:
+    """Each in a network of its own, with few source ports, so that a connect soon meets itself."""
+
+    CODE = """
+        import contextlib, os, signal, socket
+        from pathlib import Path
+        from safeconnect import cli
+        from tests.support import serve_plainly, tcp_sockets
+        def demo(port):
+            print(cli.main(["demo", "--port", str(port)]), flush=True)
+        os.dup2(1, 2)  # what goes to stderr is printed, too
+    """
+
+    def printed(self, code, ports="40000 40998"):
+        return namespace.run(textwrap.dedent(self.CODE) + textwrap.dedent(code), ports=ports)
+
+    @needs_port_range
+    def test_it_is_all_seen_and_the_port_is_free_again(self):
+        # A second time at once: nothing of the first is left in TIME_WAIT.
+        printed = self.printed("""
+            for _ in range(2):
+                demo(40000)
+                print(tcp_sockets(40000), tcp_sockets(40000, remote=True))
+                serve_plainly(40000)
+        """)
+        assert printed.count("('127.0.0.1', 40000) -> ('127.0.0.1', 40000): it is connected to itself.") == 2
+        assert printed.count("bind(127.0.0.1:40000) with SO_REUSEADDR: Address already in use.\n") == 2
+        assert printed.count("bind(127.0.0.1:40000) with SO_REUSEADDR: done, at once.\n") == 4
+        assert printed.count("safeconnect.create_connection to 127.0.0.1:40000, closed too") == 2
+        assert printed.count("All of this was seen on this machine, just now.\n0\n[] []\n") == 2
+
+    @pytest.mark.parametrize(
+        ("port", "reason"),
+        [
+            (
+                5432,
+                (
+                    "127.0.0.1:5432 is not exposed: the port lies outside the range of source ports, 40000-40998. "
+                    "No connect to it meets itself: take a port of 40000-40998 that nobody uses"
+                ),
+            ),
+            (
+                40010,
+                (
+                    "127.0.0.1:40010 is not exposed: the port is reserved, so the kernel never chooses it as a source "
+                    "port. No connect to it meets itself: take a port of 40000-40998 that nobody uses"
+                ),
+            ),
+        ],
+    )
+    def test_one_that_is_no_source_port(self, port, reason):
+        printed = self.printed(f"""
+            Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text("40010")
+            demo({port})
+        """)
+        assert printed == f"safeconnect: {reason}\n1\n"
+
+    def test_one_of_the_parity_that_a_connect_takes_last(self):
+        printed = self.printed("demo(40001)")
+        assert "connect() chooses ports of the other parity until those are used up" in printed
+        assert printed.endswith("The demo would not see it: take 40000\n1\n")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "0.0.0.0", "::1", "::"])
+    def test_one_that_somebody_listens_on(self, host):
+        printed = self.printed(f"""
+            family = socket.AF_INET6 if ":" in {host!r} else socket.AF_INET
+            with socket.create_server(({host!r}, 40000), family=family):
+                demo(40000)
+                print(os.getpid())
+        """)
+        message, status, pid = printed.splitlines()
+        assert message.startswith("safeconnect: port 40000 cannot be used: Address already in use; ")
+        assert re.search(rf":40000 is held by \S+ \(process {pid}\), LISTEN$", message)
+        assert status == "1"
+
+    def test_one_of_a_connection_that_is_over(self):
+        # A plain connect is not given it for a minute, so it would not be seen.
+        printed = self.printed("""
+            with socket.create_server(("127.0.0.1", 40000)) as server:
+                client = socket.create_connection(server.getsockname())
+                server.accept()[0].close()
+                client.close()
+            demo(40000)
+        """)
+        assert re.search(
+            "^safeconnect: port 40000 cannot be used: Address already in use; .*, TIME_WAIT$", printed, re.MULTILINE
+        )
+
+    def test_one_that_this_user_may_not_have(self, monkeypatch, capsys):
+        class Forbidden(socket.socket):
+            def bind(self, _):
+                raise PermissionError(errno.EACCES, "Permission denied")
+
+        port = closed_port()
+        monkeypatch.setattr(socket, "socket", Forbidden)
+        assert cli.main(["demo", "--port", str(port)]) == 1
+        assert capsys.readouterr().err == f"safeconnect: port {port} cannot be used: Permission denied\n"
+
+    def test_a_host_without_ipv6(self, monkeypatch):
+        monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+        assert demo.why_not(closed_port()) is None
 
 
 class TestDemoThatSeesNothing:
@@ -92,6 +198,20 @@ class TestDemoThatSeesNothing:
     def test_a_port_that_is_free_at_once(self, capsys, met, monkeypatch):
         monkeypatch.setattr(demo, "_bind_error", lambda _: None)
         assert re.match(r"Not seen: port \d+ was free at once", self.reason(capsys))
+
+    def test_a_port_that_is_blocked_after_the_reset(self, capsys, met, monkeypatch):
+        monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")
+        assert demo.run(40000) == 1
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "Not seen: after the reset the server could not bind to port 40000: Address already in use"
+
+    def test_a_peer_that_is_gone_leaves_nothing_open(self, monkeypatch):
+        sock, other = socket.socketpair()
+        other.close()
+        monkeypatch.setattr(demo, "_connect_until_itself", lambda _: (1, sock))
+        with pytest.raises(BrokenPipeError):
+            demo.run(40000)
+        assert sock.fileno() == -1
 
     def test_no_free_port(self, capsys, monkeypatch):
         monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")

@@ -15,7 +15,7 @@ import safeconnect
 from safeconnect import cli
 from safeconnect._core.endpoint import written
 from safeconnect.cli._console import Stream
-from safeconnect.cli._targets import count, deadline, expected_bytes, positive_seconds, seconds, target
+from safeconnect.cli._targets import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 
 from .terminal import WITHOUT_EXTRAS, run
 
@@ -91,6 +91,7 @@ class TestBytes:
         (positive_seconds, {"0.001": 0.001, "3600": 3600.0}, ["0", "-1", "0.0009", "3601"]),
         (deadline, {"none": None, "0": 0.0, "30": 30.0}, ["never", "-1"]),
         (count, {"1": 1, "1000": 1000}, ["0", "-1", "1.5", "many", "²"]),
+        (port, {"1": 1, "65535": 65535}, ["0", "-1", "65536", "http", "²", "9" * 5000]),
     ],
 )
 def test_numbers(kind, right, wrong):
@@ -107,6 +108,10 @@ class TestUsage:
             [],
             ["nonsense"],
             ["demo", "--nonsense"],
+            ["demo", "--port", "0"],
+            ["demo", "--port", "65536"],
+            ["demo", "--port", "-1"],
+            ["demo", "--port", "http"],
             ["wait"],
             ["wait", "db"],
             ["wait", "db:1", "--timeout", "soon"],
@@ -147,13 +152,19 @@ class TestUsage:
         printed = capsys.readouterr().out
         assert not ended.value.code
         assert "exit status:" in printed
-        assert name == "demo" or "examples:\n  safeconnect" in printed
+        assert "examples:\n  safeconnect" in printed
         assert max(map(len, printed.splitlines())) <= 80
 
     def test_the_examples_are_right_usage(self):
         from safeconnect.cli import _parser
 
-        texts = (_parser._WAIT_EPILOG, _parser._DOCTOR_EPILOG, _parser._PORTS_EPILOG, _parser._CONNECT_EPILOG)
+        texts = (
+            _parser._WAIT_EPILOG,
+            _parser._DOCTOR_EPILOG,
+            _parser._PORTS_EPILOG,
+            _parser._CONNECT_EPILOG,
+            _parser._DEMO_EPILOG,
+        )
         examples = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  safeconnect ")]
         assert len(examples) > 8
         for example in examples:
@@ -221,7 +232,7 @@ def test_the_handler_of_sigterm_is_put_back(capsys):
 def test_sigterm_ends_it_in_order(monkeypatch, capsys):
     from safeconnect.cli import _demo
 
-    monkeypatch.setattr(_demo, "_run", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(_demo, "_run", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo"])
     assert ended.value.code == 143
