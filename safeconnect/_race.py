@@ -256,6 +256,7 @@ def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is
     return Rules(
         name=resolve.named(*address[:2]),
         timeout=limit,
+        attempt_timeout=plan.attempt_timeout,
         delay=delay,
         resolution_delay=None if is_literal else plan.resolution_delay,
         retry=plan.retry,

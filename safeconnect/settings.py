@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
         options: Iterable[AnyOption]
         retry: Retry | None
+        attempt_timeout: float | None
         happy_eyeballs_delay: float | None
         resolution_delay: float | None
         memory: ConnectMemory | None
@@ -55,6 +56,7 @@ class Settings:
     __slots__ = (
         "all_errors",
         "allow_self_connect",
+        "attempt_timeout",
         "bind_to",
         "happy_eyeballs_delay",
         "memory",
@@ -77,6 +79,7 @@ class Settings:
     source: "Source | None"  # where there is more
     options: "tuple[AnyOption, ...]"
     retry: "Retry | None"
+    attempt_timeout: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
     memory: "ConnectMemory | None"
@@ -94,6 +97,7 @@ class Settings:
         share_source: bool = False,
         options: "Iterable[AnyOption]" = (),
         retry: "Retry | None" = None,
+        attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
         memory: "ConnectMemory | None" = None,
@@ -111,6 +115,7 @@ class Settings:
             source, bind_to = source_of(source_address, source_ports, share_source), None
         elif bind_to:
             _check_source_address(bind_to)
+        attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
         for name, value in (("trace", trace), ("resolver", resolver)):
@@ -132,6 +137,7 @@ class Settings:
         write(self, "source", source)
         write(self, "options", check_options(options) if options else ())
         write(self, "retry", retry)
+        write(self, "attempt_timeout", attempt_timeout)
         write(self, "happy_eyeballs_delay", happy_eyeballs_delay)
         write(self, "resolution_delay", resolution_delay)
         write(self, "memory", memory)
@@ -139,7 +145,8 @@ class Settings:
         write(self, "all_errors", all_errors)
         write(self, "trace", trace)
         write(self, "resolver", resolver)
-        write(self, "needs_dial", any(each is not None for each in (retry, memory, trace, resolution_delay)))
+        reasons = (retry, attempt_timeout, memory, trace, resolution_delay)
+        write(self, "needs_dial", any(each is not None for each in reasons))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
@@ -184,12 +191,13 @@ class Settings:
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-def check_seconds(name: str, value: object) -> float | None:
+def check_seconds(name: str, value: object, *, zero: bool = True) -> float | None:
     """A number of seconds that is not negative, as `socket.socket.settimeout` takes it, or None.
 
+    :param zero: whether it may be 0.
     :returns: an int or a float, for arithmetic: what has ``__index__`` only is made one.
     :raises TypeError: it is something else; as there, ``__float__`` alone makes no number (`decimal.Decimal`).
-    :raises ValueError: it is negative, or not a number at all.
+    :raises ValueError: it is negative, or 0 where it may not be, or not a number at all.
     """
     if value is None:
         return None
@@ -198,11 +206,11 @@ def check_seconds(name: str, value: object) -> float | None:
         if not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
         number = number.__index__()
-    if not number >= 0:  # so that not-a-number fails, too
+    if not number >= 0 or not (number or zero):  # so that not-a-number fails, too
         with imports.lock:
             from ._text import shown  # only on the way to an error
 
-        raise ValueError(f"{name} must be 0 or more seconds, not {shown(value)}")
+        raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {shown(value)}")
     return number  # type: ignore[no-any-return]
 
 
