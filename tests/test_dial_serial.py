@@ -3,7 +3,6 @@
 import pytest
 
 from safeconnect._core.dial import partial_deadline
-
 from safeconnect.retry import Backoff, Retry
 
 from .world import World, many, script, table
@@ -38,7 +37,10 @@ IN_A_ROW = {
     "a short deadline is shared out as well": (
         "4.1 silent, 4.2 silent, 4.3 silent, 4.4 ok@0.1",
         {"timeout": 2},
-        "0: start 4.1; 0.5: abandon 4.1, start 4.2; 1: abandon 4.2, start 4.3; 1.5: abandon 4.3, start 4.4; 1.6: keep 4.4",
+        (
+            "0: start 4.1; 0.5: abandon 4.1, start 4.2; 1: abandon 4.2, start 4.3; 1.5: abandon 4.3, start 4.4; "
+            "1.6: keep 4.4"
+        ),
     ),
     "half a second for two": (
         "4.1 silent, 4.2 ok@0.1",

@@ -151,8 +151,8 @@ def test_an_attempt_that_has_no_more_time_is_one_that_fails_then(world, limit):
     ended, expected = World(**{**copy.deepcopy(world), "attempt_timeout": limit}), World(**world)  # a budget for each
     for place, (host, fates) in enumerate(ended.hosts.items(), 1):
         # Off the grid, so that nothing else happens in the instant in which an attempt ends.
-        ended.hosts[host] = fates = [(what, delay + place * 7e-6) for what, delay in fates]
-        expected.hosts[host] = [("timeout", limit) if delay > limit else (what, delay) for what, delay in fates]
+        ended.hosts[host] = moved = [(what, delay + place * 7e-6) for what, delay in fates]
+        expected.hosts[host] = [("timeout", limit) if delay > limit else (what, delay) for what, delay in moved]
     ended.run()
     expected.run()
     assert ended.starts() == expected.starts()

@@ -21,7 +21,9 @@ def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "
     return [group[place] for place in range(longest) for group in turns if place < len(group)]
 
 
-def without_duplicates(candidates: "Iterable[Candidate]", seen: "dict[tuple[int, SockAddr], None]") -> "list[Candidate]":
+def without_duplicates(
+    candidates: "Iterable[Candidate]", seen: "dict[tuple[int, SockAddr], None]"
+) -> "list[Candidate]":
     """The candidates whose address is not in ``seen`` yet; it is put there."""
     new = []
     for candidate in candidates:
