@@ -160,7 +160,9 @@ class Race:
                 return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)
-            elif isinstance(order, Abandon):
+            elif (
+                isinstance(order, Abandon) and order.attempt in self._flying
+            ):  # or it has failed, which is news to come
                 if order.reset:  # first of all: interrupted after this, whoever closes it resets it
                     sockets.linger_not(self._flying[order.attempt][0])
                 sockets.discard(self._forget(order.attempt)[0])
@@ -264,6 +266,7 @@ def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is
     return Rules(
         name=resolve.named(*address[:2]),
         timeout=limit,
+        attempt_timeout=plan.attempt_timeout,
         delay=delay,
         resolution_delay=None if is_literal or plan.family else plan.resolution_delay,
         retry=plan.retry,

@@ -56,8 +56,11 @@ class Connector(Settings):
         `KeepAlive`, set before bind and connect.
     :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
         library.
+    :param attempt_timeout: the longest that one attempt at one address may take, in seconds; more than 0. Then the next
+        address is tried, and after the last one ``retry`` begins anew. None (the default): until the kernel gives up.
     :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet
-        (RFC 8305). None: one address after the other, the timeout shared out among them.
+        (RFC 8305). None: one address after the other, and what is left of the timeout is shared out equally among the
+        untried ones, 10 ms at least for each.
     :param resolution_delay: None looks both families up at once, in the resolver's order. A number of seconds (RFC
         8305: 0.05) looks AAAA and A up apart, and lets an A answer wait that long for the AAAA answer.
     :param memory: a `ConnectMemory`, by which the address that answered last is tried first.
@@ -73,7 +76,22 @@ class Connector(Settings):
         of each address right before the connect to it, literals too: of an IPv4-mapped one as IPv4; of 0.0.0.0 and ::,
         which reach this host, also as loopback. None, the default: all.
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: a negative time, an unknown family, a network that is none.
+    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; a network that is none.
+
+    An ``attempt_timeout`` ends an attempt as a failure does, with a `TimeoutError` whose errno is None:
+
+    - It counts from the start of the attempt, and goes on where that meets itself and begins again. Lookups, pauses and
+      TLS handshakes do not count. Of a connect that ``timeout=0`` keeps from waiting, nothing is limited.
+    - In a race, the next address starts at once; attempts that began later go on, each for its own time. With
+      ``happy_eyeballs_delay=None``, the attempt ends after this time or after its share of the timeout, whichever comes
+      first, and what it leaves is shared out among the rest.
+    - ``retry`` is asked once all addresses have failed, and by default tries silence again. Its pauses are those of its
+      backoff; its budget loses one token for the round, however many attempts that had.
+    - ``timeout`` is above all that: when it is over, the call ends with its own `TimeoutError`, and nothing is retried.
+      Without an ``attempt_timeout`` a silent address therefore is never retried before the kernel has given it up.
+    - The ``trace`` is told of it by ``Tick`` and ``Abandon``; there is no ``Failed``, as the kernel has said nothing.
+
+    Be it longer than a handshake takes, or no attempt succeeds: over any network, 1 s or more.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -95,6 +113,7 @@ class Connector(Settings):
         share_source: bool = False,
         options: "Iterable[AnyOption]" = (),
         retry: "Retry | None" = None,
+        attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
         memory: "ConnectMemory | None" = None,
@@ -116,6 +135,7 @@ class Connector(Settings):
             share_source=share_source,
             options=options,
             retry=retry,
+            attempt_timeout=attempt_timeout,
             happy_eyeballs_delay=happy_eyeballs_delay,
             resolution_delay=resolution_delay,
             memory=memory,
@@ -164,8 +184,9 @@ def create_connection(
     :param source_address: the address to connect from; port 0 leaves the port to the kernel. A `Connector` takes more.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param settings: any other setting of a `Connector`, by keyword: ``source_ports``, ``share_source``, ``options``,
-        ``retry``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``,
-        ``resolver``, ``family``, ``allow``.
+        ``retry``, ``attempt_timeout``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``,
+        ``allow_self_connect``, ``trace``, ``resolver``, ``family``,
+        ``allow``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
         be had was to the socket itself.
     :raises TimeoutError: no answer in time.
@@ -173,7 +194,8 @@ def create_connection(
     :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
     :raises AddressNotAllowedError: ``allow`` does not permit the address.
     :raises OSError: anything else that the kernel says. Notes on the error tell what was tried, from where, what
-        happened and after how long; and who has the source port given, where that is taken.
+        happened and after how long; which addresses there was no time to try; and who has the source port given,
+        where that is taken.
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
         options: Iterable[AnyOption]
         retry: Retry | None
+        attempt_timeout: float | None
         happy_eyeballs_delay: float | None
         resolution_delay: float | None
         memory: ConnectMemory | None
@@ -63,6 +64,7 @@ class Settings:
         "all_errors",
         "allow",
         "allow_self_connect",
+        "attempt_timeout",
         "bind_to",
         "family",
         "happy_eyeballs_delay",
@@ -87,6 +89,7 @@ class Settings:
     source: "Source | None"  # where there is more
     options: "tuple[AnyOption, ...]"
     retry: "Retry | None"
+    attempt_timeout: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
     memory: "ConnectMemory | None"
@@ -107,6 +110,7 @@ class Settings:
         share_source: bool = False,
         options: "Iterable[AnyOption]" = (),
         retry: "Retry | None" = None,
+        attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
         memory: "ConnectMemory | None" = None,
@@ -130,6 +134,8 @@ class Settings:
             source, bind_to = source_of(source_address, source_ports, share_source), None
         elif bind_to:
             _check_source_address(bind_to)
+        if attempt_timeout is not None:
+            attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
         _check_callables(trace=trace, resolver=resolver)
@@ -148,6 +154,7 @@ class Settings:
         write(self, "source", source)
         write(self, "options", check_options(options) if options else ())
         write(self, "retry", retry)
+        write(self, "attempt_timeout", attempt_timeout)
         write(self, "happy_eyeballs_delay", happy_eyeballs_delay)
         write(self, "resolution_delay", resolution_delay)
         write(self, "memory", memory)
@@ -158,7 +165,8 @@ class Settings:
         write(self, "family", family)
         write(self, "allow", permits)
         write(self, "is_limited", bool(family) or permits is not None)
-        write(self, "needs_dial", any(each is not None for each in (retry, memory, trace, resolution_delay)))
+        reasons = (retry, attempt_timeout, memory, trace, resolution_delay)
+        write(self, "needs_dial", any(each is not None for each in reasons))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
@@ -203,12 +211,13 @@ class Settings:
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-def check_seconds(name: str, value: object) -> float | None:
+def check_seconds(name: str, value: object, *, zero: bool = True) -> float | None:
     """A number of seconds that is not negative, as `socket.socket.settimeout` takes it, or None.
 
+    :param zero: whether it may be 0.
     :returns: an int or a float, for arithmetic: what has ``__index__`` only is made one.
     :raises TypeError: it is something else; as there, ``__float__`` alone makes no number (`decimal.Decimal`).
-    :raises ValueError: it is negative, or not a number at all.
+    :raises ValueError: it is negative, or 0 where it may not be, or not a number at all.
     """
     if value is None:
         return None
@@ -217,11 +226,11 @@ def check_seconds(name: str, value: object) -> float | None:
         if not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
         number = number.__index__()
-    if not number >= 0:  # so that not-a-number fails, too
+    if not number >= 0 or not (number or zero):  # so that not-a-number fails, too
         with imports.lock:
             from ._text import shown  # only on the way to an error
 
-        raise ValueError(f"{name} must be 0 or more seconds, not {shown(value)}")
+        raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {shown(value)}")
     return number  # type: ignore[no-any-return]
 
 

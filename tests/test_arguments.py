@@ -50,13 +50,16 @@ class TestSeconds:
             connect(address, value)
         with pytest.raises(TypeError, match="happy_eyeballs_delay must be a number of seconds or None, not"):
             connect(address, 5, happy_eyeballs_delay=value)
+        with pytest.raises(TypeError, match="attempt_timeout must be a number of seconds or None, not"):
+            connect(address, 5, attempt_timeout=value)
 
     @each_driver
     @pytest.mark.parametrize("host", ["127.0.0.1", "anybody.test"])
     def test_what_it_takes(self, connect, address, host):
         settings = {} if host == "127.0.0.1" else {"resolver": lambda *_: [(socket.AF_INET, 1, 6, "", address)]}
-        connector = Connector(happy_eyeballs_delay=Index(), resolution_delay=Index(), timeout=Index(), **settings)
-        assert (connector.timeout, connector.happy_eyeballs_delay, connector.resolution_delay) == (5, 5, 5)
+        times = ("timeout", "attempt_timeout", "happy_eyeballs_delay", "resolution_delay")
+        connector = Connector(**dict.fromkeys(times, Index()), **settings)
+        assert [getattr(connector, name) for name in times] == [5, 5, 5, 5]
         with socket.socket() as sock:
             sock.settimeout(Index())
             assert sock.gettimeout() == 5

@@ -25,6 +25,7 @@ class TestConnector:
             "all_errors": False,
             "allow": None,
             "allow_self_connect": False,
+            "attempt_timeout": None,
             "family": 0,
             "happy_eyeballs_delay": 0.25,
             "memory": None,
@@ -124,6 +125,9 @@ class TestConnector:
         [
             ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds"),
             ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None"),
+            ({"attempt_timeout": 0}, ValueError, "attempt_timeout must be more than 0 seconds, not 0"),
+            ({"attempt_timeout": -1}, ValueError, "attempt_timeout must be more than 0 seconds, not -1"),
+            ({"attempt_timeout": "1"}, TypeError, "attempt_timeout must be a number of seconds or None"),
             ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be 0 or more"),
             ({"resolution_delay": "x"}, TypeError, "resolution_delay must be a number"),
             ({"trace": 5}, TypeError, "trace must be callable"),

@@ -3,6 +3,7 @@
 import pytest
 
 from safeconnect._core.dial import partial_deadline
+from safeconnect.retry import Backoff, Retry
 
 from .world import World, many, script, table
 
@@ -33,15 +34,41 @@ IN_A_ROW = {
         {"timeout": 9},
         "0: start 4.1; 0.5: start 4.2; 4.75: abandon 4.2, start 4.3; 9: abandon 4.3, give up: TimeoutError",
     ),
-    "no share is below 2 s": (
+    "a short deadline is shared out as well": (
         "4.1 silent, 4.2 silent, 4.3 silent, 4.4 ok@0.1",
-        {"timeout": 5},
-        ("0: start 4.1; 2: abandon 4.1, start 4.2; 4: abandon 4.2, start 4.3; 5: abandon 4.3, give up: TimeoutError"),
+        {"timeout": 2},
+        (
+            "0: start 4.1; 0.5: abandon 4.1, start 4.2; 1: abandon 4.2, start 4.3; 1.5: abandon 4.3, start 4.4; "
+            "1.6: keep 4.4"
+        ),
     ),
-    "floor cut by the deadline": (
+    "half a second for two": (
         "4.1 silent, 4.2 ok@0.1",
-        {"timeout": 1.5},
-        "0: start 4.1; 1.5: abandon 4.1, give up: TimeoutError",
+        {"timeout": 0.5},
+        "0: start 4.1; 0.25: abandon 4.1, start 4.2; 0.35: keep 4.2",
+    ),
+    "no share is below 10 ms": (
+        "4.1 silent, 4.2 silent, 4.3 silent, 4.4 ok",
+        {"timeout": 0.025},
+        (
+            "0: start 4.1; 0.01: abandon 4.1, start 4.2; 0.02: abandon 4.2, start 4.3; "
+            "0.025: abandon 4.3, give up: TimeoutError"
+        ),
+    ),
+    "attempt_timeout cuts a share, and the others get the rest": (
+        "4.1 silent, 4.2 silent, 4.3 ok@3",
+        {"timeout": 9, "attempt_timeout": 2},
+        "0: start 4.1; 2: abandon 4.1, start 4.2; 4: abandon 4.2, start 4.3; 6: abandon 4.3, give up: TimeoutError",
+    ),
+    "a share below attempt_timeout": (
+        "4.1 silent, 4.2 ok@0.1",
+        {"timeout": 2, "attempt_timeout": 1.5},
+        "0: start 4.1; 1: abandon 4.1, start 4.2; 1.1: keep 4.2",
+    ),
+    "attempt_timeout, no deadline": (
+        "4.1 silent, 4.2 silent, 4.3 ok@1",
+        {"attempt_timeout": 2},
+        "0: start 4.1; 2: abandon 4.1, start 4.2; 4: abandon 4.2, start 4.3; 5: keep 4.3",
     ),
     "an answer at the end of its share": ("4.1 ok@3, 4.2 ok@1", {"timeout": 6}, "0: start 4.1; 3: keep 4.1"),
     "an answer after its share is too late": (
@@ -68,10 +95,11 @@ PARTIAL_DEADLINES = [
     (0.0, 12.0, 2, 6.0),
     (0.0, 12.0, 3, 4.0),
     (0.0, 1.999, 1, 1.999),
-    (0.0, 2.0, 2, 2.0),
-    (0.0, 5.0, 10, 2.0),
-    (0.0, 1.0, 10, 1.0),
-    (9.0, 12.0, 2, 11.0),
+    (0.0, 2.0, 2, 1.0),
+    (0.0, 5.0, 10, 0.5),
+    (0.0, 1.0, 1000, 0.01),
+    (0.0, 0.005, 10, 0.005),
+    (9.0, 12.0, 2, 10.5),
     (11.999, 12.0, 1, 12.0),
 ]
 
@@ -96,6 +124,46 @@ def test_the_last_share_ends_at_the_deadline_to_the_bit():
 def test_the_deadline_has_the_last_word():
     world = World("4.1 refused@0.1, 4.2 silent", delay=None, timeout=0.45).run()
     assert (type(world.error), world.now) == (TimeoutError, 0.45)
+
+
+class TestNotTried:
+    def test_a_row_that_is_cut_off(self):
+        error = World("4.1 silent, 4.2 silent, 6.3 silent, 4.4 silent", delay=None, timeout=0.02).run().error
+        assert error.__notes__ == [
+            "192.0.2.1:80: timed out (its share of the time) after 10.0 ms",
+            "[2001:db8::3]:80: timed out after 10.0 ms",
+            "not tried: 192.0.2.2:80, 192.0.2.4:80",
+        ]
+
+    def test_many_are_counted(self):
+        error = World(many(20, "silent"), delay=None, timeout=0.05).run().error
+        assert error.__notes__[-1] == (
+            f"not tried: {', '.join(f'192.0.2.{number}:80' for number in range(6, 14))} and 7 more"
+        )
+
+    def test_a_race_that_is_cut_off(self):
+        error = World(many(4, "silent"), timeout=0.025).run().error
+        assert error.__notes__[-1] == "not tried: 192.0.2.4:80"
+
+    def test_of_a_later_round_those_that_no_round_has_tried(self):
+        retry = Retry(attempts=2, backoff=Backoff(1, jitter="none"))
+        world = World(
+            "4.1 refused silent, 4.2 silent, 4.3 silent", "both=4.1 both=4.2+4.1+4.3", retry=retry, timeout=1.01
+        )
+        assert world.run().error.__notes__[-1] == "not tried: 192.0.2.3:80"
+
+    def test_beyond_the_64(self):
+        error = World(many(66, "refused")).run().error
+        assert error.__notes__[-1] == "not tried: 192.0.2.65:80, 192.0.2.66:80"
+
+    def test_a_group_has_it_itself(self):
+        group = World(many(3, "silent"), delay=None, timeout=0.02, all_errors=True).run().error
+        assert group.__notes__ == ["not tried: 192.0.2.3:80"]
+        assert len(group.exceptions) == 2
+
+    def test_nothing_where_all_were_tried(self):
+        error = World("4.1 silent, 4.2 refused", delay=None, timeout=1).run().error
+        assert len(error.__notes__) == 2
 
 
 def test_twenty_black_holes_before_a_good_address():

@@ -1,11 +1,14 @@
 """Random worlds: `World` checks its promises in each of them, and a naive model says how it must end."""
 
+import copy
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeconnect.retry import Backoff, Retry, RetryBudget
 
-from .world import World
+from .world import World, brief
 
 FAILURES = ("refused", "reset", "timeout", "unreachable", "nonet", "local", "denied", "taken")
 NAMES = [f"{family}.{number}" for family in "64" for number in range(1, 15)]
@@ -15,6 +18,8 @@ moments = st.one_of(st.integers(0, 12), st.integers(0, 100)).map(lambda steps: s
 names = st.permutations(NAMES).flatmap(lambda all_: st.integers(0, len(all_)).map(lambda n: all_[:n]))
 few_names = st.permutations(NAMES).flatmap(lambda all_: st.integers(1, 8).map(lambda n: all_[:n]))
 timeouts = st.one_of(st.none(), st.just(0), st.integers(1, 160).map(lambda steps: steps / 20))
+limits = st.integers(1, 40).map(lambda steps: steps / 20 + 0.0003)
+attempt_timeouts = st.one_of(st.none(), st.none(), limits)
 delays = st.sampled_from([0.25, 0.25, None, 0.0, 0.001, 0.1, 1.0])
 
 
@@ -40,6 +45,7 @@ def worlds(draw):
         "hosts": ", ".join(f"{name} {fate}" for name, fate in hosts.items()),
         "names": " ".join(draw(lookups(lookup, hosts, timeout)) for lookup in (("AAAA", "A") if apart else ("both",))),
         "timeout": timeout,
+        "attempt_timeout": draw(attempt_timeouts),
         "delay": draw(delays),
         "resolution_delay": draw(st.sampled_from([0.0, 0.05, 0.5])) if apart else None,
         "retry": draw(st.one_of(st.none(), retry)),
@@ -86,11 +92,12 @@ def race(fates, delay, timeout):
     return min((time for time in won if time <= deadline + 1e-9), default=None)
 
 
-def row(fates, timeout):
+def row(fates, timeout, attempt_timeout):
     """When the first in a row answers, or None: the naive model."""
     now, deadline = 0.0, float("inf") if timeout is None else timeout
     for place, (what, delay) in enumerate(fates):
-        end = min(now + max((deadline - now) / (len(fates) - place), 2.0), deadline)
+        fair = max((deadline - now) / (len(fates) - place), 0.01)
+        end = min(now + fair, now + (attempt_timeout or float("inf")), deadline)
         if what == "ok" and now + delay <= end and now < deadline:
             return now + delay
         now = min(now + delay, end)
@@ -116,11 +123,41 @@ def test_a_race_is_won_when_the_model_says(fates, delay, timeout):
 
 
 @settings(max_examples=200)
-@given(fates, some_timeouts)
-def test_a_row_ends_when_the_model_says(fates, timeout):
-    world, expected = World(hosts_of(fates), delay=None, timeout=timeout).run(), row(fates, timeout)
+@given(fates, some_timeouts, attempt_timeouts)
+def test_a_row_ends_when_the_model_says(fates, timeout, attempt_timeout):
+    world = World(hosts_of(fates), delay=None, timeout=timeout, attempt_timeout=attempt_timeout).run()
+    expected = row(fates, timeout, attempt_timeout)
     assert (world.kept is None) == (expected is None)
     assert expected is None or abs(world.now - expected) < 1e-9
+
+
+@settings(max_examples=200)
+@given(fates, st.integers(1, 10**5).map(lambda steps: steps / 10**4))
+def test_in_a_row_nobody_has_less_than_an_equal_part(fates, timeout):
+    world = World(hosts_of(fates), delay=None, timeout=timeout).run()
+    part = max(timeout / len(fates), 0.01)
+    starts = [time for time, _ in world.starts()]
+    for begin, end, (_, delay) in zip(starts, [*starts[1:], world.now], fates, strict=False):
+        assert end - begin >= min(part, delay, timeout - begin) - 1e-9
+    if world.kept is None and timeout / len(fates) >= 0.01:
+        assert len(starts) == len(fates)
+
+
+@settings(max_examples=100)
+@given(worlds(), limits)
+def test_an_attempt_that_has_no_more_time_is_one_that_fails_then(world, limit):
+    """The naive model of ``attempt_timeout``: a network that says ETIMEDOUT after so many seconds."""
+    world |= {"late": 0.0, "hosts": re.sub(r"self(@[\d.]+)?", "refused", world["hosts"]), "attempt_timeout": None}
+    ended, expected = World(**{**copy.deepcopy(world), "attempt_timeout": limit}), World(**world)  # a budget for each
+    for place, (host, fates) in enumerate(ended.hosts.items(), 1):
+        # Off the grid, so that nothing else happens in the instant in which an attempt ends.
+        ended.hosts[host] = moved = [(what, delay + place * 7e-6) for what, delay in fates]
+        expected.hosts[host] = [("timeout", limit) if delay > limit else (what, delay) for what, delay in moved]
+    ended.run()
+    expected.run()
+    assert ended.starts() == expected.starts()
+    assert (ended.kept, ended.now) == (expected.kept, expected.now)
+    assert brief(ended.error) == brief(expected.error)
 
 
 @settings(max_examples=200)

@@ -95,7 +95,7 @@ class TestOrder:
         assert interleaved(list(map(candidate, given.split())), last) == list(map(candidate, expected.split()))
 
     def test_duplicates_are_dropped_over_calls(self):
-        seen = set()
+        seen = {}
         first = without_duplicates(map(candidate, ["4.1", "6.1", "4.1"]), seen)
         assert first == [candidate("4.1"), candidate("6.1")]
         assert without_duplicates(map(candidate, ["6.1", "4.2"]), seen) == [candidate("4.2")]
@@ -103,7 +103,7 @@ class TestOrder:
     def test_the_family_and_the_whole_address_count(self):
         scoped = [(socket.AF_INET6, 1, 6, "", ("fe80::1", 80, 0, scope)) for scope in (1, 2)]
         other = (socket.AF_INET, *scoped[0][1:])
-        assert without_duplicates([*scoped, other, scoped[0]], set()) == [*scoped, other]
+        assert without_duplicates([*scoped, other, scoped[0]], {}) == [*scoped, other]
 
 
 class TestVerdict:

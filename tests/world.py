@@ -14,6 +14,7 @@ import socket
 import pytest
 
 from safeconnect._core.dial import MOST_CANDIDATES, MOST_IN_FLIGHT, Dial, Rules
+from safeconnect._core.endpoint import written
 from safeconnect._core.messages import (
     Abandon,
     Connected,
@@ -69,7 +70,9 @@ class World:
         self.met = set()  # attempts that met themselves
         self.kept = self.error = None
         self.tried = dict.fromkeys(self.hosts, 0)
+        self.began = {}  # attempt -> when its host's turn began
         self.started = set()
+        self.found = []  # hosts of this round's answers
         self._coming = []  # a heap of (time, number, event)
         self._number = 0
 
@@ -93,6 +96,8 @@ class World:
 
     def _receive(self, event):
         self._note(event)
+        if isinstance(event, Resolved):
+            self.found += [name_of(each[4]) for each in event.candidates]
         attempt = getattr(event, "attempt", None)
         fresh = attempt in self.flying
         if isinstance(event, Failed) and fresh:
@@ -102,6 +107,7 @@ class World:
         orders = self.dial.receive(event, self.now)
         assert attempt is None or fresh or self.dial.over or not _about(orders, attempt), "news of an abandoned attempt"
         self._obey(orders)
+        self._check_attempts()
         self._check_wake_at(idle=isinstance(event, Tick) and not orders)
 
     def _obey(self, orders):
@@ -119,7 +125,9 @@ class World:
 
     def _resolve(self, order):
         assert not self.flying, "a lookup while attempts are in flight"
-        self.started.clear()
+        if order.lookup != "A":
+            self.started.clear()
+            self.found.clear()
         answers = self.names[order.lookup]
         delay, answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, OSError):
@@ -133,6 +141,9 @@ class World:
         assert order.attempt not in self.flying
         assert order.candidate == candidate(host)
         self.flying[order.attempt] = host
+        last = self.stream[-2][1]
+        again = isinstance(last, Abandon) and last.reset
+        self.began[order.attempt] = self.began[last.attempt] if again else self.now
         assert len(self.flying) <= MOST_IN_FLIGHT
         self.started.add(host)
         assert len(self.started) <= MOST_CANDIDATES
@@ -181,9 +192,24 @@ class World:
         assert wake_at is None or wake_at >= self.now, "wants to be woken in the past"
         assert not idle or wake_at is None or wake_at > self.now, "a busy loop"
 
+    def _check_attempts(self):
+        limit = self.rules.attempt_timeout
+        if limit is not None and not self.dial.over:
+            assert all(self.now < self.began[attempt] + limit for attempt in self.flying), "an attempt goes on too long"
+
+    def _check_untried(self):
+        never = [host for host in dict.fromkeys(self.found) if not self.tried[host]]
+        told = [note for note in getattr(self.error, "__notes__", ()) if note.startswith("not tried: ")]
+        assert len(told) == bool(never)
+        assert not never or told[0].count(":80") == min(len(never), 8)
+        assert all(f"{written(sockaddr(host))}" in told[0] for host in never[:8])
+        assert not never or self.now >= self.start + (self.rules.timeout or 0) or len(self.started) == MOST_CANDIDATES
+
     def _check_end(self):
         assert not self.flying, "an attempt was left open"
         assert (self.kept is None) != (self.error is None), "the dial ends with one thing"
+        if self.error is not None:
+            self._check_untried()
         assert self.dial.wake_at is None
         if self.rules.timeout is not None:
             assert self.now <= self.start + self.rules.timeout + self.late, "past the deadline"

@@ -13,7 +13,9 @@ The rules:
   250 ms after the last one started: so each has had 2 s. Without a deadline it waits.
 - Where the deadline would run out before every candidate was tried, the delay shrinks, to 10 ms at least.
 - Without a delay the candidates are tried one after the other, and what is left until the deadline is shared out among
-  them, 2 s at least for each.
+  them: equal parts, 10 ms at least for each.
+- An attempt that has lasted for ``attempt_timeout`` is abandoned. That is a failure like any other: the next candidate
+  starts at once, and a round in which all candidates were silent ends, and may be followed by another.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
 - A connection to itself is no success: it is reset, and the candidate tried again while its source port may change.
 - Only after all candidates have failed is there a pause, and only if it ends before the deadline.
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..retry import Retry
-    from .messages import Candidate, Event, Lookup, Order
+    from .messages import Candidate, Event, Lookup, Order, SockAddr
 
+NEVER = float("inf")
 MOST_IN_FLIGHT = 8
 MOST_CANDIDATES = 64
-SHORTEST_DELAY = 0.010
-SHORTEST_SHARE = 2.0
+SHORTEST_DELAY = 0.010  # also the shortest share of the time
 # In a full house nobody makes room sooner after the last start, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
 
@@ -47,6 +49,7 @@ class Rules:
 
     name: str = "the name"  # what is looked up, for a note
     timeout: float | None = None
+    attempt_timeout: float | None = None  # as for `Connector`
     delay: float | None = 0.25
     resolution_delay: float | None = None
     retry: "Retry | None" = None
@@ -61,13 +64,17 @@ class Rules:
 class _Flight:
     candidate: "Candidate"
     began: float
+    end: float  # by ``attempt_timeout``
     meetings: int = 0
 
 
 def partial_deadline(now: float, deadline: float, left: int) -> float:
-    """Until when the first of ``left`` candidates may take: a fair share, 2 s at least (Go's net.Dialer)."""
+    """Until when the first of ``left`` candidates may take: its equal part of the time, 10 ms at least.
+
+    Go's net.Dialer gives each 2 s at least, and what comes after is never tried where the deadline is short.
+    """
     remaining = deadline - now
-    share = max(remaining / left, SHORTEST_SHARE)
+    share = max(remaining / left, SHORTEST_DELAY)
     return now + share if share < remaining else deadline
 
 
@@ -86,7 +93,7 @@ class Dial:
     _last_family: int | None = field(default=None, init=False)
     _lookups: "set[Lookup]" = field(default_factory=set, init=False)
     _queue: "list[Candidate]" = field(default_factory=list, init=False)
-    _seen: set[tuple[object, ...]] = field(default_factory=set, init=False)
+    _seen: "dict[tuple[int, SockAddr], None]" = field(default_factory=dict, init=False)  # of this round, in order
     _flying: dict[int, _Flight] = field(default_factory=dict, init=False)
     _outcomes: "list[verdict.Outcome]" = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
@@ -123,6 +130,8 @@ class Dial:
         if self.over:
             return None
         times = [self._deadline, self._share_end, self._pause_end]
+        if self.rules.attempt_timeout is not None:
+            times += [flight.end for flight in self._flying.values()]
         if self._queue and self._has_place():
             times.append(self._next_start)
         return min((time for time in times if time is not None), default=None)
@@ -190,13 +199,22 @@ class Dial:
             return self._time_is_up(now)
         if self._pause_end is not None:
             return self._open_round() if now >= self._pause_end else []
-        orders = self._end_share(now)
-        while self._may_start(now):
-            orders += self._make_room(now)
-            orders.append(self._start(now))
+        orders: list[Order] = []
+        while (expired := self._expired(now)) is not None:
+            attempt, why = expired
+            self._failed(attempt, TimeoutError(f"timed out ({why})"), now)
+            orders += [Abandon(attempt), *self._start_due(now)]
+        orders += self._start_due(now)
         if self._flying or self._queue or self._lookups:
             return orders
         return orders + self._end_round(now)
+
+    def _start_due(self, now: float) -> "list[Order]":
+        orders: list[Order] = []
+        while self._may_start(now):
+            orders += self._make_room(now)
+            orders.append(self._start(now))
+        return orders
 
     def _may_start(self, now: float) -> bool:
         due = self._next_start is not None and now >= self._next_start
@@ -238,16 +256,18 @@ class Dial:
 
     def _launch(self, candidate: "Candidate", began: float, meetings: int) -> Start:
         self._attempts += 1
-        self._flying[self._attempts] = _Flight(candidate, began, meetings)
+        limit = self.rules.attempt_timeout
+        self._flying[self._attempts] = _Flight(candidate, began, NEVER if limit is None else began + limit, meetings)
         return Start(self._attempts, candidate)
 
-    def _end_share(self, now: float) -> "list[Order]":
-        if self._share_end is None or now < self._share_end:
-            return []
-        orders = self._abandon_all()
-        for attempt in list(self._flying):
-            self._failed(attempt, TimeoutError("timed out (its share of the time)"), now)
-        return orders
+    def _expired(self, now: float) -> tuple[int, str] | None:
+        """An attempt that has had all of its time, and what it was that gave it no more."""
+        for attempt, flight in self._flying.items():
+            if now >= flight.end:
+                return attempt, "attempt_timeout"
+            if self._share_end is not None and now >= self._share_end:
+                return attempt, "its share of the time"
+        return None
 
     def _abandon_all(self) -> "list[Order]":
         return [Abandon(attempt) for attempt in self._flying]
@@ -304,7 +324,9 @@ class Dial:
     def _give_up(self, error: OSError) -> "list[Order]":
         self.over = True
         outcomes, self._outcomes = self._outcomes, []
-        return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error))]
+        tried = {outcome[0] for outcome in outcomes}
+        untried = [sockaddr for _, sockaddr in self._seen if sockaddr not in tried]
+        return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
 
     def _in_order(self, candidates: "list[Candidate]") -> "list[Candidate]":
         """The untried candidates in their turns, the remembered one first, and no more of them than there may be."""

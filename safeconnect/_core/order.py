@@ -4,7 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .messages import Candidate
+    from .messages import Candidate, SockAddr
 
 
 def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "list[Candidate]":
@@ -21,12 +21,14 @@ def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "
     return [group[place] for place in range(longest) for group in turns if place < len(group)]
 
 
-def without_duplicates(candidates: "Iterable[Candidate]", seen: "set[tuple[object, ...]]") -> "list[Candidate]":
+def without_duplicates(
+    candidates: "Iterable[Candidate]", seen: "dict[tuple[int, SockAddr], None]"
+) -> "list[Candidate]":
     """The candidates whose address is not in ``seen`` yet; it is put there."""
     new = []
     for candidate in candidates:
         key = (candidate[0], candidate[4])
         if key not in seen:
-            seen.add(key)
+            seen[key] = None
             new.append(candidate)
     return new

@@ -29,6 +29,7 @@ _RANKS = {
 # How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
 # of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
 MEETINGS = 16
+_MOST_UNTRIED = 8  # addresses in one note
 
 
 def rank(error: OSError) -> int:
@@ -44,20 +45,28 @@ def chosen(outcomes: "Sequence[Outcome]") -> OSError:
 
 
 def conclude(
-    outcomes: "Sequence[Outcome]", source: object, all_errors: bool, error: OSError | None = None
+    outcomes: "Sequence[Outcome]",
+    source: object,
+    all_errors: bool,
+    error: OSError | None = None,
+    untried: "Sequence[SockAddr]" = (),
 ) -> "OSError | ExceptionGroup[OSError]":
     """What to raise, with the story in its notes.
 
     :param error: the one to raise; the chosen one when left out.
     :param all_errors: an `ExceptionGroup` instead, with the last error of each address.
+    :param untried: the addresses that never had a turn, for a note of their own.
     """
     if all_errors and outcomes:
         last = {outcome[0]: outcome for outcome in outcomes}
         for outcome in last.values():
             _tell(outcome[1], [each for each in outcomes if each[0] == outcome[0]], source)
-        return ExceptionGroup("create_connection failed", [outcome[1] for outcome in last.values()])
+        group = ExceptionGroup("create_connection failed", [outcome[1] for outcome in last.values()])
+        _tell_untried(group, untried)
+        return group
     error = error or chosen(outcomes)
     _tell(error, outcomes, source)
+    _tell_untried(error, untried)
     return error
 
 
@@ -72,6 +81,12 @@ def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None
         count = f" ({len(group)} times)" if len(group) > 1 else ""
         # A resolver of the user's may say anything.
         error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
+
+
+def _tell_untried(error: Exception, untried: "Sequence[SockAddr]") -> None:
+    if untried:
+        more = f" and {len(untried) - _MOST_UNTRIED} more" if len(untried) > _MOST_UNTRIED else ""
+        error.add_note(f"not tried: {', '.join(map(written, untried[:_MOST_UNTRIED]))}{more}")
 
 
 def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:

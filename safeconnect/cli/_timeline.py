@@ -54,7 +54,7 @@ def spans(moments: "Iterable[Moment]", end: float) -> list[Span]:
         elif isinstance(message, Start):
             found[message.attempt] = Span(written(message.candidate[4]), now, end)
         elif isinstance(message, Resolved):
-            number = len(without_duplicates(message.candidates, set()))
+            number = len(without_duplicates(message.candidates, {}))
             found[message.lookup].end(now, f"{number} {'address' if number == 1 else 'addresses'}", "looked up")
         elif isinstance(message, ResolveFailed):
             found[message.lookup].end(now, str(message.error), "lost")

@@ -81,7 +81,7 @@ def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tup
     text = None
     try:
         found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
-        candidates = without_duplicates(found, set())  # a hosts file may have a line twice
+        candidates = without_duplicates(found, {})  # a hosts file may have a line twice
     except TimeoutError:
         failure, text = "timed-out", f"no answer in {timeout:g} s"
     except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could have

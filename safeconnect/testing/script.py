@@ -86,6 +86,7 @@ class Script:
         self,
         *,
         timeout: float | None = None,
+        attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         retry: "Retry | None" = None,
         allow_self_connect: bool = False,
@@ -101,6 +102,7 @@ class Script:
         """
         rules = Rules(
             timeout=timeout,
+            attempt_timeout=attempt_timeout,
             delay=happy_eyeballs_delay,
             retry=retry,
             allow_self_connect=allow_self_connect,

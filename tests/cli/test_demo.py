@@ -141,7 +141,9 @@ class TestAtAPort:
             demo(40000)
         """)
         assert re.search(
-            "^safeconnect: port 40000 cannot be used: Address already in use; .* is in TIME_WAIT for up to 60 s", printed, re.MULTILINE
+            "^safeconnect: port 40000 cannot be used: Address already in use; .* is in TIME_WAIT for up to 60 s",
+            printed,
+            re.MULTILINE,
         )
 
     def test_one_that_this_user_may_not_have(self, monkeypatch, capsys):

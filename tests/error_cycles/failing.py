@@ -201,6 +201,15 @@ _silent("no answer")
 _silent("no answer, all errors", ExceptionGroup, all_errors=True)
 _silent("no answer, retry", retry=AGAIN)
 _silent("no answer, one by one", happy_eyeballs_delay=None)
+_silent("no answer, attempt_timeout", attempt_timeout=0.01)
+_silent("no answer, attempt_timeout and all errors", ExceptionGroup, attempt_timeout=0.01, all_errors=True)
+_silent("no answer, attempt_timeout and retry", attempt_timeout=0.01, retry=AGAIN)
+
+
+@case(TimeoutError, timeout=0.015, happy_eyeballs_delay=None)
+def no_answer_and_no_time_for_the_last():
+    with black_hole(3) as holes:
+        yield ("name.test", 80), {"resolver": resolver(*holes)}
 
 
 @case(TimeoutError, timeout=0.3, happy_eyeballs_delay=0.02)

@@ -38,6 +38,17 @@ def test_the_deadline():
     assert result.timeline[-1] == (3.0, "give up")
 
 
+def test_an_attempt_that_may_not_last():
+    retry = Retry(backoff=Backoff(initial=1, jitter="none"))
+    result = Script({FOUR: ["silent", "ok after 0.5"]}).connect(timeout=9, attempt_timeout=2, retry=retry)
+    assert result.timeline == [
+        (0.0, f"start {FOUR}"),
+        (2.0, f"abandon {FOUR}"),
+        (3.0, f"start {FOUR}"),
+        (3.5, f"keep {FOUR}"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("outcome", "number"),
     [
