@@ -140,11 +140,8 @@ class TestAtAPort:
                 client.close()
             demo(40000)
         """)
-        assert re.search(
-            "^safeconnect: port 40000 cannot be used: Address already in use; .* is in TIME_WAIT for up to 60 s",
-            printed,
-            re.MULTILINE,
-        )
+        said = "^safeconnect: port 40000 cannot be used: Address already in use; .* is in TIME_WAIT for up to 60 s"
+        assert re.search(said, printed, re.MULTILINE)
 
     def test_one_that_this_user_may_not_have(self, monkeypatch, capsys):
         class Forbidden(socket.socket):
