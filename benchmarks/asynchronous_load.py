@@ -35,7 +35,7 @@ from asynchronous import (
 from measure import PACKAGES, Server, arguments, raise_descriptor_limit, report, row, show, target
 from pressure import HOST, Holders, order_of_ports, server_outside_the_range
 
-from safeconnect._net import kernel
+from safeconnect._sockets import kernel
 
 QUEUE = Path("/proc/sys/net/core/somaxconn")
 LEVELS = (60, 80, 95)  # percent of the source ports in use

@@ -14,7 +14,12 @@ from pathlib import Path
 from measure import arguments, report, show, target
 
 # What each interpreter imports, timed; "socket" is there already, and so tells what the measurement itself takes.
-MODULES = {"nothing": "socket", "safeconnect": "safeconnect.blocking", "urllib3": "urllib3", "httpcore": "httpcore"}
+MODULES = {
+    "nothing": "socket",
+    "safeconnect": "safeconnect._connect.blocking",
+    "urllib3": "urllib3",
+    "httpcore": "httpcore",
+}
 LIMIT_MS = 6.0
 LIMIT_MB = 1.5
 

@@ -20,7 +20,7 @@ from typing import Any
 from measure import LINGER_0, arguments, raise_descriptor_limit, report, show, target
 
 import safeconnect
-from safeconnect._net import kernel
+from safeconnect._sockets import kernel
 
 CONNECTIONS = 250_000
 ADDRESSES = 12

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from plot_looks import THEMES, Theme, draw_connect, draw_failover, draw_pressure, draw_race, draw_storm
 
-from safeconnect._core.dial import Dial, Rules
-from safeconnect._core.messages import Abandon, Connected, Failed, Keep, Resolve, Resolved, Start, Tick
+from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, Start, Tick
 
 RESULTS = Path(__file__).parent / "results"
 PLOTS = Path(__file__).parent.parent / "docs" / "plots"

@@ -17,7 +17,7 @@ from measure import BASE, LINGER_0, Server, arguments, figures, interleave, rais
 from urllib3.util.connection import create_connection as urllib3_create_connection
 
 import safeconnect
-from safeconnect._net import aim, kernel
+from safeconnect._sockets import kernel, port_window
 
 LEVELS = (0, 10, 25, 40, 50, 55, 60, 70, 80, 90, 95, 96, 98, 99)
 HOST = "127.0.0.1"
@@ -169,21 +169,21 @@ def main() -> None:
     """Measure, show and write it all down."""
     parser = arguments(__doc__, rounds=600)
     parser.add_argument("--fill", choices=("plain", "random", "both"), default="both", help="how the range is filled")
-    parser.add_argument("--window", type=int, metavar="N", help=f"ports per window (default {aim.WINDOW_SIZE})")
+    parser.add_argument("--window", type=int, metavar="N", help=f"ports per window (default {port_window.WINDOW_SIZE})")
     options = parser.parse_args()
     if not kernel.has_port_range():
         raise SystemExit("this benchmark needs IP_LOCAL_PORT_RANGE: Linux 6.3 or later")
     if options.window:
-        aim.WINDOW_SIZE = options.window
+        port_window.WINDOW_SIZE = options.window
     results = []
     targets: list[dict[str, object]] = []
     for fill in ("plain", "random") if options.fill == "both" else (options.fill,):
         measured = measure_fill(fill, options.rounds)
-        show_fill(f"{fill} fill, windows of {aim.WINDOW_SIZE}", measured)
+        show_fill(f"{fill} fill, windows of {port_window.WINDOW_SIZE}", measured)
         results += measured
         targets += check(fill, measured)
     name = f"pressure-window{options.window}" if options.window else "pressure"
-    report(name, options, {"window": aim.WINDOW_SIZE, "levels": results}, targets)
+    report(name, options, {"window": port_window.WINDOW_SIZE, "levels": results}, targets)
 
 
 if __name__ == "__main__":

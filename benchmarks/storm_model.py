@@ -38,7 +38,7 @@ from itertools import accumulate
 from typing import Any
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._core.reconnection import Reconnection
+from safeconnect._persistent.policy import Reconnection
 
 STEPS = 100  # in a second
 # When a SYN is sent, in steps after the attempt began, for as long as the attempt's timeout allows.

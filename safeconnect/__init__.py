@@ -4,44 +4,46 @@ from ._lazy import loader as _loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._core.detection import DetectionTime as DetectionTime
-    from ._core.tcp_info import TcpInfo as TcpInfo
-    from ._net.kernel import ephemeral_ports as ephemeral_ports
-    from ._net.kernel import reserved_ports as reserved_ports
-    from ._net.peer import peer_closed as peer_closed
-    from ._net.peer import unread_bytes as unread_bytes
-    from ._net.quick_ack import quick_ack as quick_ack
-    from ._net.quick_ack import recv_with_quick_ack as recv_with_quick_ack
-    from ._net.sockets import is_self_connected as is_self_connected
-    from ._net.sockets import reset as reset
-    from ._net.tcp_info import tcp_info as tcp_info
-    from ._net.tcp_info import tcp_state as tcp_state
-    from .addresses import is_global_address as is_global_address
-    from .binding import Reservation as Reservation
-    from .binding import bind_socket as bind_socket
-    from .binding import reserve_port as reserve_port
-    from .blocking import Connector as Connector
-    from .blocking import create_connection as create_connection
-    from .closed import Closed as Closed
-    from .closing import close_gracefully as close_gracefully
-    from .detection import detection_time as detection_time
+    from ._close.blocking import close_gracefully as close_gracefully
+    from ._close.outcome import Closed as Closed
+    from ._connect.addresses import is_global_address as is_global_address
+    from ._connect.blocking import Connector as Connector
+    from ._connect.blocking import create_connection as create_connection
+    from ._connect.memory import ConnectMemory as ConnectMemory
+    from ._connect.patching import install as install
+    from ._connect.patching import patched as patched
+    from ._connect.patching import uninstall as uninstall
+    from ._inspect.detection import detection_time as detection_time
+    from ._inspect.detection_time import DetectionTime as DetectionTime
+    from ._inspect.peer import peer_closed as peer_closed
+    from ._inspect.peer import unread_bytes as unread_bytes
+    from ._inspect.tcp_info import tcp_info as tcp_info
+    from ._inspect.tcp_info import tcp_state as tcp_state
+    from ._inspect.tcp_info_values import TcpInfo as TcpInfo
+    from ._local.binding import Reservation as Reservation
+    from ._local.binding import bind_socket as bind_socket
+    from ._local.binding import reserve_port as reserve_port
+    from ._local.exposure import Exposure as Exposure
+    from ._local.exposure import self_connect_exposure as self_connect_exposure
+    from ._local.source_pool import SourcePool as SourcePool
+    from ._persistent.blocking import PersistentConnection as PersistentConnection
+    from ._simultaneous.blocking import simultaneous_open as simultaneous_open
+    from ._sockets.kernel import ephemeral_ports as ephemeral_ports
+    from ._sockets.kernel import reserved_ports as reserved_ports
+    from ._sockets.quick_ack import quick_ack as quick_ack
+    from ._sockets.quick_ack import recv_with_quick_ack as recv_with_quick_ack
+    from ._sockets.sockets import is_self_connected as is_self_connected
+    from ._sockets.sockets import reset as reset
+    from ._wait.blocking import wait_for_port as wait_for_port
     from .errors import AddressNotAllowedError as AddressNotAllowedError
     from .errors import CrossedReplyError as CrossedReplyError
     from .errors import PeerClosedError as PeerClosedError
     from .errors import PortsExhaustedError as PortsExhaustedError
     from .errors import SelfConnectError as SelfConnectError
-    from .exposure import Exposure as Exposure
-    from .exposure import self_connect_exposure as self_connect_exposure
     from .keepalive import KeepAlive as KeepAlive
     from .keepalive import UserTimeout as UserTimeout
-    from .memory import ConnectMemory as ConnectMemory
-    from .patching import install as install
-    from .patching import patched as patched
-    from .patching import uninstall as uninstall
-    from .persistent import PersistentConnection as PersistentConnection
     from .ports import PortRange as PortRange
     from .ports import PortSet as PortSet
-    from .rendezvous import simultaneous_open as simultaneous_open
     from .retry import Backoff as Backoff
     from .retry import Retry as Retry
     from .retry import RetryBudget as RetryBudget
@@ -55,8 +57,6 @@ if TYPE_CHECKING:
     from .socket_options import NoDelay as NoDelay
     from .socket_options import QuickAck as QuickAck
     from .socket_options import SynCount as SynCount
-    from .source_pool import SourcePool as SourcePool
-    from .waiting import wait_for_port as wait_for_port
 
 __version__ = "0.1.0"
 
@@ -122,56 +122,56 @@ _LATER = {
     "AddressNotAllowedError": "errors",
     "Backoff": "retry",
     "BindToDevice": "routing_options",
-    "Closed": "closed",
+    "Closed": "_close.outcome",
     "CongestionControl": "socket_options",
-    "ConnectMemory": "memory",
-    "Connector": "blocking",
+    "ConnectMemory": "_connect.memory",
+    "Connector": "_connect.blocking",
     "CrossedReplyError": "errors",
-    "DetectionTime": "_core.detection",
-    "Exposure": "exposure",
+    "DetectionTime": "_inspect.detection_time",
+    "Exposure": "_local.exposure",
     "FastOpenConnect": "socket_options",
     "KeepAlive": "keepalive",
     "Linger": "socket_options",
     "Mark": "routing_options",
     "NoDelay": "socket_options",
     "PeerClosedError": "errors",
-    "PersistentConnection": "persistent",
+    "PersistentConnection": "_persistent.blocking",
     "PortRange": "ports",
     "PortSet": "ports",
     "PortsExhaustedError": "errors",
     "QuickAck": "socket_options",
-    "Reservation": "binding",
+    "Reservation": "_local.binding",
     "Retry": "retry",
     "RetryBudget": "retry",
     "SelfConnectError": "errors",
-    "SourcePool": "source_pool",
+    "SourcePool": "_local.source_pool",
     "SynCount": "socket_options",
-    "TcpInfo": "_core.tcp_info",
+    "TcpInfo": "_inspect.tcp_info_values",
     "TypeOfService": "routing_options",
     "UserTimeout": "keepalive",
-    "bind_socket": "binding",
-    "close_gracefully": "closing",
-    "create_connection": "blocking",
-    "detection_time": "detection",
-    "ephemeral_ports": "_net.kernel",
-    "install": "patching",
-    "is_global_address": "addresses",
-    "is_self_connected": "_net.sockets",
+    "bind_socket": "_local.binding",
+    "close_gracefully": "_close.blocking",
+    "create_connection": "_connect.blocking",
+    "detection_time": "_inspect.detection",
+    "ephemeral_ports": "_sockets.kernel",
+    "install": "_connect.patching",
+    "is_global_address": "_connect.addresses",
+    "is_self_connected": "_sockets.sockets",
     "is_transient": "retry",
-    "patched": "patching",
-    "peer_closed": "_net.peer",
-    "quick_ack": "_net.quick_ack",
-    "recv_with_quick_ack": "_net.quick_ack",
-    "reserve_port": "binding",
-    "reserved_ports": "_net.kernel",
-    "reset": "_net.sockets",
-    "self_connect_exposure": "exposure",
-    "simultaneous_open": "rendezvous",
-    "tcp_info": "_net.tcp_info",
-    "tcp_state": "_net.tcp_info",
-    "uninstall": "patching",
-    "unread_bytes": "_net.peer",
-    "wait_for_port": "waiting",
+    "patched": "_connect.patching",
+    "peer_closed": "_inspect.peer",
+    "quick_ack": "_sockets.quick_ack",
+    "recv_with_quick_ack": "_sockets.quick_ack",
+    "reserve_port": "_local.binding",
+    "reserved_ports": "_sockets.kernel",
+    "reset": "_sockets.sockets",
+    "self_connect_exposure": "_local.exposure",
+    "simultaneous_open": "_simultaneous.blocking",
+    "tcp_info": "_inspect.tcp_info",
+    "tcp_state": "_inspect.tcp_info",
+    "uninstall": "_connect.patching",
+    "unread_bytes": "_inspect.peer",
+    "wait_for_port": "_wait.blocking",
 }
 
 __getattr__ = _loader(__name__, _LATER)

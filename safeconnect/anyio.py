@@ -2,9 +2,9 @@
 
 import sys
 
-from ._core import verdict
+from ._connect import verdict
+from ._connect.settings import chosen
 from ._fork import imports
-from .settings import chosen
 
 try:
     import anyio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from .settings import AsyncKeywords, Settings
+    from ._connect.settings import AsyncKeywords, Settings
 
 __all__ = ["connect_tcp"]
 

@@ -13,7 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 from . import create_connection, ephemeral_ports, is_self_connected, patched, reset, self_connect_exposure
-from ._net import holders, kernel
+from ._host import holders
+from ._sockets import kernel
 
 # With the default range a plain connect meets itself once in about 14,000 tries: this many fail once in 10^15 runs.
 MOST_TRIES = 500_000

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from .binding import Reservation
+    from ._local.binding import Reservation
     from .testing import Guard
 
 # Each fault, and the line that ``pytest --fixtures`` shows for it.
@@ -90,7 +90,7 @@ for _name in _FAULTS:
 @pytest.fixture
 def safeconnect_port() -> "Iterator[Reservation]":
     """A port that nobody else is given, held until the end of the test: a `safeconnect.Reservation`."""
-    from .binding import reserve_port
+    from ._local.binding import reserve_port
 
     with reserve_port() as reservation:
         yield reservation
@@ -101,7 +101,7 @@ def safeconnect_port_factory() -> "Iterator[Callable[..., Reservation]]":
     """Reserves as many ports as you like, with the arguments of `safeconnect.reserve_port`."""
     from contextlib import ExitStack
 
-    from .binding import reserve_port
+    from ._local.binding import reserve_port
 
     with ExitStack() as stack:
         yield lambda *arguments, **settings: stack.enter_context(reserve_port(*arguments, **settings))
@@ -157,7 +157,7 @@ def pytest_configure(config: "pytest.Config") -> None:
         "markers", "safeconnect_faults(*names): which faults the fixture safeconnect_faults goes through"
     )
     if config.getoption("--safeconnect"):
-        from .patching import install
+        from ._connect.patching import install
 
         install()
 
@@ -165,6 +165,6 @@ def pytest_configure(config: "pytest.Config") -> None:
 def pytest_unconfigure(config: "pytest.Config") -> None:
     """Take the safe connect back."""
     if config.getoption("--safeconnect"):
-        from .patching import uninstall
+        from ._connect.patching import uninstall
 
         uninstall()

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from safeconnect import ephemeral_ports
-from safeconnect._net import kernel, lookups
+from safeconnect._sockets import kernel, lookups
 
 from . import namespace, support
 

@@ -3,8 +3,8 @@
 import threading
 
 from safeconnect import simultaneous_open
-from safeconnect._net.sockets import reset
-from safeconnect.binding import reserve_port
+from safeconnect._local.binding import reserve_port
+from safeconnect._sockets.sockets import reset
 
 
 def free_addresses(host="127.0.0.1"):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from safeconnect import ephemeral_ports
-from safeconnect._net import kernel
-from safeconnect._net.sockets import reset  # noqa: F401 - for the tests
+from safeconnect._sockets import kernel
+from safeconnect._sockets.sockets import reset  # noqa: F401 - for the tests
 
 IP_LOCAL_PORT_RANGE = 51
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}

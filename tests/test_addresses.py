@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import addresses, is_global_address
-from safeconnect.addresses import reached_at
+from safeconnect import is_global_address
+from safeconnect._connect import addresses
+from safeconnect._connect.addresses import reached_at
 
 EDGES_4 = [
     number + step

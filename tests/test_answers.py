@@ -6,7 +6,7 @@ import pytest
 
 import safeconnect
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
-from safeconnect._net import resolve
+from safeconnect._sockets import resolve
 from safeconnect.doctor import gather
 from safeconnect.testing import faults
 

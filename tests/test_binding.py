@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from safeconnect import PortRange, PortSet, create_connection
-from safeconnect.binding import Reservation, bind_socket, reserve_port
+from safeconnect._local.binding import Reservation, bind_socket, reserve_port
 
 from . import namespace, support
 from .support import linux_only, needs_ipv6
@@ -355,7 +355,7 @@ class TestBindSocket:
     def test_transparent(self):
         code = """
             import socket
-            from safeconnect.binding import bind_socket
+            from safeconnect._local.binding import bind_socket
             for address in [("192.0.2.9", 7), ("2001:db8::9", 7)]:
                 with bind_socket(address, transparent=True) as sock:
                     print(sock.getsockname()[0])

@@ -11,9 +11,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import KeepAlive, UserTimeout, create_connection, detection
-from safeconnect._core.detection import DetectionTime, connect_time, predict
-from safeconnect.detection import detection_time
+from safeconnect import KeepAlive, UserTimeout, create_connection
+from safeconnect._inspect import detection
+from safeconnect._inspect.detection import detection_time
+from safeconnect._inspect.detection_time import DetectionTime, connect_time, predict
 
 from . import namespace
 from .support import both_families, linux_only, listening
@@ -196,7 +197,7 @@ class TestSockets:
         code = """
             import socket
             from pathlib import Path
-            from safeconnect.detection import detection_time
+            from safeconnect._inspect.detection import detection_time
             Path("/proc/sys/net/ipv4/tcp_retries2").write_text("8")
             with socket.socket() as sock:
                 print(detection_time(sock))
@@ -208,7 +209,7 @@ class TestSockets:
         code = """
             import socket, time
             from pathlib import Path
-            from safeconnect._core.detection import connect_time
+            from safeconnect._inspect.detection_time import connect_time
             from tests.support import black_hole
             Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text("1")
             linear = Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from safeconnect._core.dial import Dial, Rules
-from safeconnect._core.messages import Abandon, Connected, Resolved, Start, Tick
+from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect.events import Abandon, Connected, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget, is_transient
 
 from .world import World, candidate, many, script, sockaddr, table

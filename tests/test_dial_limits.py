@@ -3,8 +3,8 @@
 import pytest
 
 from safeconnect import SelfConnectError
-from safeconnect._core.dial import Dial, Rules
-from safeconnect._core.messages import Abandon, Connected, Failed, Keep, Resolved, Start, Tick
+from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect.events import Abandon, Connected, Failed, Keep, Resolved, Start, Tick
 
 from .world import World, candidate, many, script, sockaddr, table
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from safeconnect._core.messages import Abandon
+from safeconnect.events import Abandon
 
 from .world import World, many, script, sockaddr, table
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from safeconnect._core.dial import Dial, Rules
-from safeconnect._core.messages import Failed, Resolve, Resolved, Start, Tick
+from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect.events import Failed, Resolve, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget
 
 from .world import World, candidate, said, script, table

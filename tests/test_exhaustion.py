@@ -74,19 +74,20 @@ class TestExhaustion:
         code = """
             import socket, safeconnect
             from pathlib import Path
-            from safeconnect._net import aim, kernel
+            from safeconnect._sockets import port_window, kernel
             server = socket.create_server(("127.0.0.1", 7))
-            side_by_side = aim._side_by_side
+            side_by_side = port_window._side_by_side
             def overtaken(ports):
                 # Another thread reads the new range while this one still draws from the old.
-                aim._side_by_side = side_by_side
+                port_window._side_by_side = side_by_side
                 Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50999")
                 kernel.source_ports(refresh=True)
                 return side_by_side(ports)
-            aim._side_by_side = overtaken
+            port_window._side_by_side = overtaken
             ports = [safeconnect.create_connection(server.getsockname(), 5).getsockname()[1] for _ in range(3)]
             with socket.socket() as sock:
-                print(all(50000 <= port <= 50999 for port in ports), aim.aim(sock, ("127.0.0.1", 7)).start >= 50000)
+                print(all(50000 <= port <= 50999 for port in ports))
+                print(port_window.aim(sock, ("127.0.0.1", 7)).start >= 50000)
         """
         assert namespace.run(code, ports="40000 40999") == "True True\n"
 
@@ -110,6 +111,6 @@ class TestExhaustion:
         with create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse) as sock:
             with pytest.raises(OSError, match=r".") as caught:
                 create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse)
-            safeconnect._net.sockets.reset(sock)
+            safeconnect._sockets.sockets.reset(sock)
         assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE)
         assert not isinstance(caught.value, PortsExhaustedError)

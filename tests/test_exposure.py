@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from safeconnect import Exposure, PortRange, PortSet, ephemeral_ports, self_connect_exposure
-from safeconnect._net import kernel
+from safeconnect._sockets import kernel
 
 from . import namespace
 from .support import linux_only, needs_ipv6

@@ -78,7 +78,13 @@ os._exit(0)
 
 @linux_only
 @pytest.mark.parametrize(
-    "module", ["safeconnect.racing", "safeconnect._net.lookups", "encodings.idna", "safeconnect.blocking"]
+    "module",
+    [
+        "safeconnect._connect.blocking_race",
+        "safeconnect._sockets.lookups",
+        "encodings.idna",
+        "safeconnect._connect.blocking",
+    ],
 )
 def test_a_fork_waits_for_the_imports_that_a_connect_makes(module):
     code = f"""

@@ -23,7 +23,7 @@ PATCH = {
         spawn, sleep = eventlet.spawn, eventlet.sleep
     """,
 }
-IMPORT = "import safeconnect.racing\n"
+IMPORT = "import safeconnect._connect.blocking_race\n"
 COMMON = """
     import contextlib, socket, threading, time
     from safeconnect import Backoff, Retry, SelfConnectError, create_connection
@@ -177,7 +177,7 @@ def test_a_pause_goes_by_the_clock_of_whoever_patched_last(tool):
         with others_go_on(0.3, 3):
             fails(ConnectionRefusedError, ("db.test", 1), timeout=None, retry=retry, resolver=resolver)
     """
-    run(f"import safeconnect.racing\n{script(tool, 'safeconnect first', scenario)}", ["done"])
+    run(f"import safeconnect._connect.blocking_race\n{script(tool, 'safeconnect first', scenario)}", ["done"])
 
 
 @on_both

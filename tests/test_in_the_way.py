@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from safeconnect._core.tcp_sockets import Holding, Owner, TcpSocket, holdings, in_the_way
-from safeconnect._net import holders, tcp_table
+from safeconnect._host import holders, tcp_table
+from safeconnect._host.tcp_sockets import Holding, Owner, TcpSocket, holdings, in_the_way
 
 from . import support
 from .support import linux_only, needs_ipv6

@@ -14,7 +14,7 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, Connector, Retry, create_connection, testing
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from . import interrupting, support
 from .conftest import opened_since

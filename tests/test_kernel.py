@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
-from safeconnect._net import aim, kernel
+from safeconnect._sockets import kernel, port_window
 
 from . import namespace
 from .support import linux_only
@@ -144,7 +144,7 @@ class TestOptions:
         assert not kernel.has_port_range()
         assert not kernel.has_port_range()
         with socket.socket() as sock:
-            assert aim.aim(sock, TARGET) is None
+            assert port_window.aim(sock, TARGET) is None
         assert len(asked) == 2, "once on the socket at hand, once on one of its own"
 
     def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
@@ -153,7 +153,7 @@ class TestOptions:
                 raise OSError(errno.ENOPROTOOPT, "not with me")
 
         with Odd() as sock:
-            assert aim.aim(sock, TARGET) is None
+            assert port_window.aim(sock, TARGET) is None
         assert kernel.missing == set()
 
     def test_one_that_is_refused_for_one_socket_is_not_missing(self):
@@ -163,7 +163,7 @@ class TestOptions:
         assert kernel.missing == set()
 
     def test_elsewhere_the_numbers_mean_other_things(self):
-        code = "import sys; sys.platform = 'darwin'\nfrom safeconnect._net import kernel; print(sorted(kernel.missing))"
+        code = "import sys; sys.platform = 'darwin'\nfrom safeconnect._sockets.kernel import missing; print(sorted(missing))"
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT
         )
@@ -177,11 +177,11 @@ class TestDeck:
     )
     def test_windows_hold_each_source_port_once(self, ranges):
         ports = PortSet(ranges)
-        windows = [range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1) for value in aim._side_by_side(ports)]
+        windows = [range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1) for value in port_window._side_by_side(ports)]
         held = [[port for port in window if port in ports] for window in windows]
         assert [port for group in held for port in group] == list(ports)
         sizes = {len(group) for group in held}
-        assert not sizes or max(sizes) <= aim.WINDOW_SIZE
+        assert not sizes or max(sizes) <= port_window.WINDOW_SIZE
         assert not sizes or max(sizes) - min(sizes) <= 1, "a port of a smaller window would be chosen more often"
 
     def test_deals_windows_with_their_values(self, monkeypatch):
@@ -189,7 +189,7 @@ class TestDeck:
             kernel, "_remembered", {"source": PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])}
         )
         kernel._tell()
-        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in aim._deal()}
+        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in port_window._deal()}
         assert sorted(window.start for window in dealt.values()) == [*(40000, 40015, 40030, 40046, 40061, 40077, 40092)]
         assert all(value == window[-1] << 16 | window[0] for value, window in dealt.items())
 
@@ -197,38 +197,38 @@ class TestDeck:
         monkeypatch.setattr(kernel, "_remembered", {"source": PortSet()})
         kernel._tell()
         with socket.socket() as sock:
-            assert aim.aim(sock, TARGET) is None
+            assert port_window.aim(sock, TARGET) is None
 
     def test_is_void_once_the_ports_have_changed(self, monkeypatch):
         with socket.socket() as sock:
-            aim.aim(sock, TARGET)
+            port_window.aim(sock, TARGET)
             kernel.source_ports(refresh=True)
-            assert aim._deck, "the same ports, so nothing is void"
+            assert port_window._deck, "the same ports, so nothing is void"
             monkeypatch.setattr(kernel, "_read_file", lambda path: "50000 50031" if path.endswith("range") else "")
             kernel.source_ports(refresh=True)
-            assert not aim._deck
-            assert aim.aim(sock, TARGET) in (range(50000, 50016), range(50016, 50032))
+            assert not port_window._deck
+            assert port_window.aim(sock, TARGET) in (range(50000, 50016), range(50016, 50032))
 
     def test_no_child_draws_its_parents_windows(self):
         code = """
             import os, socket
-            from safeconnect._net import aim
-            aim.aim(socket.socket(), ('127.0.0.1', 80))
+            from safeconnect._sockets import port_window
+            port_window.aim(socket.socket(), ('127.0.0.1', 80))
             for _ in range(2):
                 child = os.fork()
                 if not child:
                     sock = socket.socket()
-                    print([aim.aim(sock, ('127.0.0.1', 80)).start for _ in range(5)], flush=True)
+                    print([port_window.aim(sock, ('127.0.0.1', 80)).start for _ in range(5)], flush=True)
                     os._exit(0)
                 os.waitpid(child, 0)
-            print([aim.aim(socket.socket(), ('127.0.0.1', 80)).start for _ in range(5)])
+            print([port_window.aim(socket.socket(), ('127.0.0.1', 80)).start for _ in range(5)])
         """
         drawn = namespace._python("import warnings; warnings.simplefilter('ignore')\n" + textwrap.dedent(code), 30)
         assert len(set(drawn.stdout.splitlines())) == 3, drawn.stderr
 
     def test_draws_stay_in_range(self):
-        assert {aim.draw(3) for _ in range(200)} == {0, 1, 2}
-        assert aim.draw(1) == 0
+        assert {port_window.draw(3) for _ in range(200)} == {0, 1, 2}
+        assert port_window.draw(1) == 0
 
 
 @linux_only
@@ -236,50 +236,52 @@ class TestSearch:
     @given(st.integers(32768, 60999), st.integers(-12, 12))
     def test_the_neighbourhood_holds_the_port_found_and_never_the_target(self, found, distance):
         ports = PortSet(PortRange(32768, 60999))
-        near = aim._near(ports, found, found + distance)
+        near = port_window._near(ports, found, found + distance)
         if not distance:
             assert near is None
         else:
             first, last = near
             assert first <= found <= last
             assert not first <= found + distance <= last
-            assert max(found - aim._NEIGHBOURHOOD, 32768) <= first
-            assert last <= min(found + aim._NEIGHBOURHOOD, 60999)
-        assert aim._near(ports - PortSet([found]), found, found + distance) is None
+            assert max(found - port_window._NEIGHBOURHOOD, 32768) <= first
+            assert last <= min(found + port_window._NEIGHBOURHOOD, 60999)
+        assert port_window._near(ports - PortSet([found]), found, found + distance) is None
 
     def test_the_next_connects_begin_where_a_port_was_found(self, monkeypatch):
         monkeypatch.setattr(kernel, "_remembered", {"source": PortSet(PortRange(40000, 49999))})
         kernel._tell()
         near = range(43992, 44009)
         with socket.socket() as sock:
-            aim.remember(44000, TARGET)
-            windows = [aim.aim(sock, TARGET) for _ in range(aim._RETURNS)]
-            assert windows == [near] * aim._RETURNS
-            assert near != aim.aim(sock, TARGET), "then a random one again, which may find that the pressure is over"
-            aim.remember(44000, TARGET)
-            assert near != aim.aim(sock, ("127.0.0.1", 81)), "other destinations do not see it"
-            aim.remember(49999, TARGET)
-            assert aim.aim(sock, TARGET) == range(49991, 50000)
-            aim.remember(30000, TARGET)
-            assert aim.aim(sock, TARGET).start >= 40000, "a port outside the range says nothing about it"
+            port_window.remember(44000, TARGET)
+            windows = [port_window.aim(sock, TARGET) for _ in range(port_window._RETURNS)]
+            assert windows == [near] * port_window._RETURNS
+            assert near != port_window.aim(sock, TARGET), (
+                "then a random one again, which may find that the pressure is over"
+            )
+            port_window.remember(44000, TARGET)
+            assert near != port_window.aim(sock, ("127.0.0.1", 81)), "other destinations do not see it"
+            port_window.remember(49999, TARGET)
+            assert port_window.aim(sock, TARGET) == range(49991, 50000)
+            port_window.remember(30000, TARGET)
+            assert port_window.aim(sock, TARGET).start >= 40000, "a port outside the range says nothing about it"
 
     def test_under_pressure_one_try_suffices(self):
         # One port is left: a random window is the wrong one, but it is drawn once in 17 times.
         code = """
             import socket, safeconnect
-            from safeconnect._net import aim, sockets
+            from safeconnect._sockets import port_window, sockets
             from tests.support import one_port
             server = socket.create_server(("127.0.0.1", 7), backlog=4096)
             held = []
             for port in range(40000, 43000):
                 if port != 42000:
                     held.append(safeconnect.create_connection(server.getsockname(), options=[one_port(port)]))
-            steps, widen = [], aim.widen
+            steps, widen = [], port_window.widen
             def counted(*target):
                 for _ in widen(*target):
                     steps.append(1)
                     yield
-            aim.widen = counted
+            port_window.widen = counted
             # Once in 188 times a random window is the right one: the first connect must have searched.
             while not steps:
                 sockets.reset(safeconnect.create_connection(server.getsockname(), 5))

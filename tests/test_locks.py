@@ -12,7 +12,7 @@ FORK_NAMES = {"register_at_fork", "new_lock"}
 EXCEPTIONS = {
     "_fork.py": "makes them",
     "_latch.py": "each wait has a new one, which only its own thread acquires",
-    "_net/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
+    "_sockets/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
 }
 # Loaded by those only who have loaded the module already, or by programs of the library's own.
 APART = ("__main__", "cli/", "demo.py", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")

@@ -7,23 +7,22 @@ import socket
 
 import pytest
 
-from safeconnect import rendezvous
-from safeconnect._core import meeting
+from safeconnect._simultaneous import blocking, policy
 
 from .meetings import A, B
 
 
 def tries_of(until, *, answered, shielded=False, at=0.0, interval=0.05, takes=0.0001, draw=lambda: 0.5):
     """When one side tries, each try ending without a connection after so long."""
-    policy = meeting.Meeting(at, interval, draw, shielded=shielded)
-    now, tries = at - meeting.EARLY, []
+    meeting = policy.Meeting(at, interval, draw, shielded=shielded)
+    now, tries = at - policy.EARLY, []
     while now < until:
-        if policy.next_try > now:
-            now = policy.next_try
+        if meeting.next_try > now:
+            now = meeting.next_try
             continue
         tries.append(now)
         now += takes
-        policy.failed(now, answered=answered)
+        meeting.failed(now, answered=answered)
     return tries
 
 
@@ -42,19 +41,19 @@ class TestNoSpin:
 
     def test_haste_is_only_around_the_instant(self):
         tries = tries_of(3.0, answered=True)
-        assert len([when for when in tries if when > meeting.TIGHT]) < 80
+        assert len([when for when in tries if when > policy.TIGHT]) < 80
         assert len(tries) > 1000
 
     def test_behind_a_shield_tries_are_10_ms_apart(self):
-        tries = tries_of(meeting.TIGHT, answered=True, shielded=True)
+        tries = tries_of(policy.TIGHT, answered=True, shielded=True)
         pauses = [round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)]
         assert pauses == sorted(pauses)
-        assert pauses[0] == meeting.FIRST_PAUSE
-        assert set(pauses[6:]) == {meeting.SPACING}
+        assert pauses[0] == policy.FIRST_PAUSE
+        assert set(pauses[6:]) == {policy.SPACING}
 
     def test_an_answer_that_takes_longer_is_followed_at_once(self):
         """So that the SYNs of both sides cross on their way, where a firewall refuses each alone."""
-        tries = tries_of(meeting.TIGHT, answered=True, shielded=True, takes=0.02)
+        tries = tries_of(policy.TIGHT, answered=True, shielded=True, takes=0.02)
         pauses = {round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)}
         assert pauses == {0.02}
 
@@ -75,10 +74,10 @@ class TestNoSpin:
         def fail(*_):
             raise OSError(code, "failed")
 
-        monkeypatch.setattr(rendezvous, "_begin", fail)
-        monkeypatch.setattr(rendezvous, "raise_shield", lambda *_: socket.socket() if shielded else None)
+        monkeypatch.setattr(blocking, "_begin", fail)
+        monkeypatch.setattr(blocking, "raise_shield", lambda *_: socket.socket() if shielded else None)
         now = 0.0
-        waits = rendezvous.Sides(A, B, 3.0, allow_self_connect=False).tries(None, 0.05, lambda: now)
+        waits = blocking.Sides(A, B, 3.0, allow_self_connect=False).tries(None, 0.05, lambda: now)
         error = None
         while error is None:
             try:
@@ -101,7 +100,7 @@ class TestPauses:
     def test_tight_around_the_instant_then_ever_longer(self):
         tries = self.tries_of(100.0, 0.08, 102.0)
         pauses = [round(later - earlier - 0.01, 6) for earlier, later in itertools.pairwise(tries)]
-        tight = [pause for when, pause in zip(tries, pauses, strict=False) if when < 100.0 + meeting.TIGHT - 0.01]
+        tight = [pause for when, pause in zip(tries, pauses, strict=False) if when < 100.0 + policy.TIGHT - 0.01]
         assert set(tight) == {0.0}
         assert len(tight) == pytest.approx(60, abs=2)
         late = pauses[len(tight) + 1 :]
@@ -112,8 +111,8 @@ class TestPauses:
         assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
 
     def test_pauses_are_spread(self):
-        policy = meeting.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__, shielded=False)
-        policy.failed(10.0, answered=True)
-        first = policy.next_try - 10.0
-        policy.failed(10.0, answered=True)
-        assert (first, policy.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)
+        meeting = policy.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__, shielded=False)
+        meeting.failed(10.0, answered=True)
+        first = meeting.next_try - 10.0
+        meeting.failed(10.0, answered=True)
+        assert (first, meeting.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)

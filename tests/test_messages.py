@@ -6,12 +6,12 @@ import typing
 
 import pytest
 
-from safeconnect._core import messages
-from safeconnect._core.dial import Dial, Rules, _Flight
+from safeconnect import events
+from safeconnect._connect.state_machine import Dial, Rules, _Flight
 
 from .world import candidate
 
-MESSAGES = [*typing.get_args(messages.Event), *typing.get_args(messages.Order)]
+MESSAGES = [*typing.get_args(events.Event), *typing.get_args(events.Order)]
 
 
 @pytest.mark.parametrize("cls", [*MESSAGES, Rules], ids=lambda cls: cls.__name__)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import socket_options
-from safeconnect._net.dressing import resolve_options
+from safeconnect._sockets.set_options import resolve_options
 from safeconnect.options import check_options
 from safeconnect.socket_options import (
     BindToDevice,
@@ -144,7 +144,7 @@ class TestInTheKernel:
         printed = namespace.run(
             """
             import socket, struct
-            from safeconnect._net.dressing import resolve_options
+            from safeconnect._sockets.set_options import resolve_options
             from safeconnect.socket_options import BindToDevice, Mark
 
             for family in (socket.AF_INET, socket.AF_INET6):

@@ -114,7 +114,7 @@ def test_an_end_without_a_beginning_ends_nothing():
 def test_a_child_forked_while_the_lock_is_held_can_install():
     code = """
         import os, socket, safeconnect
-        from safeconnect import patching
+        from safeconnect._connect import patching
         with patching._guard.lock:
             child = os.fork()
             if not child:
@@ -150,8 +150,10 @@ def test_overlapping_blocks_in_many_threads():
 
 def test_a_client_of_the_standard_library_goes_through_it(monkeypatch):
     came = []
-    monkeypatch.setattr(safeconnect.blocking.sockets, "is_self_connected", lambda sock: came.append(sock) or False)
-    monkeypatch.setattr(safeconnect.blocking.aim, "aim", lambda sock, sockaddr: came.append(sockaddr))
+    monkeypatch.setattr(
+        safeconnect._connect.blocking.sockets, "is_self_connected", lambda sock: came.append(sock) or False
+    )
+    monkeypatch.setattr(safeconnect._connect.blocking.aim, "aim", lambda sock, sockaddr: came.append(sockaddr))
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
         client.connect()

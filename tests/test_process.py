@@ -12,7 +12,7 @@ import time
 import pytest
 
 from safeconnect import create_connection
-from safeconnect._net import sockets
+from safeconnect._sockets import sockets
 
 from . import support
 from .namespace import ROOT

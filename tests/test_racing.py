@@ -13,9 +13,9 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, SelfConnectError, create_connection
-from safeconnect._core.dial import Dial
-from safeconnect._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
-from safeconnect._net import kernel
+from safeconnect._connect.state_machine import Dial
+from safeconnect._sockets import kernel
+from safeconnect.events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 from . import support
 from .support import SOON, black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port, resolver, timed
@@ -108,7 +108,7 @@ class TestFailover:
 class TestNoMachine:
     @pytest.fixture(autouse=True)
     def forbidden(self, monkeypatch):
-        monkeypatch.setattr("safeconnect._race.Dial", lambda *_: pytest.fail("a machine was built"))
+        monkeypatch.setattr("safeconnect._connect.driver.Dial", lambda *_: pytest.fail("a machine was built"))
 
     def test_for_a_literal(self, server):
         create_connection(server.getsockname(), 5).close()
@@ -126,13 +126,13 @@ class TestNoMachine:
 
     def test_unless_it_has_met_itself(self, monkeypatch, server):
         built = []
-        monkeypatch.setattr("safeconnect._race.Dial", lambda *args: built.append(args) or Dial(*args))
+        monkeypatch.setattr("safeconnect._connect.driver.Dial", lambda *args: built.append(args) or Dial(*args))
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
         port = closed_port()
         names = resolver(("127.0.0.1", port), server.getsockname())
         with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
             assert sock.getpeername() == server.getsockname()
-            safeconnect._net.sockets.reset(sock)
+            safeconnect._sockets.sockets.reset(sock)
         assert built
 
 
@@ -183,7 +183,7 @@ class TestSelfConnect:
         # Whatever the range, the second address can be reached from that one port, too.
         with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
             assert sock.getpeername() == server.getsockname()
-            safeconnect._net.sockets.reset(sock)
+            safeconnect._sockets.sockets.reset(sock)
         assert support.tcp_sockets(port) == []
 
     @needs_port_range
@@ -206,7 +206,7 @@ class TestSelfConnect:
         settings = {"options": [one_port(port)], "allow_self_connect": True, "retry": Retry()}
         with create_connection(("127.0.0.1", port), 5, **settings) as sock:
             assert safeconnect.is_self_connected(sock)
-            safeconnect._net.sockets.reset(sock)
+            safeconnect._sockets.sockets.reset(sock)
 
     def test_source_equal_to_target_fails_on_the_first(self):
         address = ("127.0.0.1", closed_port())
@@ -281,7 +281,7 @@ class TestNothingIsLeftOver:
                     outcomes[type(error)] += 1
                 else:
                     outcomes["connected"] += 1
-                    safeconnect._net.sockets.reset(sock)
+                    safeconnect._sockets.sockets.reset(sock)
 
         with black_hole(3) as holes:
             server.settimeout(0.05)

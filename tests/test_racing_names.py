@@ -10,7 +10,7 @@ import time
 import pytest
 
 from safeconnect import Backoff, Retry, create_connection
-from safeconnect._core.messages import Failed, Resolve
+from safeconnect.events import Failed, Resolve
 
 from .namespace import ROOT
 from .support import SOON, closed_port, linux_only, needs_ipv6, resolver, timed
@@ -133,7 +133,7 @@ class TestNames:
         def no_thread(*_):
             pytest.fail("a thread was started")
 
-        monkeypatch.setattr("safeconnect._net.lookups.start", no_thread)
+        monkeypatch.setattr("safeconnect._sockets.lookups.start", no_thread)
         port = server.getsockname()[1]
         for host in ("127.0.0.1", "localhost", b"localhost"):
             for settings in ({}, {"retry": Retry()}):

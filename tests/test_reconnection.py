@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._core.reconnection import Reconnection
+from safeconnect._persistent.policy import Reconnection
 
 
 def policy(draw=lambda: 0.5, **settings):

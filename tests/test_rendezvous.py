@@ -15,10 +15,9 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import SelfConnectError, is_self_connected, rendezvous, simultaneous_open
-from safeconnect._core import meeting
-from safeconnect._net import shield
-from safeconnect._net.sockets import reset
+from safeconnect import SelfConnectError, is_self_connected, simultaneous_open
+from safeconnect._simultaneous import blocking, policy, syn_filter
+from safeconnect._sockets.sockets import reset
 
 from . import namespace, support
 from .drivers.drivers import LoopWithoutWriters, uvloop
@@ -79,7 +78,7 @@ class TestMeeting:
     def test_at_an_agreed_instant(self, as_datetime):
         at = time.time() + 0.4
         one, other = meet(at=datetime.datetime.fromtimestamp(at, datetime.UTC) if as_datetime else at)
-        assert at - meeting.EARLY <= time.time() < at + 3
+        assert at - policy.EARLY <= time.time() < at + 3
         check_and_reset(one, other)
 
     def test_an_instant_in_the_past_is_now(self):
@@ -98,7 +97,7 @@ def test_two_namespaces_over_a_wire():
         import os, subprocess
         from tests import namespace
         from safeconnect import simultaneous_open
-        from safeconnect._net.sockets import reset
+        from safeconnect._sockets.sockets import reset
         ready, go = os.pipe()
         told, tell = os.pipe()
         child = os.fork()
@@ -161,10 +160,10 @@ class TestHalfOpen:
                 return B
 
         with HalfOpen() as sock:
-            assert not rendezvous._is_connected(sock, B)
+            assert not blocking._is_connected(sock, B)
 
     def test_one_that_is_reset_meanwhile_is_tried_again(self, monkeypatch, server):
-        names = rendezvous.attempt.names
+        names = blocking.attempt.names
         calls = []
 
         def reset_once(sock, peer):
@@ -173,7 +172,7 @@ class TestHalfOpen:
                 raise ConnectionResetError(errno.ECONNRESET, "reset")
             return names(sock, peer)
 
-        monkeypatch.setattr(rendezvous.attempt, "names", reset_once)
+        monkeypatch.setattr(blocking.attempt, "names", reset_once)
         with simultaneous_open(A, server.getsockname(), timeout=5) as sock:
             assert sock is calls[1]
             reset(sock)
@@ -222,7 +221,7 @@ class TestOtherDrivers:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            with shield.raise_shield(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
+            with syn_filter.raise_shield(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
                 await safeconnect.asyncio.simultaneous_open(A, B, timeout=0.05)
             assert caught.value.__notes__[0].endswith("did not meet in 1 tries; the last is still unanswered")
 
@@ -231,7 +230,7 @@ class TestOtherDrivers:
     def test_trio_cancelled(self):
         async def main():
             for blocked in (False, True):
-                held = shield.raise_shield(socket.AF_INET, B) if blocked else None
+                held = syn_filter.raise_shield(socket.AF_INET, B) if blocked else None
                 with trio.move_on_after(0.02) as scope:
                     await safeconnect.trio.simultaneous_open(A, B, timeout=None)
                 assert scope.cancelled_caught
@@ -286,7 +285,7 @@ class TestArguments:
             simultaneous_open(server.getsockname(), B, timeout=5)
 
     def test_waits_for_sockets_without_poll(self, monkeypatch):
-        monkeypatch.delattr(rendezvous.selectors, "PollSelector", raising=False)
+        monkeypatch.delattr(blocking.selectors, "PollSelector", raising=False)
         with socket.socket() as sock:
-            rendezvous._wait(sock, 0.01)
-            rendezvous._wait(sock, None)
+            blocking._wait(sock, 0.01)
+            blocking._wait(sock, None)

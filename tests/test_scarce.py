@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from safeconnect import create_connection, ephemeral_ports, reserved_ports
-from safeconnect._net import aim, holders, kernel, tcp_table
+from safeconnect._host import holders, tcp_table
+from safeconnect._sockets import kernel, port_window
 from safeconnect.cli import _reserved
 from safeconnect.doctor import diagnose, gather, gathering, trying
 from safeconnect.testing import namespaces
@@ -48,14 +49,14 @@ def test_the_source_ports_are_a_guess_for_once():
         import socket
         from tests.test_scarce import descriptors
         from safeconnect import create_connection, ephemeral_ports, reserved_ports
-        from safeconnect._net import aim, kernel
+        from safeconnect._sockets import port_window, kernel
         server = socket.create_server(("127.0.0.1", 30000))
         "".encode("ascii"), "".encode("idna")
         with descriptors(0):
             print(ephemeral_ports(), ephemeral_ports(refresh=True), len(kernel.spare_ports()), kernel.is_told())
         with descriptors(1):
             sock = create_connection(("127.0.0.1", 30000), 5)
-            print(40000 <= sock.getsockname()[1] <= 40010, kernel.is_told(), aim._windows, aim._deck)
+            print(40000 <= sock.getsockname()[1] <= 40010, kernel.is_told(), port_window._windows, port_window._deck)
         print(ephemeral_ports(), kernel.source_ports(), kernel.is_told())
         with descriptors(0):
             print(ephemeral_ports(refresh=True))
@@ -76,7 +77,7 @@ def test_a_command_that_cannot_be_run(asked_afresh, monkeypatch):
 def test_a_connect_with_one_descriptor(asked_afresh):
     with listening() as server, descriptors(1):
         sock = create_connection(server.getsockname(), 5)
-        deck = list(aim._deck)
+        deck = list(port_window._deck)
     sock.close()
     assert deck == []
     assert ephemeral_ports() == kernel.told_range()

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
-from safeconnect._core.endpoint import same_endpoint
-from safeconnect._net import kernel, sockets
+from safeconnect._sockets import kernel, sockets
+from safeconnect._sockets.endpoint import same_endpoint
 
 from . import namespace
 from .support import (
@@ -212,7 +212,7 @@ class TestDetectionAlone:
     def test_own_addresses_that_are_not_loopback(self):
         code = """
             import socket, safeconnect
-            from safeconnect._net import kernel
+            from safeconnect._sockets import kernel
             from tests.support import serve_plainly, tcp_sockets
             kernel.missing.add(kernel.IP_LOCAL_PORT_RANGE)
             for host in ("192.0.2.1", "127.0.0.1"):

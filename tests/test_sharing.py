@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
-from safeconnect._net import sockets, sources
-from safeconnect.binding import bind_socket, reserve_port
-from safeconnect.source_pool import SourcePool
+from safeconnect._local.binding import bind_socket, reserve_port
+from safeconnect._local.source_pool import SourcePool
+from safeconnect._sockets import sockets, source_ports
 
 from . import namespace, support
 from .drivers.drivers import each_driver
@@ -313,12 +313,12 @@ def test_a_neighbour_of_another_user(flags, state, server, there, other_user):
     ],
 )
 def test_flags_by_platform(monkeypatch, platform, without, flags):
-    monkeypatch.setattr(sources.sys, "platform", platform)
+    monkeypatch.setattr(source_ports.sys, "platform", platform)
     if without:
         monkeypatch.delattr(socket, "SO_REUSEPORT")
     if flags is None:
         with pytest.raises(OSError, match="no safe way to share") as caught:
-            sources._sharing()
+            source_ports._sharing()
         assert caught.value.errno == errno.ENOPROTOOPT
     else:
-        assert [sockets.option_name(option).split(", ")[1] for option in sources._sharing()] == flags
+        assert [sockets.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags

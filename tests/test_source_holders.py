@@ -7,8 +7,8 @@ import psutil  # before any test pretends to be on another platform
 import pytest
 
 from safeconnect import Backoff, PortRange, PortSet, Retry
-from safeconnect._core.endpoint import written
-from safeconnect._net import tcp_table
+from safeconnect._host import tcp_table
+from safeconnect._sockets.endpoint import written
 
 from . import support
 from .drivers.drivers import each_driver

@@ -10,9 +10,10 @@ import psutil  # before any test pretends to be on another platform
 import pytest
 
 from safeconnect import Connector, PortRange, PortSet, PortsExhaustedError, create_connection
-from safeconnect._net import kernel, tcp_table
-from safeconnect.binding import bind_socket
-from safeconnect.source_pool import SourcePool
+from safeconnect._host import tcp_table
+from safeconnect._local.binding import bind_socket
+from safeconnect._local.source_pool import SourcePool
+from safeconnect._sockets import kernel
 
 from . import namespace, support
 from .drivers.drivers import each_driver

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
-from safeconnect._core.endpoint import written
-from safeconnect._core.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
-from safeconnect._net import holders, tcp_table
+from safeconnect._host import holders, tcp_table
+from safeconnect._host.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
+from safeconnect._sockets.endpoint import written
 
 from . import namespace, support
 from .support import LOOPBACK, both_families, linux_only, needs_ipv6
@@ -87,7 +87,7 @@ class TestRows:
     def test_all_of_a_namespace_as_psutil_has_it(self):
         code = """
             import os, socket, psutil
-            from safeconnect._net import holders, tcp_table
+            from safeconnect._host import holders, tcp_table
             held = []
             for family, host in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, "0.0.0.0")]:
                 server = socket.create_server((host, 0), family=family)
@@ -313,8 +313,9 @@ class TestSourceUse:
     def test_of_real_connections(self):
         code = """
             import socket
-            from safeconnect._core.tcp_sockets import source_use
-            from safeconnect._net import kernel, tcp_table
+            from safeconnect._host.tcp_sockets import source_use
+            from safeconnect._sockets import kernel
+            from safeconnect._host import tcp_table
             inside = socket.create_server(("127.0.0.1", 40009))
             server = socket.create_server(("127.0.0.1", 7))
             held = [socket.create_connection(server.getsockname()) for _ in range(5)]

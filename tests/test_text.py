@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
-from safeconnect._core import verdict
-from safeconnect._core.endpoint import written
-from safeconnect._core.tcp_sockets import Owner
-from safeconnect._net import tcp_table
+from safeconnect._connect import verdict
+from safeconnect._host import tcp_table
+from safeconnect._host.tcp_sockets import Owner
+from safeconnect._sockets.endpoint import written
 from safeconnect._text import harmless, shown
 from safeconnect.cli import _parser
 from safeconnect.cli._console import Stream

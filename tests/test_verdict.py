@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from safeconnect import SelfConnectError
-from safeconnect._core.endpoint import same_endpoint, same_host, written
-from safeconnect._core.order import interleaved, without_duplicates
-from safeconnect._core.verdict import chosen, conclude, duration, met_itself, rank
+from safeconnect._connect.order import interleaved, without_duplicates
+from safeconnect._connect.verdict import chosen, conclude, duration, met_itself, rank
+from safeconnect._sockets.endpoint import same_endpoint, same_host, written
 from safeconnect.retry import Backoff, Retry
 
 from .world import World, candidate, said

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import safeconnect.waiting
+import safeconnect._wait.blocking
 from safeconnect import Connector, FastOpenConnect, NoDelay, PortSet, PortsExhaustedError, Retry, SelfConnectError
-from safeconnect._core.waiting import LAST, SHORTEST, Greeting, Waiting, probing
+from safeconnect._wait.policy import LAST, SHORTEST, Greeting, Waiting, probing
 
 from .support import linux_only
 
@@ -349,11 +349,11 @@ def test_greeting(sent, is_right, read, pieces):
 
 
 def test_the_bytes_share_the_time_of_the_try(monkeypatch):
-    monkeypatch.setattr(safeconnect.waiting, "monotonic", itertools.count().__next__)
+    monkeypatch.setattr(safeconnect._wait.blocking, "monotonic", itertools.count().__next__)
     wait = a_wait(10.0, attempt_timeout=5, check=b"220 ")
     wait.begin(0.0)
     sock = Mock(recv=Mock(side_effect=[b"2", b"2", b"0", b" "]))
-    assert safeconnect.waiting._is_right(sock, b"220 ", wait)
+    assert safeconnect._wait.blocking._is_right(sock, b"220 ", wait)
     assert sock.settimeout.mock_calls == [call(5), call(4), call(3), call(2)]
 
 

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from safeconnect import Connector, PortSet, PortsExhaustedError, SelfConnectError
-from safeconnect._core.waiting import Waiting
+from safeconnect._wait.policy import Waiting
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 MET_ITSELF = SelfConnectError(errno.ECONNREFUSED, "nobody listens")

@@ -13,20 +13,9 @@ import socket
 
 import pytest
 
-from safeconnect._core.dial import MOST_CANDIDATES, MOST_IN_FLIGHT, Dial, Rules
-from safeconnect._core.endpoint import written
-from safeconnect._core.messages import (
-    Abandon,
-    Connected,
-    Failed,
-    GiveUp,
-    Keep,
-    Resolve,
-    Resolved,
-    ResolveFailed,
-    Start,
-    Tick,
-)
+from safeconnect._connect.state_machine import MOST_CANDIDATES, MOST_IN_FLIGHT, Dial, Rules
+from safeconnect._sockets.endpoint import written
+from safeconnect.events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 ERRORS = {
     "refused": errno.ECONNREFUSED,

@@ -8,17 +8,17 @@ Fairness: a connect that is done at once, as on loopback, does not go through th
 other tasks have their turn. Streams and transports go through it in any case, when they are made.
 """
 
+from .._connect.asyncio import connect as connect
+from .._connect.asyncio import create_connection
+from .._connect.streams import connect_transport, open_connection
 from .._lazy import loader as _loader
-from .connecting import connect as connect
-from .connecting import create_connection
-from .streams import connect_transport, open_connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .closing import close_gracefully as close_gracefully
-    from .meeting import simultaneous_open as simultaneous_open
-    from .persistent import PersistentConnection as PersistentConnection
-    from .waiting import wait_for_port as wait_for_port
+    from .._close.asyncio import close_gracefully as close_gracefully
+    from .._persistent.asyncio import PersistentConnection as PersistentConnection
+    from .._simultaneous.asyncio import simultaneous_open as simultaneous_open
+    from .._wait.asyncio import wait_for_port as wait_for_port
 
 __all__ = [
     "PersistentConnection",
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "PersistentConnection": "persistent",
-    "close_gracefully": "closing",
-    "simultaneous_open": "meeting",
-    "wait_for_port": "waiting",
+    "PersistentConnection": "._persistent.asyncio",
+    "close_gracefully": "._close.asyncio",
+    "simultaneous_open": "._simultaneous.asyncio",
+    "wait_for_port": "._wait.asyncio",
 }
 
 __getattr__ = _loader(__name__, _LATER)

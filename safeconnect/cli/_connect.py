@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import asdict
 from time import perf_counter
 
-from .. import close_gracefully, racing, reset, tcp_info
-from .._core.endpoint import written
-from .._core.messages import Connected, Start
-from .._net import aim
-from .._net.holders import in_the_way
-from .._net.resolve import Question
-from ..blocking import create_connection
+from .. import close_gracefully, reset, tcp_info
+from .._connect import blocking_race
+from .._connect.blocking import create_connection
+from .._host.holders import in_the_way
+from .._sockets import port_window
+from .._sockets.endpoint import written
+from .._sockets.resolve import Question
+from ..events import Connected, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
 from ._timeline import duration, lines, spans
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._core.tcp_info import TcpInfo
+    from .._inspect.tcp_info_values import TcpInfo
     from ._targets import Target
     from ._timeline import Moment, Span
 
@@ -72,7 +73,8 @@ def run(arguments: "argparse.Namespace") -> int:
     """Connect once, or many times, and tell."""
     console = Console()
     with socket.socket() as unused:
-        aim.aim(unused, arguments.target)  # the first of a process reads the kernel's range, and is not to be timed
+        # The first of a process reads the kernel's range, and is not to be timed.
+        port_window.aim(unused, arguments.target)
     return _measure(arguments, console) if arguments.repeat else _show(arguments, console)
 
 
@@ -206,7 +208,7 @@ def _tell_figures(
 def _in_the_way(target: "Target") -> list[str]:
     """What keeps a server from the target's port, where that is one of this host."""
     try:
-        found = racing.look_up_in_time(Question(tuple(target)), _CLOSING)
+        found = blocking_race.look_up_in_time(Question(tuple(target)), _CLOSING)
     except (OSError, UnicodeError):
         return []
     return list(map(str, in_the_way({candidate[4] for candidate in found})))

@@ -1,7 +1,7 @@
 """The doctor's facts as lines: a name on the left, what this machine has on the right. Pure: nothing is read here."""
 
-from .._core.endpoint import written
-from .._core.tcp_sockets import named
+from .._host.tcp_sockets import named
+from .._sockets.endpoint import written
 from ..doctor.wording import time
 from ._console import percent
 

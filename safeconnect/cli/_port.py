@@ -1,8 +1,8 @@
 """``safeconnect ports N``: whoever has a port, or is connected to it."""
 
-from .._core.endpoint import written
-from .._core.tcp_sockets import holdings, named
-from .._net import tcp_table
+from .._host import tcp_table
+from .._host.tcp_sockets import holdings, named
+from .._sockets.endpoint import written
 from . import FAILED
 from ._console import Console
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .._core.tcp_sockets import Holding, Owner, TcpSocket
+    from .._host.tcp_sockets import Holding, Owner, TcpSocket
     from ._console import Line, Part
 
     Held = Mapping[TcpSocket, Sequence[Owner]]

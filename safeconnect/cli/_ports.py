@@ -4,11 +4,12 @@ import os
 import sys
 
 from .. import self_connect_exposure
-from .._core.endpoint import written
-from .._core.listeners import listeners
-from .._core.tcp_sockets import ANY_HOST, holdings, source_use
-from .._net import kernel, tcp_table
-from .._net.backlogs import backlogs
+from .._host import tcp_table
+from .._host.backlogs import backlogs
+from .._host.listeners import listeners
+from .._host.tcp_sockets import ANY_HOST, holdings, source_use
+from .._sockets import kernel
+from .._sockets.endpoint import written
 from . import FAILED
 from ._console import Console, percent
 from ._port import no_server, owners_as_dicts
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._core.listeners import Listener
-    from .._core.tcp_sockets import Holding, Owner, SourceUse
+    from .._host.listeners import Listener
+    from .._host.tcp_sockets import Holding, Owner, SourceUse
     from ._console import Line, Part
 
     Rows = tuple[Sequence[Listener], Sequence[SourceUse], Sequence[Holding]]

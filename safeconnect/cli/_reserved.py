@@ -6,8 +6,8 @@ import socket
 import sys
 from contextlib import ExitStack
 
-from .._net import kernel
-from ..binding import reserve_port
+from .._local.binding import reserve_port
+from .._sockets import kernel
 from ..ports import PortSet
 from . import FAILED
 from ._command import replace_with

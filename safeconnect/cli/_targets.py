@@ -3,8 +3,8 @@
 import argparse
 import re
 
-from .._core.endpoint import written
-from .._net.resolve import check_host
+from .._sockets.endpoint import written
+from .._sockets.resolve import check_host
 from .._text import number, shown
 from ..ports import MAX_PORT
 

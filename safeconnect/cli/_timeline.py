@@ -5,15 +5,15 @@ Pure: moments are seconds from the beginning, and nothing is printed.
 
 from dataclasses import dataclass
 
-from .._core.endpoint import same_endpoint, written
-from .._core.messages import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
-from .._core.order import without_duplicates
+from .._connect.order import without_duplicates
+from .._sockets.endpoint import same_endpoint, written
+from ..events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .._core.messages import Event, Order
+    from ..events import Event, Order
     from ._console import Line
 
     Moment = tuple[float, Event | Order]

@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from ipaddress import ip_address
 
 from .. import self_connect_exposure
-from .._core.messages import Start
-from .._core.verdict import duration
-from .._core.waiting import Waiting, probing
-from .._net import aim, kernel
-from .._net.holders import in_the_way
-from ..asyncio.waiting import go_on
-from ..settings import Settings
+from .._connect.settings import Settings
+from .._connect.verdict import duration
+from .._host.holders import in_the_way
+from .._sockets import kernel, port_window
+from .._wait.asyncio import go_on
+from .._wait.policy import Waiting, probing
+from ..events import Start
 from . import FAILED, TIMED_OUT
 from ._command import replace_with
 from ._console import Console
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._core.endpoint import SockAddr
+    from .._sockets.endpoint import SockAddr
     from ._console import Line, Stream
     from ._targets import Target
 
@@ -51,7 +51,7 @@ class Wait:
             attempt_timeout=arguments.attempt_timeout,
             check=arguments.expect,
             gone=arguments.gone,
-            draw=aim.chance,
+            draw=port_window.chance,
             spare_ports=kernel.spare_ports,
             now=now,
             tell=self._saw,

@@ -6,8 +6,8 @@ Nothing here reads anything: `gathering` does.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
-from .._core.detection import RTO_MAX, connect_time, predict
-from .._core.tcp_sockets import Holding, Owner, SourceUse
+from .._host.tcp_sockets import Holding, Owner, SourceUse
+from .._inspect.detection_time import RTO_MAX, connect_time, predict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from collections import Counter
 from dataclasses import replace
 
 from .._checks import check_seconds
-from .._core.tcp_sockets import holdings, in_the_way, source_use, takes
-from .._net import kernel, tcp_table
-from .._net.backlogs import backlogs
-from .._net.resolve import check_host
+from .._host import tcp_table
+from .._host.backlogs import backlogs
+from .._host.tcp_sockets import holdings, in_the_way, source_use, takes
+from .._sockets import kernel
+from .._sockets.resolve import check_host
 from .._text import shown
 from .facts import ClosedFirst, Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Target, Timers
 from .trying import look_at_names, try_target
@@ -24,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .._core.tcp_sockets import Owner, TcpSocket
+    from .._host.tcp_sockets import Owner, TcpSocket
     from .facts import SourceUse
 
 _SYS = "/proc/sys"

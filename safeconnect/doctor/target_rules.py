@@ -1,6 +1,6 @@
 """Rules about the target: what became of the connects, and what that means."""
 
-from .._core.tcp_sockets import takes
+from .._host.tcp_sockets import takes
 from .findings import Case, rule
 from .wording import end, listed, time
 

@@ -5,21 +5,21 @@ import socket
 from contextlib import suppress
 from time import perf_counter
 
-from .._core.order import without_duplicates
-from .._net import resolve
-from .._net.holders import is_own
-from .._net.sockets import reset
+from .._connect.blocking_race import dial, look_up_in_time
+from .._connect.order import without_duplicates
+from .._connect.settings import Settings
+from .._host.holders import is_own
+from .._local.exposure import self_connect_exposure
+from .._sockets import resolve
+from .._sockets.sockets import reset
 from ..errors import PortsExhaustedError, SelfConnectError
-from ..exposure import self_connect_exposure
-from ..racing import dial, look_up_in_time
-from ..settings import Settings
 from .facts import Attempt, Exposed, Lookup, Names, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._core.endpoint import SockAddr
-    from .._core.messages import Candidate
-    from ..exposure import Exposure
+    from .._local.exposure import Exposure
+    from .._sockets.endpoint import SockAddr
+    from ..events import Candidate
     from .facts import Failure, Family, Listener, Outcome
 
 _PLAIN = Settings()

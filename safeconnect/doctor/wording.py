@@ -1,7 +1,7 @@
 """How facts are written in findings."""
 
-from .._core.endpoint import written
-from .._core.tcp_sockets import named
+from .._host.tcp_sockets import named
+from .._sockets.endpoint import written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ has them in a table.
 
 import socket
 
-from .._net import aim, attempt, kernel
+from .._sockets import attempt, kernel, port_window
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
@@ -46,10 +46,10 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
         raise ValueError(f"port must be 1-{MAX_PORT}, not {port}")
     if port not in kernel.source_ports(refresh=True) or not kernel.has_port_range():
         return []
-    side = max(aim.sides(port), key=len, default=None)
+    side = max(port_window.sides(port), key=len, default=None)
     if side is None:
         return []
-    value = aim.packed(side.ranges[0].first, side.ranges[-1].last)
+    value = port_window.packed(side.ranges[0].first, side.ranges[-1].last)
     return [(socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE, value)]
 
 

@@ -7,7 +7,7 @@ connect to one of the addresses, is the safe one.
 import inspect
 from typing import Any
 
-from .._net import resolve
+from .._sockets import resolve
 from . import _joint
 
 try:
@@ -15,9 +15,9 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "aiohttp", "3.10") from error
 
+from .._connect.blocking import Connector
+from .._connect.settings import chosen
 from ..asyncio import connect
-from ..blocking import Connector
-from ..settings import chosen
 
 # The seam is not aiohttp's public interface. Where a version lacks it, an import that fails is better than a class that
 # connects in the ordinary way.

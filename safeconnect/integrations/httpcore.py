@@ -14,7 +14,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "httpcore", "1") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 
 
 class SyncBackend(httpcore.SyncBackend):

@@ -14,8 +14,8 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "httpcore[asyncio]", "1") from error
 
+from .._connect.blocking import Connector
 from ..anyio import connect_tcp
-from ..blocking import Connector
 
 
 class AsyncBackend(AnyIOBackend):

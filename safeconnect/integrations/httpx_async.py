@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "httpx", "0.25") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 from .httpcore_async import AsyncBackend
 
 

@@ -19,7 +19,7 @@ import ssl
 import sys
 from typing import Any
 
-from ..blocking import DEFAULT_TIMEOUT, Connector
+from .._connect.blocking import DEFAULT_TIMEOUT, Connector
 from . import _joint
 
 

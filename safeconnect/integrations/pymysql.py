@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "PyMySQL", "1") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 
 _OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
 

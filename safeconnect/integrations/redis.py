@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "redis", "6") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 
 
 class Connection(redis.connection.Connection):

@@ -10,8 +10,8 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "redis", "5") from error
 
+from .._connect.blocking import Connector
 from ..asyncio import open_connection
-from ..blocking import Connector
 
 
 class Connection(redis.asyncio.connection.Connection):

@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "requests", "2.30") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 from .urllib3 import use_safe_pools
 
 

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise _joint.missing(__name__, "urllib3", "2") from error
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 
 
 class HTTPConnection(urllib3.connection.HTTPConnection):

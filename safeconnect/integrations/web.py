@@ -11,7 +11,7 @@ import xmlrpc.client
 from functools import partial
 from typing import Any, TypeVar
 
-from ..blocking import Connector
+from .._connect.blocking import Connector
 from . import _joint
 
 _AnyConnection = TypeVar("_AnyConnection", bound=http.client.HTTPConnection)

@@ -7,11 +7,11 @@ import threading
 from time import monotonic
 from weakref import ref
 
+from .._connect.blocking_race import new_selector
 from .._fork import Guard
+from .._inspect import peer as peers
 from .._latch import Latch
-from .._net import peer as peers
-from .._net.sockets import LINGER_0
-from ..racing import new_selector
+from .._sockets.sockets import LINGER_0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import socket
 import sys
 
-from .._net.resolve import check_host
-from .._net.sockets import LINGER_0
-from ..settings import check_seconds
+from .._connect.settings import check_seconds
+from .._sockets.resolve import check_host
+from .._sockets.sockets import LINGER_0
 from ._server import Fault, Server
 
 TYPE_CHECKING = False

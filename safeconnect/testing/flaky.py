@@ -4,7 +4,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from ..settings import check_seconds
+from .._connect.settings import check_seconds
 from ._server import Server
 from .faults import bound, send_back
 

@@ -6,7 +6,7 @@ import os
 import socket
 from ipaddress import ip_address
 
-from .._net.sockets import is_self_connected
+from .._sockets.sockets import is_self_connected
 from .._text import harmless
 from . import _connects
 

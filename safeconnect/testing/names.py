@@ -7,9 +7,9 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from .._connect.settings import check_seconds
 from .._latch import Latch
-from ..binding import reserve_port
-from ..settings import check_seconds
+from .._local.binding import reserve_port
 from . import faults
 
 TYPE_CHECKING = False

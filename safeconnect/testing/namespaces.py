@@ -23,7 +23,7 @@ import textwrap
 from pathlib import Path
 
 from .._checks import check_int
-from .._net import kernel
+from .._sockets import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from math import inf
 
-from .._core.dial import Dial, Rules
-from .._core.messages import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
-from ..settings import check_seconds
+from .._connect.settings import check_seconds
+from .._connect.state_machine import Dial, Rules
+from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from .._core.messages import Candidate, Event, Order
+    from ..events import Candidate, Event, Order
     from ..retry import Retry
 
 _ERRORS = {

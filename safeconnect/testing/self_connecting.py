@@ -3,9 +3,9 @@
 import errno
 import socket
 
-from .._net import aim, kernel
-from .._net.sockets import is_self_connected
-from ..binding import reserve_port
+from .._local.binding import reserve_port
+from .._sockets import kernel, port_window
+from .._sockets.sockets import is_self_connected
 from . import _connects
 from ._server import Fault
 
@@ -44,7 +44,7 @@ class SelfConnecting(Fault):
 
     def _aim_at_itself(self, sock: socket.socket) -> None:
         if self.port in kernel.source_ports() and kernel.set_option(
-            sock, kernel.IP_LOCAL_PORT_RANGE, aim.packed(self.port, self.port)
+            sock, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(self.port, self.port)
         ):
             return
         try:

@@ -12,16 +12,16 @@ try:
 except ImportError as error:
     raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from error
 
+from .._connect.trio import connect as connect
+from .._connect.trio import create_connection, open_tcp_stream
 from .._lazy import loader as _loader
-from .connecting import connect as connect
-from .connecting import create_connection, open_tcp_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .closing import close_gracefully as close_gracefully
-    from .meeting import simultaneous_open as simultaneous_open
-    from .persistent import PersistentConnection as PersistentConnection
-    from .waiting import wait_for_port as wait_for_port
+    from .._close.trio import close_gracefully as close_gracefully
+    from .._persistent.trio import PersistentConnection as PersistentConnection
+    from .._simultaneous.trio import simultaneous_open as simultaneous_open
+    from .._wait.trio import wait_for_port as wait_for_port
 
 __all__ = [
     "PersistentConnection",
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "PersistentConnection": "persistent",
-    "close_gracefully": "closing",
-    "simultaneous_open": "meeting",
-    "wait_for_port": "waiting",
+    "PersistentConnection": "._persistent.trio",
+    "close_gracefully": "._close.trio",
+    "simultaneous_open": "._simultaneous.trio",
+    "wait_for_port": "._wait.trio",
 }
 
 __getattr__ = _loader(__name__, _LATER)

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from safeconnect import cli, testing
-from safeconnect._core.messages import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from safeconnect.cli._timeline import Span, duration, lines, spans
+from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 from ..support import linux_only
 from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run

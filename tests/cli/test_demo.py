@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from safeconnect import cli, demo
-from safeconnect._net import kernel
+from safeconnect._sockets import kernel
 from safeconnect.cli import _demo
 
 from .. import namespace

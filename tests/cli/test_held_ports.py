@@ -15,7 +15,7 @@ pytestmark = [linux_only, needs_port_range]
 WORLD = """
     import os, socket, subprocess, sys
     from pathlib import Path
-    from safeconnect._net import tcp_table
+    from safeconnect._host import tcp_table
 
     name = Path("/proc/self/comm").read_text().strip()
     client = socket.create_connection(("127.0.0.1", 40000))

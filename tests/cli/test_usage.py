@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import safeconnect
 from safeconnect import cli
-from safeconnect._core.endpoint import written
+from safeconnect._sockets.endpoint import written
 from safeconnect.cli._console import Stream
 from safeconnect.cli._targets import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 

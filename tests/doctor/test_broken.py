@@ -271,7 +271,7 @@ def test_no_ipv6_loopback_though_localhost_says_so():
 def test_a_target_that_can_only_meet_itself():
     """With the per-socket range there is no source port left; without it the connect meets itself."""
     code = """
-        from safeconnect._net import kernel
+        from safeconnect._sockets import kernel
         kernel.missing.add(kernel.IP_LOCAL_PORT_RANGE)
         show(("127.0.0.1", 40000))
     """

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safeconnect._net import backlogs, kernel, tcp_table
+from safeconnect._host import backlogs, tcp_table
+from safeconnect._sockets import kernel
 from safeconnect.doctor import examine, gather, gathering
 from safeconnect.doctor.facts import Listening, SourcePorts, Timers
 

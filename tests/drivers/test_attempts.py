@@ -5,7 +5,7 @@ import re
 import pytest
 
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, testing
-from safeconnect._core.messages import Abandon, Keep, Start
+from safeconnect.events import Abandon, Keep, Start
 
 from .. import support
 from ..support import closed_port, linux_only, ran_into, resolver, wait_until

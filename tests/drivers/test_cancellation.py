@@ -15,7 +15,7 @@ import trio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Backoff, Retry
-from safeconnect._net import sockets
+from safeconnect._sockets import sockets
 
 from ..support import black_hole, closed_port, linux_only, resolver
 from .drivers import EAGER, uvloop

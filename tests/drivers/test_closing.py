@@ -15,7 +15,7 @@ import trustme
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Closed, close_gracefully
-from safeconnect.closed import LIMIT
+from safeconnect._close.outcome import LIMIT
 
 from .. import support
 from ..support import linux_only
@@ -237,7 +237,7 @@ def test_interrupted(pair, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("safeconnect.closing._receive", interrupt)
+    monkeypatch.setattr("safeconnect._close.blocking._receive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         close_gracefully(one)
     assert one.fileno() == -1

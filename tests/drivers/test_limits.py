@@ -12,7 +12,7 @@ import safeconnect.anyio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector, Retry, is_global_address
-from safeconnect._core.messages import Failed, GiveUp
+from safeconnect.events import Failed, GiveUp
 from safeconnect.testing import dual_stack, names
 
 from .. import support

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector
-from safeconnect._core.messages import Connected
-from safeconnect._persistent import Line
+from safeconnect._persistent.link import Line
+from safeconnect.events import Connected
 
 from .. import support
 from ..support import listening, resolver

@@ -18,8 +18,8 @@ from safeconnect import (
     SelfConnectError,
     is_self_connected,
 )
-from safeconnect._core.messages import Failed, Start
-from safeconnect._net import kernel, sockets
+from safeconnect._sockets import kernel, sockets
+from safeconnect.events import Failed, Start
 
 from .. import namespace, support
 from ..support import (
@@ -302,7 +302,7 @@ class TestSelfConnect:
         port = closed_port()
         with connect(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True) as sock:
             assert is_self_connected(sock)
-            safeconnect._net.sockets.reset(sock)
+            safeconnect._sockets.sockets.reset(sock)
 
 
 @linux_only

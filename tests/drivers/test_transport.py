@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import safeconnect.asyncio
-from safeconnect.asyncio import streams
+from safeconnect._connect import streams
 
 
 class OwnLoop(asyncio.SelectorEventLoop):

@@ -13,11 +13,11 @@ from functools import partial
 import pytest
 import trio
 
-import safeconnect.asyncio.waiting
-import safeconnect.trio.waiting
+import safeconnect._wait.asyncio
+import safeconnect._wait.trio
 from safeconnect import Connector, Retry
-from safeconnect._net import aim
-from safeconnect.waiting import wait_for_port
+from safeconnect._sockets import port_window
+from safeconnect._wait.blocking import wait_for_port
 
 from .. import namespace, support
 from ..support import both_families, linux_only
@@ -32,7 +32,7 @@ def blocking(address, timeout=5.0, **settings):
 
 def on_asyncio(address, timeout=5.0, *, loop_factory=None, **settings):
     with asyncio.Runner(debug=True, loop_factory=loop_factory) as runner:
-        return runner.run(safeconnect.asyncio.waiting.wait_for_port(address, timeout, **settings))
+        return runner.run(safeconnect._wait.asyncio.wait_for_port(address, timeout, **settings))
 
 
 def on_uvloop(address, timeout=5.0, **settings):
@@ -40,7 +40,7 @@ def on_uvloop(address, timeout=5.0, **settings):
 
 
 def on_trio(address, timeout=5.0, **settings):
-    return trio.run(partial(safeconnect.trio.waiting.wait_for_port, address, timeout, **settings))
+    return trio.run(partial(safeconnect._wait.trio.wait_for_port, address, timeout, **settings))
 
 
 needs_uvloop = pytest.mark.skipif(uvloop is None, reason="there is no uvloop for Windows")
@@ -56,7 +56,7 @@ def at_first_pause(monkeypatch, action):
         pauses.append(None if pauses else action())
         return 0.5
 
-    monkeypatch.setattr(aim, "chance", chance)
+    monkeypatch.setattr(port_window, "chance", chance)
     return pauses
 
 
@@ -298,7 +298,7 @@ ALONE = """
     import socket
     from pathlib import Path
     from safeconnect import Connector, FastOpenConnect
-    from safeconnect._net import aim
+    from safeconnect._sockets import port_window
     from tests import support
     from tests.drivers import test_wait_for_port as waits
 
@@ -311,7 +311,7 @@ ALONE = """
     def chance():
         servers or servers.append(socket.create_server(address))  # it takes the only port that the kernel has
         return 0.5
-    aim.chance = chance
+    port_window.chance = chance
     wait(address)
     servers[0].close()
 
@@ -363,7 +363,7 @@ each_moment = pytest.mark.parametrize("turns", [0, 1, 2, 3, 10])
 @pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=needs_uvloop)])
 def test_cancelled_on_asyncio(endless, turns, loop):
     async def main():
-        task = asyncio.create_task(safeconnect.asyncio.waiting.wait_for_port(timeout=30, **endless(asyncio.sleep)))
+        task = asyncio.create_task(safeconnect._wait.asyncio.wait_for_port(timeout=30, **endless(asyncio.sleep)))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -378,7 +378,7 @@ def test_cancelled_on_asyncio(endless, turns, loop):
 def test_cancelled_on_trio(endless, turns):
     async def main():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(safeconnect.trio.waiting.wait_for_port, timeout=30, **endless(trio.sleep)))
+            nursery.start_soon(partial(safeconnect._wait.trio.wait_for_port, timeout=30, **endless(trio.sleep)))
             for _ in range(turns):
                 await trio.lowlevel.checkpoint()
             assert nursery.child_tasks

@@ -15,7 +15,7 @@ from safeconnect import (
     SelfConnectError,
     SourcePool,
 )
-from safeconnect.binding import reserve_port
+from safeconnect._local.binding import reserve_port
 from safeconnect.errors import PortsExhaustedError
 
 from ..support import black_hole, held_port, listening, one_port, resolver

@@ -13,7 +13,7 @@ import safeconnect.anyio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Connector, SelfConnectError
-from safeconnect.binding import reserve_port
+from safeconnect._local.binding import reserve_port
 
 from ..meetings import A, B
 from ..support import held_port, linux_only, listening, resolver

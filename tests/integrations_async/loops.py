@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import safeconnect
-from safeconnect._core.messages import Failed, Start
+from safeconnect.events import Failed, Start
 
 from .. import support
 

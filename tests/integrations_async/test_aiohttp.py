@@ -12,7 +12,7 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, ConnectMemory, Connector, Retry
-from safeconnect._core.messages import Resolve
+from safeconnect.events import Resolve
 
 from .. import support
 from ..integrations import kit

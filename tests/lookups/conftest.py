@@ -2,7 +2,7 @@
 
 import pytest
 
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from .kit import KEPT, Resolver, join
 

@@ -4,7 +4,7 @@ import queue
 import socket
 import threading
 
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from ..support import wait_until
 from ..test_process import python
@@ -79,4 +79,4 @@ def fill(resolver, done, count=lookups.MAX_THREADS):
 
 
 def run(code):
-    return python("import os, threading, time\nfrom safeconnect._net import lookups\n" + code)
+    return python("import os, threading, time\nfrom safeconnect._sockets import lookups\n" + code)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from safeconnect import ConnectMemory, Connector, RetryBudget
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from .. import interrupting, support
 from ..test_persistent_threads import in_a_child

@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from safeconnect._net import lookups, resolve
-from safeconnect.racing import look_up_in_time
+from safeconnect._connect.blocking_race import look_up_in_time
+from safeconnect._sockets import lookups, resolve
 
 from .. import interrupting
 from ..support import linux_only, wait_until
@@ -63,7 +63,7 @@ def test_signals_at_random_moments():
         import random, signal, socket, threading, time, warnings
         # A socket that was lost between two bytecodes is closed by its destructor, which warns of it.
         warnings.simplefilter("ignore", ResourceWarning)
-        import safeconnect.racing  # an import that is interrupted is not the subject
+        import safeconnect._connect.blocking_race  # an import that is interrupted is not the subject
         from safeconnect import Connector
         from tests import support
 

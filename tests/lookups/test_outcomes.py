@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from .kit import FOUND, WAIT, Inbox, Resolver, join, start
 

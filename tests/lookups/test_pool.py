@@ -13,7 +13,7 @@ import weakref
 
 import pytest
 
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 
 from ..namespace import ROOT
 from ..support import linux_only, wait_until
@@ -377,7 +377,7 @@ locked.wait()
 def test_str_and_bytes_names_under_bb():
     code = """
 import threading
-from safeconnect._net import lookups
+from safeconnect._sockets import lookups
 go_on = threading.Event()
 answered = threading.Semaphore(0)
 def resolver(name):

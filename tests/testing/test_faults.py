@@ -247,7 +247,7 @@ class TestSelfConnecting:
 
     @linux_only
     def test_without_the_range(self, monkeypatch):
-        from safeconnect._net import kernel
+        from safeconnect._sockets import kernel
 
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
         with testing.self_connecting() as fault:

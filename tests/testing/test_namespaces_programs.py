@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from safeconnect.binding import reserve_port
+from safeconnect._local.binding import reserve_port
 from safeconnect.testing import namespaces
 from safeconnect.testing.namespaces import dead_peer, exposed_host, namespaces_unavailable
 from tests import support

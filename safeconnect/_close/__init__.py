@@ -1,0 +1,1 @@
+"""Ending a connection in order: `close_gracefully`."""

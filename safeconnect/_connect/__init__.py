@@ -1,0 +1,1 @@
+"""Connecting: `create_connection` and `Connector` on every event loop."""

@@ -1,0 +1,164 @@
+"""Connect on asyncio: the straight line, and a race whose sockets the event loop watches."""
+
+import asyncio
+import select
+import socket
+from contextlib import suppress
+
+from .._sockets import kernel, resolve
+from .._sockets.attempt import at_once
+from .driver import Race, won
+from .settings import chosen
+from .trace import is_logged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from typing_extensions import Unpack
+
+    from ..events import Candidate
+    from .driver import Outcome
+    from .settings import AsyncKeywords, Settings
+
+# Read now what the first connect needs to know: it is in files, and a loop is not to wait for files.
+kernel.source_ports()
+
+# A connect on loopback takes about 20 us, a turn through the event loop about 8: another task waits 0.2 ms as a rule.
+_TURNS = 8
+# How often a loop that cannot watch sockets looks at them: at most 10 ms late.
+POLL_SECONDS = 0.01
+
+_at_once = 0
+
+
+async def create_connection(
+    address: "tuple[Any, ...]",
+    timeout: float | None = None,
+    **settings: "Unpack[AsyncKeywords]",
+) -> socket.socket:
+    """Connect to a TCP address and return the socket: connected, non-blocking, and never connected to itself.
+
+    :param address: as for `safeconnect.create_connection`: ``(host, port)``, or the four parts of an IPv6 address.
+    :param timeout: seconds for the whole call: names, addresses, pauses, retries. None, the default: no limit but the
+        kernel's (about two minutes for each address on Linux).
+    :param settings: those of a `safeconnect.Connector`, by keyword (``source_address``, ``retry``, ``options``, ...);
+        or ``connector``, one that has them all. A ``resolver`` is called in a thread.
+    :raises ConnectionRefusedError: nobody listens there. `safeconnect.SelfConnectError`, a subclass, where the only
+        connection to be had was to the socket itself.
+    :raises TimeoutError: no answer in time.
+    :raises safeconnect.PortsExhaustedError: every source port toward the address is taken.
+    :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
+    :raises safeconnect.AddressNotAllowedError: ``allow`` does not permit the address.
+    :raises OSError: anything else that the kernel says. Notes on the error tell what was tried.
+    :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
+    :raises TypeError: an argument of a wrong type.
+
+    >>> async def main():
+    ...     with socket.create_server(("127.0.0.1", 0)) as server:
+    ...         with await create_connection(server.getsockname(), timeout=5) as sock:
+    ...             return sock.getpeername() == server.getsockname()
+    >>> asyncio.run(main())
+    True
+    """
+    plan, limit = chosen(timeout, settings)
+    return await connect(plan, address, limit)
+
+
+async def connect(
+    plan: "Settings",
+    address: "tuple[Any, ...]",
+    limit: float | None,
+    candidates: "Sequence[Candidate]" = (),
+    *,
+    gives_way: bool = True,
+) -> socket.socket:
+    """Connect by checked settings; the socket is non-blocking.
+
+    :param candidates: what the host has been looked up to already, by someone else.
+    :param gives_way: let other tasks have a turn every now and then.
+    """
+    global _at_once
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    if not candidates and not plan.resolver:
+        candidates = resolve.literal(address)
+    first: socket.socket | OSError | None = None
+    if candidates:
+        _at_once += gives_way
+        if gives_way and _at_once % _TURNS == 0:
+            await asyncio.sleep(0)  # here, where a cancellation finds nothing to clean up
+        if not plan.needs_dial and not is_logged():
+            first, is_kept = at_once(plan, candidates[0])
+            if is_kept and isinstance(first, socket.socket):
+                return first
+    race = _AsyncioRace(plan, address, limit, candidates, clock=loop.time, began=began)
+    race.first, first = first, None
+    try:
+        return won(await race.run(loop))
+    finally:
+        race.close()
+
+
+class _AsyncioRace(Race):
+    """A dial whose sockets the event loop watches, by callbacks: there is no task to be cancelled."""
+
+    _loop: asyncio.AbstractEventLoop
+    _woken: "asyncio.Future[None] | None" = None
+
+    async def run(self, loop: asyncio.AbstractEventLoop) -> "Outcome":
+        self._loop = loop
+        self._watched: dict[int, asyncio.TimerHandle | None] = {}
+        while (outcome := self.step()) is None:
+            await self._wait()
+        return outcome
+
+    def watch(self, number: int, sock: socket.socket) -> None:
+        try:
+            self._loop.add_writer(sock, self._writable, number, sock)
+        except NotImplementedError:  # Windows' ProactorEventLoop
+            self._look(number, sock)
+        else:
+            self._watched[number] = None
+
+    def unwatch(self, number: int, sock: socket.socket) -> None:
+        if number not in self._watched:
+            return
+        timer = self._watched[number]
+        if timer is None:
+            self._loop.remove_writer(sock)
+        else:
+            timer.cancel()
+        del self._watched[number]  # last: interrupted before, it is done again as the race is closed
+
+    def ring(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _writable(self, number: int, sock: socket.socket) -> None:
+        self.unwatch(number, sock)
+        self.finish(number)
+        self._wake()
+
+    def _look(self, number: int, sock: socket.socket) -> None:
+        _, writable, failed = select.select((), (sock,), (sock,), 0)
+        if writable or failed:
+            self._writable(number, sock)
+        else:
+            self._watched[number] = self._loop.call_later(POLL_SECONDS, self._look, number, sock)
+
+    async def _wait(self) -> None:
+        self._woken = woken = self._loop.create_future()
+        seconds = self.seconds_left()
+        timer = None if seconds is None else self._loop.call_later(seconds, self._wake)
+        try:
+            await woken
+        finally:
+            self._woken = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)

@@ -1,0 +1,154 @@
+"""The blocking driver of the dial: carries its orders out and tells it what happened, in the calling thread.
+
+Attempts are non-blocking sockets under one selector. Only lookups take threads, and only where they could outlast the
+deadline or where the two families are looked up apart.
+
+What waits (`selectors.PollSelector`, `queue.SimpleQueue`, `time.sleep`) is looked up at call time: gevent and eventlet
+replace it, and may do so after this module was loaded.
+"""
+
+import queue
+import selectors
+import socket
+import time
+from contextlib import suppress
+from time import monotonic
+
+from .._sockets import lookups, resolve
+from .blocking import DEFAULT_TIMEOUT, handed_over, look_up, may_take_long
+from .driver import Race, won
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..events import Candidate, Lookup
+    from .driver import Outcome
+    from .settings import Settings
+
+    Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
+
+
+def dial(
+    plan: "Settings",
+    address: "tuple[Any, ...]",
+    timeout: float | None,
+    candidates: "Sequence[Candidate]" = (),
+    *,
+    began: float | None = None,
+    first: socket.socket | OSError | None = None,
+) -> socket.socket:
+    """Connect by all the rules of the dial.
+
+    :param candidates: what the host's first lookup gave, where that is known.
+    :param began: when the call began, on the monotonic clock.
+    :param first: what has become of the first candidate so far, where it was started already.
+    """
+    limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
+    began = monotonic() if began is None else began
+    race = _BlockingRace(plan, address, limit, candidates, clock=monotonic, began=began)
+    race.first, first = first, None
+    try:
+        sock = won(race.run())
+    finally:
+        race.close()
+    return handed_over(sock, limit)
+
+
+def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate]":
+    """Look a name up in a thread, and leave it behind when the time is up.
+
+    :raises TimeoutError: there was no answer in time.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    answers: Answers = queue.SimpleQueue()
+    lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
+    try:
+        return _read(question, *_answer(lookup, answers, limit))
+    finally:
+        lookup.cancel()
+
+
+def _answer(lookup: lookups.Lookup, answers: "Answers", limit: float) -> "tuple[Any, BaseException | None]":
+    """What a lookup has given within the limit, and its error."""
+    try:
+        return answers.get(timeout=max(limit, 0))
+    except queue.Empty:
+        late = TimeoutError("timed out")
+        lookup.explain(late)
+        return None, late
+
+
+def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":
+    if error is None:
+        return question.read(found)
+    try:
+        raise question.noted(error.with_traceback(None)) if isinstance(error, OSError) else error
+    finally:
+        del error  # its traceback holds this frame: a cycle
+
+
+class _BlockingRace(Race):
+    """A dial whose sockets one selector watches."""
+
+    _selector: selectors.BaseSelector | None = None
+    _bell: tuple[socket.socket, socket.socket] | None = None  # rung by a lookup's thread
+
+    def run(self) -> "Outcome":
+        while (outcome := self.step()) is None:
+            self._wait()
+        return outcome
+
+    def close(self) -> None:
+        super().close()
+        for end in self._bell or ():
+            end.close()
+        if self._selector is not None:
+            self._selector.close()
+
+    def watch(self, number: int, sock: socket.socket) -> None:
+        self._register(sock, selectors.EVENT_WRITE, number)
+
+    def unwatch(self, number: int, sock: socket.socket) -> None:  # noqa: ARG002 - the twins need the number
+        if self._selector is not None:
+            with suppress(KeyError):  # done at once, it was never watched
+                self._selector.unregister(sock)
+
+    def look_up(self, lookup: "Lookup") -> None:
+        if lookup == "both" and (self.deadline is None or not may_take_long(self.plan, self.address)):
+            self.answered(lookup, lambda: look_up(self.plan, self.address, None))
+            return
+        if self._bell is None:
+            self._bell = socket.socketpair()
+            for end in self._bell:
+                end.settimeout(0)
+            self._register(self._bell[0], selectors.EVENT_READ, None)
+        super().look_up(lookup)
+
+    def ring(self) -> None:
+        if self._bell is not None:
+            with suppress(OSError):  # it rings already, or the race was interrupted and is gone
+                self._bell[1].send(b"!")
+
+    def _wait(self) -> None:
+        seconds = self.seconds_left()
+        if self._selector is None or not self._selector.get_map():
+            time.sleep(seconds or 0)  # a pause between two rounds
+            return
+        for key, _ in self._selector.select(seconds):
+            if key.data is not None:
+                self._selector.unregister(key.fileobj)
+                self.finish(key.data)
+            elif self._bell is not None:
+                self._bell[0].recv(64)
+
+    def _register(self, sock: socket.socket, events: int, data: int | None) -> None:
+        if self._selector is None:
+            self._selector = new_selector()
+        self._selector.register(sock, events, data)
+
+
+def new_selector() -> selectors.BaseSelector:
+    """One that takes no descriptor of its own, where there is one."""
+    return getattr(selectors, "PollSelector", selectors.SelectSelector)()

@@ -1,0 +1,34 @@
+"""In which order candidates are tried."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..events import Candidate, SockAddr
+
+
+def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "list[Candidate]":
+    """The candidates with their families taking turns (RFC 8305, section 4, first address family count 1).
+
+    Within a family the order stays: it is the resolver's (RFC 6724). The first turn is the family's of the first
+    candidate, unless that is ``last``, the family that has just had its turn.
+    """
+    families: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        families.setdefault(candidate[0], []).append(candidate)
+    turns = sorted(families.values(), key=lambda group: group[0][0] == last)
+    longest = max(map(len, turns), default=0)
+    return [group[place] for place in range(longest) for group in turns if place < len(group)]
+
+
+def without_duplicates(
+    candidates: "Iterable[Candidate]", seen: "dict[tuple[int, SockAddr], None]"
+) -> "list[Candidate]":
+    """The candidates whose address is not in ``seen`` yet; it is put there."""
+    new = []
+    for candidate in candidates:
+        key = (candidate[0], candidate[4])
+        if key not in seen:
+            seen[key] = None
+            new.append(candidate)
+    return new

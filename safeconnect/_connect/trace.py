@@ -1,0 +1,39 @@
+"""Who is told of the events and orders of a connect: the caller's ``trace``, the logger ``safeconnect``, or nobody."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..events import Event, Order
+    from .settings import Trace
+
+_DEBUG = 10  # logging.DEBUG
+_logger: "Any" = None  # kept, for asking for it takes a lock
+
+
+def is_logged() -> bool:
+    """Whether anybody wants to read the logger at DEBUG; nobody does who has not loaded logging."""
+    global _logger
+    if _logger is None:
+        # Another thread may be loading it right now, hence the second question.
+        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+        if get_logger is None:
+            return False
+        _logger = get_logger("safeconnect")
+    return bool(_logger.isEnabledFor(_DEBUG))
+
+
+def teller(trace: "Trace | None") -> "Callable[[Event | Order], object]":
+    """What to call with every event and order."""
+    listeners: list[Callable[[Any], object]] = [trace] if trace is not None else []
+    if is_logged():
+        listeners.append(lambda message: _logger.debug("%s", message))
+
+    def tell(message: "Event | Order") -> None:
+        for listener in listeners:
+            listener(message)
+
+    return tell

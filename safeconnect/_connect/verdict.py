@@ -1,0 +1,115 @@
+"""Verdict: which error a connect ends with, and the lines that tell how it went."""
+
+import errno
+
+from .._sockets.endpoint import printable, written
+from ..errors import SelfConnectError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._sockets.endpoint import SockAddr
+
+    # Where to, what happened, after how many seconds.
+    Outcome = tuple[SockAddr, OSError, float]
+
+# The more an error says about the target, the higher it ranks; anything not named is a matter of local set-up.
+_ANSWER, _SILENCE, _NO_WAY, _LOCAL = 3, 2, 1, 0
+_RANKS = {
+    errno.ECONNREFUSED: _ANSWER,
+    errno.ECONNRESET: _ANSWER,
+    errno.ETIMEDOUT: _SILENCE,
+    errno.ENETUNREACH: _NO_WAY,
+    errno.EHOSTUNREACH: _NO_WAY,
+    errno.ENETDOWN: _NO_WAY,
+}
+
+
+# How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
+# of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
+MEETINGS = 16
+_MOST_UNTRIED = 8  # addresses in one note
+
+
+def rank(error: OSError) -> int:
+    """How much the error says about the target: an answer over silence over no way there over local set-up."""
+    if error.errno is None:
+        return _SILENCE if isinstance(error, TimeoutError) else _LOCAL
+    return _RANKS.get(error.errno, _LOCAL)
+
+
+def chosen(outcomes: "Sequence[Outcome]") -> OSError:
+    """The error to raise for all of them: the highest rank, and of equals the last, as the standard library does."""
+    return max(reversed(outcomes), key=lambda outcome: rank(outcome[1]))[1]
+
+
+def conclude(
+    outcomes: "Sequence[Outcome]",
+    source: object,
+    all_errors: bool,
+    error: OSError | None = None,
+    untried: "Sequence[SockAddr]" = (),
+) -> "OSError | ExceptionGroup[OSError]":
+    """What to raise, with the story in its notes.
+
+    :param error: the one to raise; the chosen one when left out.
+    :param all_errors: an `ExceptionGroup` instead, with the last error of each address.
+    :param untried: the addresses that never had a turn, for a note of their own.
+    """
+    if all_errors and outcomes:
+        last = {outcome[0]: outcome for outcome in outcomes}
+        for outcome in last.values():
+            _tell(outcome[1], [each for each in outcomes if each[0] == outcome[0]], source)
+        group = ExceptionGroup("create_connection failed", [outcome[1] for outcome in last.values()])
+        _tell_untried(group, untried)
+        return group
+    error = error or chosen(outcomes)
+    _tell(error, outcomes, source)
+    _tell_untried(error, untried)
+    return error
+
+
+def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
+    """Add a line for each address and kind of error, in the order in which they first happened."""
+    alike: dict[tuple[object, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
+    start = f" from {written(source)}" if source else ""
+    for group in alike.values():
+        target, what, seconds = group[-1]
+        count = f" ({len(group)} times)" if len(group) > 1 else ""
+        # A resolver of the user's may say anything.
+        error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
+
+
+def _tell_untried(error: Exception, untried: "Sequence[SockAddr]") -> None:
+    if untried:
+        more = f" and {len(untried) - _MOST_UNTRIED} more" if len(untried) > _MOST_UNTRIED else ""
+        error.add_note(f"not tried: {', '.join(map(written, untried[:_MOST_UNTRIED]))}{more}")
+
+
+def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
+    """The error for a candidate whose every connection met its own socket."""
+    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
+    text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"
+    return SelfConnectError(errno.ECONNREFUSED, text)
+
+
+def late_handshake(host: object, port: object) -> TimeoutError:
+    """The error for a TLS handshake that was not done in time."""
+    return timed_out(f"during the TLS handshake with {host!r}, port {port!r}")
+
+
+def timed_out(*told: str) -> TimeoutError:
+    """The error for a deadline that has passed, with notes on what took the time."""
+    error = TimeoutError("timed out")
+    for note in told:
+        error.add_note(note)
+    return error
+
+
+def duration(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.{1 if seconds >= 0.01 else 2}f} ms"

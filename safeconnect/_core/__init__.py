@@ -1,1 +1,0 @@
-"""Brain: decisions without sockets, clocks or chance."""

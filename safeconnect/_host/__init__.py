@@ -1,0 +1,1 @@
+"""All TCP sockets of this host: who listens, who holds a port."""

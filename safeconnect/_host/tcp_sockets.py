@@ -1,0 +1,214 @@
+"""The rows of the kernel's table of TCP sockets as values, and what can be counted of them."""
+
+from dataclasses import dataclass
+
+from .._sockets.endpoint import written
+from .._text import harmless
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from ..ports import PortSet
+
+    End = tuple[str, int]
+
+_MOST_NAMES = 3
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound to
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """One TCP socket of this network namespace; what the platform does not tell is None.
+
+    :ivar local: its own address and port. IPv4-mapped IPv6 addresses are written as IPv4; scope ids are not told.
+    :ivar peer: the other end; None where it listens, or is bound and no more.
+    :ivar state: the name in RFC 9293, section 3.3.2, with underscores: ``"LISTEN"``, ``"ESTABLISHED"``, ...
+    :ivar ipv6: whether it is an IPv6 socket. One that listens on ``::`` may take IPv4 connections as well.
+    :ivar receive_queue: bytes that nobody has read yet; where it listens: connections that nobody has accepted yet.
+    :ivar send_queue: bytes that the peer has not confirmed yet.
+    :ivar uid: of the user that made it; 0 also where no process has it any more.
+    :ivar inode: its number in ``/proc/PID/fd``; 0 where no process has it any more, or none has it yet (TIME_WAIT, and
+        what waits to be accepted). Linux only.
+    :ivar pid: a process that has it. Not on Linux, where several may: ask `safeconnect._host.tcp_table.owners`.
+    """
+
+    local: "End"
+    peer: "End | None"
+    state: str
+    ipv6: bool
+    receive_queue: int | None = None
+    send_queue: int | None = None
+    uid: int | None = None
+    inode: int | None = None
+    pid: int | None = None
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is a server's, that connections come in by."""
+        return self.state == "LISTEN"
+
+    @property
+    def meets_itself(self) -> bool:
+        """Whether it is connected to itself, or was: it then keeps a server's port from the server."""
+        return self.peer == self.local
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that has a socket.
+
+    :ivar name: as the process has it, whatever is in it; None where it may not be seen.
+    """
+
+    pid: int
+    name: str | None
+
+    def __str__(self) -> str:
+        return f"{harmless(self.name)} (process {self.pid})" if self.name else f"process {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUse:
+    """How many of the source ports toward one destination are taken; made by ``source_use``.
+
+    :ivar local: the host's own address, of which there may be several.
+    :ivar peer: the destination.
+    :ivar taken: source ports of connections there, in whatever state.
+    :ivar in_time_wait: how many of them belong to connections that are over, and keep their port for 60 s.
+    :ivar available: how many ports ``connect()`` may be given at all: less those that servers listen on.
+    """
+
+    local: str
+    peer: "End"
+    taken: int
+    in_time_wait: int
+    available: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 1 also where there is no port at all."""
+        return self.taken / self.available if self.available else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Sockets that have one port as their own, alike but for their peers; made by ``holdings``.
+
+    :ivar local: their own address and port.
+    :ivar state: as that of `TcpSocket`.
+    :ivar peer: the other end of one of them; None where they listen.
+    :ivar owners: the processes that have them, as far as they may be seen.
+    :ivar sockets: how many there are.
+    """
+
+    local: "End"
+    state: str
+    peer: "End | None" = None
+    owners: tuple[Owner, ...] = ()
+    sockets: int = 1
+
+    @property
+    def meets_itself(self) -> bool:
+        """Whether it is connected to itself, or was: no server has the port before it is gone."""
+        return self.peer == self.local
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the kernel keeps the port for a connection that is over, for 60 s at most."""
+        return self.state == "TIME_WAIT"
+
+    @property
+    def whose(self) -> str:
+        """Who has it, and to what it is connected."""
+        to = ""
+        if self.sockets > 1:
+            to = f" ({self.sockets} times)"
+        elif self.peer is not None:
+            to = f", connected to {'itself' if self.meets_itself else written(self.peer)}"
+        if self.is_over:
+            return f"in TIME_WAIT for up to 60 s{to.replace('connected', 'once connected')}"
+        return f"held by {named(self.owners)}, {self.state}{to}"
+
+    def __str__(self) -> str:
+        return f"{written(self.local)} is {self.whose}"
+
+
+def source_use(sockets: "Iterable[TcpSocket]", ports: "PortSet") -> list[SourceUse]:
+    """How many of these source ports are taken toward each destination, the busiest first.
+
+    A port is taken for one pair of own address and destination at a time (the rest of the four numbers that make a TCP
+    connection), so each pair is counted by itself.
+
+    :param ports: what ``connect()`` chooses from, as `safeconnect._sockets.kernel.source_ports` says.
+    """
+    held: set[int] = set()
+    taken: dict[tuple[str, End], tuple[set[int], set[int]]] = {}
+    for each in sockets:
+        host, port = each.local
+        if port not in ports:
+            continue
+        if each.peer is None:
+            held.add(port)  # connect() passes over what is bound
+            continue
+        used, waiting = taken.setdefault((host, each.peer), (set(), set()))
+        used.add(port)
+        if each.state == "TIME_WAIT":
+            waiting.add(port)
+    available = len(ports) - len(held)
+    found = [
+        SourceUse(host, peer, len(used - held), len(waiting - held), available)
+        for (host, peer), (used, waiting) in taken.items()
+        if used - held  # what is left are a server's own connections, all of one port
+    ]
+    return sorted(found, key=lambda use: (-use.taken, use.local, use.peer))
+
+
+def listening_on(sockets: "Iterable[TcpSocket]", port: int) -> list[TcpSocket]:
+    """The servers at a port, whatever their address."""
+    return [each for each in sockets if each.listens and each.local[1] == port]
+
+
+def takes(listening: str, hosts: "Collection[str]") -> bool:
+    """Whether connects to one of these addresses of this host may reach a server that listens on that address.
+
+    ``::`` counts for IPv4, too: whether it takes IPv4 connections is a switch (IPV6_V6ONLY) that the table lacks.
+    """
+    if listening in ANY_HOST:
+        return any(listening == "::" or "." in host for host in hosts)
+    return listening in hosts
+
+
+def in_the_way(sockets: "Iterable[TcpSocket]", hosts: "Collection[str]", port: int) -> list[TcpSocket]:
+    """What may keep a server from this port of this host, where connects to one of these addresses find nobody.
+
+    These are connected to themselves, or in TIME_WAIT, or they are connections from a port that nobody listens on. All
+    addresses of this host count: a server may want to listen on every one.
+
+    :param hosts: addresses of this host.
+    """
+    at_port = [each for each in sockets if each.local[1] == port]
+    servers = listening_on(at_port, port)
+    if any(takes(server.local[0], hosts) for server in servers):
+        return []
+    return [each for each in at_port if not each.listens and (each.meets_itself or not servers)]
+
+
+def holdings(held: "Mapping[TcpSocket, Sequence[Owner]]") -> list[Holding]:
+    """These sockets, with those that differ only by their peer put together: servers first, then the most."""
+    alike: dict[tuple[object, ...], list[TcpSocket]] = {}
+    for each, owners in held.items():
+        alike.setdefault((each.local, each.state, each.meets_itself, tuple(owners)), []).append(each)
+    found = [
+        Holding(group[0].local, group[0].state, group[0].peer, tuple(held[group[0]]), len(group))
+        for group in alike.values()
+    ]
+    return sorted(found, key=lambda holding: (holding.state != "LISTEN", not holding.meets_itself, -holding.sockets))
+
+
+def named(owners: "Sequence[Owner]") -> str:
+    """Processes as people write them, of many the first few: a server's workers share its socket."""
+    if not owners:
+        return "a process that is gone or may not be seen"
+    more = len(owners) - _MOST_NAMES
+    return ", ".join(map(str, owners[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""The local end: ports to reserve and bind, pools of source addresses, exposure."""

@@ -1,1 +1,0 @@
-"""Hands: system calls that never wait and never read the clock."""

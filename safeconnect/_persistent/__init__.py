@@ -1,0 +1,1 @@
+"""A connection that is kept and made again when it is lost: `PersistentConnection`."""

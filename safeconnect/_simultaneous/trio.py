@@ -1,0 +1,48 @@
+"""`simultaneous_open` on trio."""
+
+import math
+
+import trio
+
+from .blocking import Sides
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Any
+
+
+async def simultaneous_open(
+    local: "tuple[Any, ...]",
+    peer: "tuple[Any, ...]",
+    *,
+    timeout: float | None,
+    at: "datetime | float | None" = None,
+    interval: float = 0.05,
+    allow_self_connect: bool = False,
+) -> trio.socket.SocketType:
+    """Connect to a peer that connects to us: `safeconnect.simultaneous_open`, which see; the socket is trio's.
+
+    :raises OSError: and all the others: as there.
+
+    >>> async def side(local, peer):
+    ...     (await simultaneous_open(local, peer, timeout=5)).close()
+    >>> async def main():
+    ...     a, b = ("127.0.0.1", 20805), ("127.0.0.1", 20806)
+    ...     async with trio.open_nursery() as nursery:
+    ...         nursery.start_soon(side, a, b)
+    ...         nursery.start_soon(side, b, a)
+    >>> trio.run(main)
+    """
+    await trio.lowlevel.checkpoint()
+    sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
+    waits = sides.tries(at, interval, trio.current_time)
+    try:
+        while True:
+            sock, seconds = next(waits)
+            with trio.move_on_after(math.inf if seconds is None else seconds):
+                await (trio.sleep_forever() if sock is None else trio.lowlevel.wait_writable(sock))
+    except StopIteration as end:
+        return trio.socket.from_stdlib_socket(end.value)
+    finally:
+        waits.close()

@@ -1,0 +1,377 @@
+"""From an address, as users write it, to the candidates that a connect may try.
+
+`socket.getaddrinfo` is looked up at each call, and is called for every host once some tool has replaced it. Where it
+is the standard library's own, an address that is a literal needs no lookup at all, and the others skip the conversion
+of its results to enumerations.
+"""
+
+import _socket
+import errno
+import socket
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
+
+from .._fork import imports
+from ..ports import MAX_PORT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from .._connect.settings import Resolver
+    from ..events import Candidate
+    from .endpoint import SockAddr
+
+    Host = str | bytes | None
+    Port = str | bytes | int | None
+
+# linux/net.h: flags that some resolvers' answers have beside the type of the socket, as socket() takes them.
+_TYPE_FLAGS = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+_MOST_FLOW_LABEL = 2**20 - 1
+_MOST_SCOPE_ID = 2**32 - 1
+
+# Judged by its module, not by identity: it may have been replaced before this module was loaded.
+_STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
+
+
+def at_once(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+    """The candidates, where no network has to be asked for them: those of a literal, and of localhost; else none.
+
+    :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
+    :raises TypeError: the address is none.
+    :raises ValueError: the address has another length.
+    :raises OSError: localhost could not be looked up.
+    """
+    if type(address) is not tuple:
+        check_address(address)
+    host = address[0] if address else ""
+    if type(host) is str:
+        if host == "localhost" and len(address) == 2:
+            return look_up(address)
+        return literal(address)
+    return ()
+
+
+def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
+    """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
+
+    :raises TypeError: the address is none.
+    :raises ValueError: the address has a wrong length.
+    """
+    if type(address) is not tuple:
+        check_address(address)
+    if len(address) == 2:
+        host, port = address
+        tail: SockAddr = ()
+    else:
+        host, port, tail = with_scope(address)
+    if socket.getaddrinfo is _STANDARD and type(host) is str and type(port) is int:
+        return _literal(host, port, tail)
+    return ()
+
+
+def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+    """Every place that the address names, by `socket.getaddrinfo`, here and now, in its order (RFC 6724).
+
+    :raises TypeError: the address is none; or the port is neither int, str, bytes nor None, then an OSError, too.
+    :raises ValueError: the address has a wrong length; or the port is not 0 to 65535, or there is a NUL in the host,
+        then an OSError, too.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    if type(address) is not tuple:
+        check_address(address)
+    if len(address) == 2:
+        host, port = address
+        tail: SockAddr = ()
+    else:
+        host, port, tail = with_scope(address)
+    if type(port) is not int or not 0 <= port <= MAX_PORT:
+        _check_single(address)
+        _check_port(port)
+    check_host(host)
+    resolver: Resolver = socket.getaddrinfo
+    found: Any
+    try:
+        if resolver is _STANDARD:
+            found = _socket.getaddrinfo(_idna(host) if type(host) is str else host, port, 0, SOCK_STREAM)
+        else:
+            found = usable(resolver(host, port, 0, SOCK_STREAM))
+    except OSError as error:
+        raise _noted(error, host, port)  # noqa: B904 - it is the same error
+    return _read(found, tail)
+
+
+def may_ask_the_network(address: "tuple[Any, ...]") -> bool:
+    """Whether looking the host up may take long: all names but the local ones."""
+    host = address[0]
+    return bool(host) and host != ("localhost" if isinstance(host, str) else b"localhost")
+
+
+class Question:
+    """A lookup to be made elsewhere or later: what to call, with what, and how to read the answer.
+
+    :param resolver: in the place of `socket.getaddrinfo`, with its signature.
+    :raises TypeError: as `look_up`.
+    :raises ValueError: as `look_up`.
+    """
+
+    __slots__ = ("_host", "_port", "_tail", "arguments", "resolver")
+
+    _host: "Host"
+    _port: "Port"
+    _tail: "SockAddr"
+
+    def __init__(self, address: "tuple[Any, ...]", resolver: "Resolver | None" = None, family: int = 0) -> None:
+        check_address(address)
+        self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else with_scope(address)
+        _load_codec()
+        _check_port(self._port)
+        check_host(self._host)
+        self.resolver: Resolver = resolver or socket.getaddrinfo
+        self.arguments = (self._host, self._port, family, SOCK_STREAM)
+
+    def ask(self) -> "list[Candidate]":
+        """Call the resolver here and now.
+
+        :raises OSError: as `look_up`.
+        """
+        try:
+            found = self.resolver(*self.arguments)
+        except OSError as error:
+            raise self.noted(error)  # noqa: B904 - it is the same error
+        return self.read(found)
+
+    def noted(self, error: OSError) -> OSError:
+        """The error of a lookup, with a note that says what was looked up."""
+        return _noted(error, self._host, self._port)
+
+    def read(self, found: "Iterable[Candidate]") -> "list[Candidate]":
+        """The candidates of an answer.
+
+        :raises OSError: there are none.
+        """
+        try:
+            return _read(of_family(self.arguments[2], usable(found)), self._tail)
+        except OSError as error:
+            raise self.noted(error)  # noqa: B904 - it is the same error
+
+
+def of_family(family: int, candidates: "Sequence[Candidate]") -> "Sequence[Candidate]":
+    """The candidates of the family, whatever a resolver makes of the hint; all of them where there are none.
+
+    A connect that is limited to the family refuses each of these, and tells.
+    """
+    return [each for each in candidates if family in (0, each[0])] or candidates
+
+
+def usable(found: "Iterable[Any]") -> "list[Candidate]":
+    """The candidates of an answer that is not the standard library's own: those for TCP, as socket() takes them.
+
+    A resolver that heeds no hints answers for UDP as well. A type of 0 stands for any type, as some resolvers leave it
+    (c-ares), so it is a stream here. socket.create_connection() would fail with it: ESOCKTNOSUPPORT.
+
+    :raises OSError: there are candidates, but none for TCP, or none whose zone this host knows.
+    """
+    answer = list(found)
+    streams: list[Candidate] = []
+    failure: OSError | None = None
+    for family, kind, proto, name, sockaddr in answer:
+        kind_alone = kind & ~_TYPE_FLAGS
+        if kind_alone != SOCK_STREAM and (kind_alone or proto not in {0, IPPROTO_TCP}):
+            continue
+        try:
+            streams.append((family, kind or SOCK_STREAM, proto, name, _scoped(family, sockaddr)))
+        except OSError as error:
+            failure = error  # the other addresses may do
+    if streams or not answer:
+        return streams
+    if failure is not None:
+        raise failure
+    types = ", ".join(sorted({_type_name(each[1]) for each in answer}))
+    raise OSError(errno.ESOCKTNOSUPPORT, f"the resolver has no address for TCP (SOCK_STREAM), only for {types}")
+
+
+def _scoped(family: int, sockaddr: "SockAddr") -> "SockAddr":
+    if family != AF_INET6 or not isinstance(sockaddr[0], str) or "%" not in sockaddr[0]:
+        return sockaddr
+    with imports.lock:
+        from .zones import scoped  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
+
+    return scoped(sockaddr)
+
+
+def _type_name(kind: int) -> str:
+    try:
+        return socket.SocketKind(kind).name
+    except ValueError:
+        return f"type {kind}"
+
+
+def named(host: "Host", port: "Port") -> str:
+    """What is looked up, for a note. Each race asks for it, for its rules."""
+    return f"host {host!r}, port {port if type(port) is int and 0 <= port <= MAX_PORT else _shown(port)}"
+
+
+def _noted(error: OSError, host: "Host", port: "Port") -> OSError:
+    error.add_note(f"while looking up {named(host, port)}")
+    if type(host) is str and "%" in host:
+        with imports.lock:
+            from .zones import unknown  # getaddrinfo() says no more than that there is no such name
+
+        reason = unknown(host)
+        if reason and reason != error.strerror:
+            error.add_note(reason)
+    return error
+
+
+def check_address(address: object) -> None:
+    """Refuse what is no sequence of a host and a port.
+
+    :raises TypeError: it is none.
+    """
+    if isinstance(address, (str, bytes, bytearray, dict)) or not hasattr(address, "__getitem__"):
+        raise TypeError(
+            "address must be a tuple (host, port) or (host, port, flowinfo, scope_id), "
+            f"not {type(address).__name__}: {_shown(address)}"
+        )
+    _check_single(address)
+
+
+def _check_single(address: "Any") -> None:
+    """Refuse several targets, which other libraries take in one call.
+
+    :raises TypeError: there are several; or one, in a list of its own.
+    """
+    if isinstance(address, (list, tuple)) and address and isinstance(address[0], (list, tuple)):
+        raise TypeError(
+            f"address must be one target, (host, port), not a {type(address).__name__} of them: {_shown(address)}; to "
+            "race several, give a resolver that returns the addresses of all; to try them in turn, call once for each"
+        )
+
+
+def check_host(host: object) -> None:
+    r"""Refuse a NUL, at which C would end the name: ``"127.0.0.1\0.example"`` would be ``127.0.0.1``.
+
+    :raises ValueError: there is one; a `socket.gaierror`, too.
+    """
+    nul: Any = "\0" if isinstance(host, str) else b"\0"
+    if isinstance(host, (str, bytes, bytearray)) and nul in host:
+        raise _ValueError(socket.EAI_NONAME, f"host must be without NUL, not {_shown(host)}")
+
+
+def _read(found: "Any", tail: "SockAddr") -> "list[Candidate]":
+    if not found:
+        raise OSError("getaddrinfo returns an empty list")
+    return [_with_tail(candidate, tail) for candidate in found] if tail else found
+
+
+def _shown(value: object) -> str:
+    with imports.lock:
+        from .._text import shown  # only on the way to an error
+
+    return shown(value)
+
+
+def _number(digits: str) -> int:
+    with imports.lock:
+        from .._text import number  # few ports are text
+
+    return number(digits)
+
+
+def with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
+    """An address of four parts as host, port and the other two.
+
+    :raises TypeError: one of the other two is no int.
+    :raises ValueError: there is another number of parts; or one is out of its range.
+    """
+    if len(address) != 4:
+        _check_single(address)
+        raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
+    host, port, flowinfo, scope_id = address
+    if flowinfo != 0 or scope_id != 0:
+        _check_single(address)
+        _check_numbers(flowinfo, scope_id)
+    return host, port, (flowinfo, scope_id)
+
+
+def _check_numbers(flowinfo: object, scope_id: object) -> None:
+    for name, value, most in (("flowinfo", flowinfo, _MOST_FLOW_LABEL), ("scope_id", scope_id, _MOST_SCOPE_ID)):
+        if not isinstance(value, int):
+            raise TypeError(f"the {name} of address must be an int, not {type(value).__name__}: {_shown(value)}")
+        if not 0 <= value <= most:
+            raise ValueError(f"the {name} of address must be 0-{most}, not {_shown(value)}")
+
+
+@lru_cache(maxsize=256)
+def _literal(host: str, port: int, tail: "SockAddr") -> "tuple[Candidate, ...]":
+    """The one candidate where the host is an address written out in full, without a scope; else none."""
+    if 0 <= port <= MAX_PORT:
+        if _is_address(AF_INET, host) and not tail:
+            return ((AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port)),)
+        if _is_address(AF_INET6, host):
+            return ((AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (host, port, *(tail or (0, 0)))),)
+    return ()
+
+
+def _is_address(family: int, host: str) -> bool:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _load_codec() -> None:
+    """Load what getaddrinfo() encodes names by: its first call would, outside of our lock around imports."""
+    with imports.lock:
+        "".encode("idna")  # by way of the codecs' own table, which remembers it
+
+
+@lru_cache(maxsize=256)
+def _idna(host: str) -> str | bytes:
+    """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
+
+    getaddrinfo() then says why.
+    """
+    _load_codec()
+    try:
+        return host.encode("idna")
+    except UnicodeError:
+        return host
+
+
+def _check_port(port: object) -> None:
+    """Refuse what is no port, in the class that the house uses and in the one that getaddrinfo() users catch."""
+    if isinstance(port, int) and not isinstance(port, bool):
+        number = port
+    elif port is None or isinstance(port, (str, bytes)):
+        text = port.decode("latin-1") if isinstance(port, bytes) else port or ""
+        if "\0" in text:  # at which C would end it
+            raise _ValueError(socket.EAI_SERVICE, f"port must be without NUL, not {_shown(port)}")
+        digits = text.strip()
+        number = _number(digits) if digits.isdecimal() else 0  # a service name is the resolver's to judge
+    else:
+        raise _PortTypeError(f"port must be an int, a str, bytes or None, not {type(port).__name__}")
+    if not 0 <= number <= MAX_PORT:
+        # getaddrinfo() itself takes 70000 and connects to 70000 - 65536.
+        raise _ValueError(socket.EAI_SERVICE, f"port must be 0-{MAX_PORT}, not {_shown(port)}")
+
+
+class _PortTypeError(OSError, TypeError):
+    pass
+
+
+class _ValueError(socket.gaierror, ValueError):
+    pass
+
+
+def _with_tail(candidate: "Candidate", tail: "SockAddr") -> "Candidate":
+    """The candidate with the flow label and scope that the caller gave; a 0 leaves the resolver's."""
+    family, kind, proto, name, sockaddr = candidate
+    if family != AF_INET6:
+        return candidate
+    given = (new or old for new, old in zip(tail, (*sockaddr[2:], 0, 0), strict=False))
+    return family, kind, proto, name, (*sockaddr[:2], *given)

@@ -1,0 +1,189 @@
+"""Hands that connect from where the user says, trying one local end after the other until one is free."""
+
+import errno
+import os
+import socket
+import sys
+
+from .._fork import imports
+from ..errors import PortsExhaustedError
+from ..ports import PortSet
+from . import attempt, kernel, port_search, port_window, sockets
+from .endpoint import written
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .._connect.settings import Settings
+    from .._connect.source import Source
+    from ..events import Candidate
+    from ..options import AnyOption
+    from ..ports import PortRange
+
+    # What to bind to, and the options that go on before.
+    End = tuple[tuple[Any, ...] | None, list[AnyOption]]
+
+# "This local end is taken": said by bind(), or by connect() where only this destination is taken.
+_TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+_REUSE_ADDRESS: "AnyOption" = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+# How often a search begins, should the kernel's range change in the middle of it.
+_LOOKS = 3
+# netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
+_MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
+
+
+def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[socket.socket, bool]:
+    """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
+
+    :raises PortsExhaustedError: none of them is free toward the target.
+    :raises OSError: there is no address of that family (EADDRNOTAVAIL); or the kernel's own.
+    """
+    ipv6 = candidate[0] == socket.AF_INET6
+    if source.pool is None:
+        try:
+            address = source.address(ipv6=ipv6)
+        except LookupError as error:
+            raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
+        return _from(plan, candidate, address, source.ports)
+    full = ""  # why the last one was: text, for an error would hold this frame
+    for host, ports in source.pool.turns(ipv6=ipv6):
+        try:
+            return _from(plan, candidate, (host, 0), ports)
+        except PortsExhaustedError as error:
+            source.pool.exhausted(host)
+            full = str(error.strerror)
+    if not full:
+        raise OSError(errno.EADDRNOTAVAIL, f"no source address is of the family of {written(candidate[4])}: {source}")
+    raise PortsExhaustedError(errno.EADDRNOTAVAIL, f"{full}; and so for every other address of {source}")
+
+
+def _from(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
+) -> tuple[socket.socket, bool]:
+    if ports is None:
+        return _from_one(plan, candidate, address)
+    taken: OSError | None = None  # without a traceback, which would hold this frame
+    for _ in range(_LOOKS):
+        taken = None
+        for place, options in _ends(plan, candidate, address, ports):
+            try:
+                sock, is_done = attempt.start_from(candidate, place, (*plan.options, *options), explains=False)
+            except OSError as error:
+                if error.errno not in (*_TAKEN, errno.EACCES):
+                    raise
+                if taken is None and not sockets.has_way(candidate[0], candidate[4], address):
+                    raise
+                taken = error.with_traceback(None)
+                continue
+            if _port_of(sock) in ports:
+                return sock, is_done
+            # The kernel ignores a range with a bound outside its own, which has been changed: look afresh.
+            sockets.reset(sock)
+            port_window.missed()
+            break
+        else:
+            break
+    try:
+        if taken is not None and taken.errno == errno.EACCES:
+            raise taken
+        raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
+    finally:
+        del taken
+
+
+def _from_one(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None"
+) -> tuple[socket.socket, bool]:
+    (place, options), *_ = _ends(plan, candidate, address, None)
+    try:
+        return attempt.start_from(candidate, place, (*plan.options, *options))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
+            _tell_neighbours(error, place)
+        raise
+
+
+def _port_of(sock: socket.socket) -> int:
+    try:
+        return int(sock.getsockname()[1])
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _exhausted(candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet) -> str:
+    usable = ports - PortSet([0, candidate[4][1]])
+    start = f" from {address[0]}" if address else ""
+    if not usable:
+        return f"no source port is left{start} toward {written(candidate[4])}: {ports} is the target's own"
+    return f"all {len(usable)} source ports of {ports}{start} toward {written(candidate[4])} are taken"
+
+
+def _ends(
+    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
+) -> "Iterator[End]":
+    source = plan.source
+    assert source is not None  # noqa: S101 - tells the type checker
+    options: list[AnyOption] = _device(source.device, candidate[0])
+    if source.share:
+        options += _sharing()
+    elif ports is not None and sys.platform == "linux":
+        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+        options.append(_REUSE_ADDRESS)
+    if ports is None:
+        yield address, options
+        return
+    # Who shares binds, for a port that another one shares is passed over by the kernel's own choice.
+    has_ranges = not source.share and kernel.has_port_range()
+    kernels = kernel.source_ports() if has_ranges else PortSet()
+    for offered in port_search.steps(ports, kernels, candidate[4][1], port_window.draw):
+        yield _end(candidate[0], address, offered, options, in_range=has_ranges and offered.first in kernels)
+
+
+def _end(
+    family: int,
+    address: "tuple[Any, ...] | None",
+    offered: "PortRange",
+    options: "list[AnyOption]",
+    *,
+    in_range: bool,
+) -> "End":
+    if in_range:
+        return address, [*options, (0, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(offered.first, offered.last))]
+    if address is None:
+        address = ("::", 0) if family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104 - any address of this host
+    return (address[0], offered.first, *address[2:]), options
+
+
+def _sharing() -> "list[AnyOption]":
+    """The flags with which several sockets may have one local address toward different destinations."""
+    if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
+        raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
+    reuse_port: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Two sockets go together if they have one flag in common (inet_bind_conflict), so with both ours goes with those
+    # that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
+    return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
+
+
+def _tell_neighbours(error: OSError, place: "tuple[Any, ...]") -> None:
+    """Add notes on whose sockets do not let ours in, and what would."""
+    with imports.lock:
+        from .._host import holders  # only on the way to an error
+
+    holders.tell_port(error, place[1])
+    also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
+    who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
+    error.add_note(f"share_source: {written(place)} is not shared: {who}{also}")
+
+
+def _device(name: str | None, family: int) -> "list[AnyOption]":
+    if name is None:
+        return []
+    if sys.platform == "linux":
+        return [(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(name))]
+    if sys.platform == "darwin":
+        level, number = _MACOS_BOUND_IF[socket.AddressFamily(family)]
+        return [(level, number, socket.if_nametoindex(name))]
+    raise OSError(errno.ENOPROTOOPT, f"source_address: {sys.platform} cannot bind to an interface by name")
