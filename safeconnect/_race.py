@@ -156,7 +156,9 @@ class Race:
                 return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)
-            elif isinstance(order, Abandon):
+            elif (
+                isinstance(order, Abandon) and order.attempt in self._flying
+            ):  # or it has failed, which is news to come
                 if order.reset:  # first of all: interrupted after this, whoever closes it resets it
                     sockets.linger_not(self._flying[order.attempt][0])
                 sockets.discard(self._forget(order.attempt)[0])

@@ -115,7 +115,8 @@ class Settings:
             source, bind_to = source_of(source_address, source_ports, share_source), None
         elif bind_to:
             _check_source_address(bind_to)
-        attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
+        if attempt_timeout is not None:
+            attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
         for name, value in (("trace", trace), ("resolver", resolver)):

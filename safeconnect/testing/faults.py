@@ -280,7 +280,7 @@ class BlackHole(Server):
                 answered = False
 
     def heal(self) -> None:
-        """Accept from now on. A client that waits gets in when its next SYN is sent: within 1 s, then 2, 4, ... s."""
+        """Accept from now on. A client that waits gets in when its kernel sends the SYN again, see docs/servers.md."""
         self._forget_fillers()
         self.start()
 

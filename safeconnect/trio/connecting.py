@@ -151,6 +151,8 @@ class _TrioRace(Race):
             if scope.cancel_called:
                 return  # the socket was closed before this task had its first turn
             await trio.lowlevel.wait_writable(sock)
+            if scope.cancel_called:
+                return  # it was abandoned between the two moments in which it was writable and this task had its turn
             self._scopes.pop(number, None)
             self.finish(number)
             self._wake()

@@ -7,7 +7,8 @@ import pytest
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, testing
 from safeconnect._core.messages import Abandon, Keep, Start
 
-from ..support import closed_port, linux_only, ran_into, resolver
+from .. import support
+from ..support import closed_port, linux_only, ran_into, resolver, wait_until
 from .drivers import each_driver
 
 TWICE = Retry(attempts=2, backoff=Backoff(0))
@@ -91,6 +92,37 @@ class TestAttemptTimeout:
         assert isinstance(trace[-1], Keep)
         assert trace[-1].attempt > 2
         assert [each.attempt for each in trace if isinstance(each, Abandon)] == list(range(1, trace[-1].attempt))
+
+
+@each_driver
+class TestTwoAtOnce:
+    """Two attempts have ended by the time that the driver looks: what becomes of one decides over the other."""
+
+    def three(self, connect, hole, answering, closing, **settings):
+        """Connect to two addresses that are silent until the third attempt starts, and to one that stays so."""
+
+        def tell(message):
+            if isinstance(message, Start) and message.attempt == 3:
+                for fault in answering:
+                    fault.heal()
+                for fault in closing:
+                    fault.close()
+                wait_until(lambda: all(support.tcp_sockets(each.address[1], remote=True) == [1] for each in answering))
+                wait_until(lambda: not any(support.tcp_sockets(each.address[1], remote=True) for each in closing))
+
+        names = resolver(*(fault.address for fault in (*answering, *closing)), hole)
+        return connect(("name", 1), 60, resolver=names, happy_eyeballs_delay=0.01, trace=tell, **settings)
+
+    def test_one_has_failed_as_another_connects(self, connect, hole):
+        with testing.blackhole() as good, testing.blackhole() as bad, self.three(connect, hole, [good], [bad]) as sock:
+            assert sock.getpeername() == good.address
+
+    def test_one_has_failed_as_its_time_is_over(self, connect, hole):
+        with testing.blackhole() as one, testing.blackhole() as two:
+            dead = [one, two]
+            with pytest.raises((ConnectionRefusedError, TimeoutError)) as caught:  # trio's clock may come first or last
+                self.three(connect, hole, [], dead, attempt_timeout=0.9)
+            assert len(caught.value.__notes__) == 3
 
 
 @each_driver
