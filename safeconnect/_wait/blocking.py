@@ -55,9 +55,8 @@ def wait_for_port(
         whether it is; an `OSError` in it is a failed try, anything else is raised. Not together with ``gone``.
     :param gone: wait until connects are refused. Silence is no refusal: the host may be busy, or cut off.
     :param connector: how to connect, a `Connector`; one with a source address or source ports keeps to them. Its
-        ``attempt_timeout`` is for each address of a name, within that of a try. Its timeout and retry do not count, nor
-        do ``allow_self_connect``, ``all_errors``, and `FastOpenConnect`, by which a connect succeeds before anybody is
-        asked.
+        ``attempt_timeout`` is for each address, within that of a try. Its timeout and retry do not count, nor do
+        ``allow_self_connect``, ``all_errors`` and `FastOpenConnect`, by which a connect succeeds with nobody asked.
     :raises TimeoutError: it was not so in time; its errno is None. A note says what was seen: how many tries were
         refused, met themselves, were not answered, ...
     :raises socket.gaierror: the name does not exist, at once. While its name server does not answer, the wait goes on.
