@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
-from safeconnect._sockets import port_search
+from safeconnect._connect import port_search
 
 # Close together, so that sets, the kernel's range, taken ports and the target meet.
 numbers = st.integers(0, 60)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
+from safeconnect._connect import source_ports
 from safeconnect._local.binding import bind_socket, reserve_port
 from safeconnect._local.source_pool import SourcePool
-from safeconnect._sockets import sockets, source_ports
+from safeconnect._sockets import sockets
 
 from . import namespace, support
 from .drivers.drivers import each_driver

@@ -1,6 +1,6 @@
 """Which addresses a connect may go to: what ``family`` and ``allow`` take, and `is_global_address`.
 
-Loaded by the first connect that has one of them. The sockets' side is `safeconnect._sockets.admission`.
+Loaded by the first connect that has one of them. The sockets' side is `safeconnect._connect.admission`.
 """
 
 import socket

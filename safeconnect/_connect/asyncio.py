@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 from .._sockets import kernel, resolve
-from .._sockets.attempt import at_once
+from .attempt import at_once
 from .driver import Race, won
 from .settings import chosen
 from .trace import is_logged

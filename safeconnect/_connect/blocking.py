@@ -10,16 +10,8 @@ from time import monotonic
 
 from .._fork import imports
 from .._sockets import port_window, resolve, sockets
-from .._sockets.attempt import (
-    at_once,
-    check_limits,
-    connect_from_elsewhere,
-    explain,
-    kernel_chooses,
-    taken_ports,
-    tell_taken,
-)
 from . import verdict
+from .attempt import at_once, check_limits, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
 

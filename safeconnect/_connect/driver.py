@@ -9,8 +9,9 @@ from collections import deque
 from queue import SimpleQueue
 from time import monotonic
 
-from .._sockets import attempt, lookups, port_window, resolve, sockets
+from .._sockets import lookups, port_window, resolve, sockets
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
+from . import attempt
 from .state_machine import Dial, Rules
 from .trace import teller
 

@@ -1,6 +1,6 @@
 """Where a connect comes from, where that is more than one address: a list, an interface, ports, a shared port, a pool.
 
-Pure; the hands that follow it are `safeconnect._sockets.source_ports`.
+Pure; the hands that follow it are `safeconnect._connect.source_ports`.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from contextlib import suppress
 import trio
 
 from .._sockets import resolve
-from .._sockets.attempt import at_once
+from .attempt import at_once
 from .driver import Race, won
 from .settings import chosen
 from .trace import is_logged

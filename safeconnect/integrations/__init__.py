@@ -8,7 +8,8 @@ has them in a table.
 
 import socket
 
-from .._sockets import attempt, kernel, port_window
+from .._connect import attempt
+from .._sockets import kernel, port_window
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False

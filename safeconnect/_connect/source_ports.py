@@ -6,21 +6,22 @@ import socket
 import sys
 
 from .._fork import imports
+from .._sockets import kernel, port_window, sockets
+from .._sockets.endpoint import written
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
-from . import attempt, kernel, port_search, port_window, sockets
-from .endpoint import written
+from . import attempt, port_search
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .._connect.settings import Settings
-    from .._connect.source import Source
     from ..events import Candidate
     from ..options import AnyOption
     from ..ports import PortRange
+    from .settings import Settings
+    from .source import Source
 
     # What to bind to, and the options that go on before.
     End = tuple[tuple[Any, ...] | None, list[AnyOption]]

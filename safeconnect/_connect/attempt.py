@@ -6,21 +6,21 @@ import socket
 import sys
 from operator import index
 
-from .._connect import verdict
 from .._fork import imports
+from .._sockets import kernel, port_window, sockets
+from .._sockets.endpoint import written
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
-from . import kernel, port_window, sockets
-from .endpoint import written
+from . import verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._connect.settings import Settings, SourceAddress
+    from .._sockets.endpoint import SockAddr
     from ..events import Candidate
     from ..options import AnyOption
-    from .endpoint import SockAddr
+    from .settings import Settings, SourceAddress
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,

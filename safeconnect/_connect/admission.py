@@ -3,17 +3,17 @@
 import errno
 import socket
 
-from .._connect.addresses import is_permitted, reached_at
+from .._sockets.endpoint import written
 from .._text import shown
 from ..errors import AddressNotAllowedError
-from .endpoint import written
+from .addresses import is_permitted, reached_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._connect.settings import Settings
     from ..events import Candidate
+    from .settings import Settings
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
