@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from ._connect.patching import install as install
     from ._connect.patching import patched as patched
     from ._connect.patching import uninstall as uninstall
-    from ._inspect.detection import detection_time as detection_time
+    from ._inspect.connection import detection_time as detection_time
+    from ._inspect.connection import tcp_info as tcp_info
+    from ._inspect.connection import tcp_state as tcp_state
     from ._inspect.detection_time import DetectionTime as DetectionTime
     from ._inspect.peer import peer_closed as peer_closed
     from ._inspect.peer import unread_bytes as unread_bytes
-    from ._inspect.tcp_info import tcp_info as tcp_info
-    from ._inspect.tcp_info import tcp_state as tcp_state
-    from ._inspect.tcp_info_values import TcpInfo as TcpInfo
+    from ._inspect.tcp_info import TcpInfo as TcpInfo
     from ._local.binding import Reservation as Reservation
     from ._local.binding import bind_socket as bind_socket
     from ._local.binding import reserve_port as reserve_port
@@ -146,13 +146,13 @@ _LATER = {
     "SelfConnectError": "errors",
     "SourcePool": "_local.source_pool",
     "SynCount": "socket_options",
-    "TcpInfo": "_inspect.tcp_info_values",
+    "TcpInfo": "_inspect.tcp_info",
     "TypeOfService": "routing_options",
     "UserTimeout": "keepalive",
     "bind_socket": "_local.binding",
     "close_gracefully": "_close.blocking",
     "create_connection": "_connect.blocking",
-    "detection_time": "_inspect.detection",
+    "detection_time": "_inspect.connection",
     "ephemeral_ports": "_sockets.kernel",
     "install": "_connect.patching",
     "is_global_address": "_connect.addresses",
@@ -167,8 +167,8 @@ _LATER = {
     "reset": "_sockets.sockets",
     "self_connect_exposure": "_local.exposure",
     "simultaneous_open": "_simultaneous.blocking",
-    "tcp_info": "_inspect.tcp_info",
-    "tcp_state": "_inspect.tcp_info",
+    "tcp_info": "_inspect.connection",
+    "tcp_state": "_inspect.connection",
     "uninstall": "_connect.patching",
     "unread_bytes": "_inspect.peer",
     "wait_for_port": "_wait.blocking",

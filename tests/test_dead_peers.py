@@ -21,8 +21,8 @@ CODE = """
     from pathlib import Path
     from tests import namespace
     from safeconnect import KeepAlive, UserTimeout, create_connection
-    from safeconnect._inspect.detection import detection_time
-    from safeconnect._inspect.tcp_info import tcp_state
+    from safeconnect._inspect.connection import detection_time
+    from safeconnect._inspect.connection import tcp_state
 
     def only_where_known(number, value):
         with socket.socket() as sock:

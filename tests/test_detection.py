@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from safeconnect import KeepAlive, UserTimeout, create_connection
 from safeconnect._inspect import detection
-from safeconnect._inspect.detection import detection_time
+from safeconnect._inspect.connection import detection_time
 from safeconnect._inspect.detection_time import DetectionTime, connect_time, predict
 
 from . import namespace
@@ -197,7 +197,7 @@ class TestSockets:
         code = """
             import socket
             from pathlib import Path
-            from safeconnect._inspect.detection import detection_time
+            from safeconnect._inspect.connection import detection_time
             Path("/proc/sys/net/ipv4/tcp_retries2").write_text("8")
             with socket.socket() as sock:
                 print(detection_time(sock))

@@ -163,7 +163,7 @@ class TestOptions:
         assert kernel.missing == set()
 
     def test_elsewhere_the_numbers_mean_other_things(self):
-        code = "import sys; sys.platform = 'darwin'\nfrom safeconnect._sockets.kernel import missing; print(sorted(missing))"
+        code = "import sys; sys.platform = 'darwin'\nimport safeconnect._sockets.kernel as k\nprint(sorted(k.missing))"
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT
         )

@@ -13,9 +13,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect._inspect import tcp_info_values as parse
-from safeconnect._inspect.tcp_info import tcp_info, tcp_state
-from safeconnect._inspect.tcp_info_values import TcpInfo
+from safeconnect._inspect import tcp_info as parse
+from safeconnect._inspect.connection import tcp_info, tcp_state
+from safeconnect._inspect.tcp_info import TcpInfo
 
 from . import support
 from .support import both_families, linux_only

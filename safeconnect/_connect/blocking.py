@@ -10,8 +10,10 @@ from time import monotonic
 
 from .._fork import imports
 from .._sockets import port_window, resolve, sockets
+from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
 from . import verdict
 from .attempt import at_once, check_limits, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
+from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
 
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from ..retry import Retry
     from .memory import ConnectMemory
     from .settings import Allow, AnySource, Keywords, Ports, Resolver, Trace
-
-# The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
-DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class Connector(Settings):
@@ -252,27 +251,6 @@ def _race(
         del first  # an error would hold this frame once it is raised: a cycle
 
 
-def look_up(plan: Settings, address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
-    """Look a name up: within so many seconds, in a thread; or, given None, here and now.
-
-    :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
-    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
-    """
-    if seconds is not None:
-        with imports.lock:
-            from .blocking_race import look_up_in_time  # brings threads along
-
-        return look_up_in_time(resolve.Question(address, plan.resolver, plan.family), seconds)
-    if plan.resolver or plan.family:
-        return resolve.Question(address, plan.resolver, plan.family).ask()
-    return resolve.look_up(address)
-
-
-def may_take_long(plan: Settings, address: "tuple[Any, ...]") -> bool:
-    """Whether a lookup may have to ask the network, or somebody who does as he likes."""
-    return plan.resolver is not None or resolve.may_ask_the_network(address)
-
-
 def _in_order(
     plan: Settings, candidates: "Sequence[Candidate]", timeout: float | None, limit: float | None
 ) -> socket.socket:
@@ -301,16 +279,6 @@ def _concluded(plan: Settings, outcomes: "Sequence[verdict.Outcome]") -> "OSErro
     if taken:
         tell_taken(failure, taken[-1])
     return failure
-
-
-def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
-    """The connected socket, with the timeout that its user wants."""
-    try:
-        sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
-    except BaseException:  # OverflowError: the standard library takes up to 292 years
-        sock.close()
-        raise
-    return sock
 
 
 def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket | None:

@@ -3,20 +3,19 @@
 Attempts are non-blocking sockets under one selector. Only lookups take threads, and only where they could outlast the
 deadline or where the two families are looked up apart.
 
-What waits (`selectors.PollSelector`, `queue.SimpleQueue`, `time.sleep`) is looked up at call time: gevent and eventlet
+What waits (`selectors.PollSelector`, `time.sleep`) is looked up at call time: gevent and eventlet
 replace it, and may do so after this module was loaded.
 """
 
-import queue
 import selectors
 import socket
 import time
 from contextlib import suppress
 from time import monotonic
 
-from .._sockets import lookups, resolve
-from .blocking import DEFAULT_TIMEOUT, handed_over, look_up, may_take_long
+from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
 from .driver import Race, won
+from .names import look_up, may_take_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from ..events import Candidate, Lookup
     from .driver import Outcome
     from .settings import Settings
-
-    Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 
 def dial(
@@ -54,39 +51,6 @@ def dial(
     finally:
         race.close()
     return handed_over(sock, limit)
-
-
-def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate]":
-    """Look a name up in a thread, and leave it behind when the time is up.
-
-    :raises TimeoutError: there was no answer in time.
-    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
-    """
-    answers: Answers = queue.SimpleQueue()
-    lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
-    try:
-        return _read(question, *_answer(lookup, answers, limit))
-    finally:
-        lookup.cancel()
-
-
-def _answer(lookup: lookups.Lookup, answers: "Answers", limit: float) -> "tuple[Any, BaseException | None]":
-    """What a lookup has given within the limit, and its error."""
-    try:
-        return answers.get(timeout=max(limit, 0))
-    except queue.Empty:
-        late = TimeoutError("timed out")
-        lookup.explain(late)
-        return None, late
-
-
-def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":
-    if error is None:
-        return question.read(found)
-    try:
-        raise question.noted(error.with_traceback(None)) if isinstance(error, OSError) else error
-    finally:
-        del error  # its traceback holds this frame: a cycle
 
 
 class _BlockingRace(Race):

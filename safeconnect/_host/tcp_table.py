@@ -10,7 +10,7 @@ import socket
 import sys
 from functools import lru_cache
 
-from .._inspect.tcp_info_values import linux_state
+from .._inspect.tcp_info import linux_state
 from .._sockets import kernel
 from .._sockets.endpoint import unmapped
 from .tcp_sockets import Owner, TcpSocket

@@ -92,7 +92,7 @@ def has_unacknowledged(sock: "Any") -> bool:
         import fcntl
         import termios
 
-        from .tcp_info import tcp_state  # few have a reason to ask
+        from .connection import tcp_state  # few have a reason to ask
 
     if not any(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))):  # SIOCOUTQ, tcp(7)
         return False

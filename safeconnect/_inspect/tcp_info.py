@@ -1,79 +1,180 @@
-"""What the kernel knows of a connection: its state, its round-trip time, what is under way."""
+"""TCP's own view of a connection: from the bytes that the kernel gives to a `TcpInfo`."""
 
-import errno
-import socket
-import sys
-
-from . import tcp_info_values as _parse
+import struct
+from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Mapping
+    from typing import Any
 
-    from .tcp_info_values import TcpInfo
-
-    class HasOptions(Protocol):
-        """A socket of any library."""
-
-        def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+    # Where a field lies: its struct format, its offset, how many of its units are a second (0: it counts something).
+    Layout = Mapping[str, tuple[str, int, int]]
 
 
-# TCP_INFO of linux/tcp.h, TCP_CONNECTION_INFO of macOS's netinet/tcp.h. Elsewhere the numbers mean other things, or, as
-# FreeBSD's TCP_INFO, fill in another struct.
-_OPTIONS = {"linux": 11, "darwin": 0x106}
+@dataclass(frozen=True, slots=True)
+class TcpInfo:
+    """What the kernel knows of a connection; made by `tcp_info`. Times are in seconds.
 
-# More than what is read of either struct; a kernel with less to say says less.
-_SIZE = 256
+    Whatever this kernel does not tell, or does not know yet, is None. A listening socket has a state and nothing else.
 
+    :ivar state: the name in RFC 9293, section 3.3.2, with underscores: ``"ESTABLISHED"``, ``"FIN_WAIT_1"``,
+        ``"CLOSE_WAIT"``, ... ``"CLOSED"`` before a connect as well as after a reset. TIME_WAIT never shows on Linux:
+        the kernel keeps no socket for it, so that one is CLOSED, too.
+    :ivar rtt: the smoothed round-trip time.
+    :ivar rtt_variation: how much it varies.
+    :ivar min_rtt: the shortest of the last 5 minutes. Linux 4.6.
+    :ivar rto: the retransmission timeout; each retransmission without an answer doubles it. macOS: None while nothing
+        is under way.
+    :ivar retransmits: how often what is unanswered now has been sent again for want of an answer. Linux only.
+    :ivar total_retransmits: segments sent again since the beginning.
+    :ivar unacknowledged: segments under way. Linux only.
+    :ivar last_sent: how long ago data was sent, or the connection made if none was. Linux only.
+    :ivar last_received: how long ago data came, or the connection was made if none came. Linux only.
+    :ivar bytes_received: data that came, whether read or not; the peer's FIN counts as one more. Linux 4.1.
+    :ivar bytes_acknowledged: data whose arrival the peer has confirmed; this side's SYN, where it is the one that
+        connected, and its FIN count as one more each. Linux 4.1 only.
+    :ivar unsent: bytes written that have not been sent yet, for the peer or the network is slow. Linux 4.6 only.
 
-def tcp_info(sock: "HasOptions") -> "TcpInfo":
-    """Ask the kernel what it knows of a connection: round-trip time, retransmissions, bytes, and its state.
-
-    :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
-    :returns: a `TcpInfo`, times in seconds. What this kernel does not tell is None.
-    :raises OSError: there is no such thing on this platform (EOPNOTSUPP), as on Windows and the BSDs. Or the kernel's
-        own: the socket is closed on this side (EBADF), or not TCP (EOPNOTSUPP).
-
-    Reads TCP_INFO (tcp(7), linux/tcp.h, Linux 2.4; `TcpInfo` says what came later); on macOS TCP_CONNECTION_INFO
-    (netinet/tcp.h), which tells less, and times in milliseconds.
-
-    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
-    ...     tcp_info(sock).rtt < 1.0
+    >>> TcpInfo("ESTABLISHED", rtt=0.02).rto is None
     True
     """
-    raw = _ask(sock, _SIZE)
-    return _parse.macos(raw) if sys.platform == "darwin" else _parse.linux(raw)
+
+    state: str
+    rtt: float | None = None
+    rtt_variation: float | None = None
+    min_rtt: float | None = None
+    rto: float | None = None
+    retransmits: int | None = None
+    total_retransmits: int | None = None
+    unacknowledged: int | None = None
+    last_sent: float | None = None
+    last_received: float | None = None
+    bytes_received: int | None = None
+    bytes_acknowledged: int | None = None
+    unsent: int | None = None
 
 
-def tcp_state(sock: "HasOptions") -> str:
-    """The state of a TCP socket alone, by its name in RFC 9293 with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
+# include/net/tcp_states.h. The last is a connection that has not left the listener yet.
+_LINUX_STATES = {
+    1: "ESTABLISHED",
+    2: "SYN_SENT",
+    3: "SYN_RECEIVED",
+    4: "FIN_WAIT_1",
+    5: "FIN_WAIT_2",
+    6: "TIME_WAIT",
+    7: "CLOSED",
+    8: "CLOSE_WAIT",
+    9: "LAST_ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+    12: "SYN_RECEIVED",
+}
 
-    ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that nothing to
-    the contrary has come from the peer, not that it is still there: see `KeepAlive` and `detection_time`.
+# bsd/netinet/tcp_fsm.h
+_MACOS_STATES = {
+    0: "CLOSED",
+    1: "LISTEN",
+    2: "SYN_SENT",
+    3: "SYN_RECEIVED",
+    4: "ESTABLISHED",
+    5: "CLOSE_WAIT",
+    6: "FIN_WAIT_1",
+    7: "CLOSING",
+    8: "LAST_ACK",
+    9: "FIN_WAIT_2",
+    10: "TIME_WAIT",
+}
 
-    :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
-    :returns: one of CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING,
-        LAST_ACK, TIME_WAIT.
-    :raises OSError: as for `tcp_info`.
+# include/uapi/linux/tcp.h, struct tcp_info: it has only ever grown at its end.
+_LINUX: "Layout" = {
+    "retransmits": ("=B", 2, 0),
+    "rto": ("=I", 8, 1_000_000),
+    "unacknowledged": ("=I", 24, 0),
+    "last_sent": ("=I", 44, 1_000),
+    "last_received": ("=I", 52, 1_000),
+    "rtt": ("=I", 68, 1_000_000),
+    "rtt_variation": ("=I", 72, 1_000_000),
+    "total_retransmits": ("=I", 100, 0),
+    "bytes_acknowledged": ("=Q", 120, 0),
+    "bytes_received": ("=Q", 128, 0),
+    "unsent": ("=I", 144, 0),
+    "min_rtt": ("=I", 148, 1_000_000),
+}
 
-    Reads the first byte of TCP_INFO (tcp(7), Linux 2.4), on macOS of TCP_CONNECTION_INFO.
+# bsd/netinet/tcp.h, struct tcp_connection_info
+_MACOS: "Layout" = {
+    "rto": ("=I", 12, 1_000),
+    "rtt": ("=I", 44, 1_000),
+    "rtt_variation": ("=I", 48, 1_000),
+    "bytes_received": ("=Q", 88, 0),
+    "total_retransmits": ("=Q", 104, 0),
+}
 
-    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
-    ...     tcp_state(server), tcp_state(sock)
-    ('LISTEN', 'ESTABLISHED')
+# ~0 stands for a minimum of nothing (include/linux/win_minmax.h).
+_NO_MINIMUM = 0xFFFFFFFF / 1_000_000
+
+# The states in which a socket without a round-trip time has never been connected.
+_UNCONNECTED = ("SYN_SENT", "SYN_RECEIVED", "CLOSED")
+
+
+def linux(raw: bytes) -> TcpInfo:
+    """From Linux's ``struct tcp_info``, of any length.
+
+    :raises ValueError: there is not even a state in it.
     """
-    raw = _ask(sock, 1)
-    return _parse.macos_state(raw) if sys.platform == "darwin" else _parse.linux_state(raw)
+    state = linux_state(raw)
+    if state == "LISTEN":
+        return TcpInfo(state)  # the rest is zero, or something else (net/ipv4/tcp.c, tcp_get_info)
+    fields = _read(raw, _LINUX)
+    if fields.get("min_rtt") == _NO_MINIMUM:
+        del fields["min_rtt"]
+    if fields.get("rtt") == 0:
+        # No round trip measured yet, and the variation is a first guess. Before a connect the times count from the
+        # start of the machine, and what is unsent is the difference of numbers that mean nothing.
+        unknown = ["rtt", "rtt_variation"]
+        if state in _UNCONNECTED:
+            unknown += ["last_sent", "last_received", "unsent"]
+        for name in unknown:
+            fields.pop(name, None)
+    return TcpInfo(state, **fields)
 
 
-def _ask(sock: "HasOptions", size: int) -> bytes:
-    """The first bytes of this platform's struct."""
-    option = _OPTIONS.get(sys.platform)
-    if option is None:
-        raise OSError(errno.EOPNOTSUPP, f"the state of a TCP connection cannot be asked for on {sys.platform}")
-    try:
-        return sock.getsockopt(socket.IPPROTO_TCP, option, size)
-    except OSError as error:
-        if sys.platform == "darwin" and error.errno == errno.ECONNRESET:
-            return b"\0"  # CLOSED: macOS keeps nothing of a connection that is over (tcp_usrreq.c, tcp_ctloutput)
-        raise
+def macos(raw: bytes) -> TcpInfo:
+    """From macOS's ``struct tcp_connection_info``, of any length.
+
+    :raises ValueError: there is not even a state in it.
+    """
+    state = macos_state(raw)
+    if state in ("CLOSED", "LISTEN"):
+        return TcpInfo(state)  # nothing else is filled in (bsd/netinet/tcp_usrreq.c, tcp_connection_fill_info)
+    fields = _read(raw, _MACOS)
+    if fields.get("rto") == 0:
+        del fields["rto"]  # its timer is not running
+    return TcpInfo(state, **fields)
+
+
+def linux_state(raw: bytes) -> str:
+    """Only the state, for which one byte is enough."""
+    return _state(raw, _LINUX_STATES)
+
+
+def macos_state(raw: bytes) -> str:
+    """Only the state, for which one byte is enough."""
+    return _state(raw, _MACOS_STATES)
+
+
+def _state(raw: bytes, names: "Mapping[int, str]") -> str:
+    if not raw:
+        raise ValueError("the kernel told nothing about the connection")
+    return names.get(raw[0], f"UNKNOWN ({raw[0]})")
+
+
+def _read(raw: bytes, layout: "Layout") -> "dict[str, Any]":
+    """The fields that lie wholly within the bytes."""
+    fields: dict[str, Any] = {}
+    for name, (kind, offset, per_second) in layout.items():
+        if offset + struct.calcsize(kind) <= len(raw):
+            (number,) = struct.unpack_from(kind, raw, offset)
+            fields[name] = number / per_second if per_second else number
+    return fields

@@ -334,7 +334,7 @@ def _is_quiet(sock: "AnySocket") -> bool:
 
 def _bytes_received(sock: "AnySocket") -> int | None:
     """How many bytes of data have ever come on a connection, None where the platform does not count."""
-    from .._inspect.tcp_info import tcp_info  # only for requests that may be sent twice
+    from .._inspect.connection import tcp_info  # only for requests that may be sent twice
 
     try:
         info = tcp_info(sock)

@@ -11,13 +11,13 @@ from math import inf
 
 from .._checks import check_int
 from .._connect import attempt
-from .._connect.blocking import handed_over
 from .._connect.blocking_race import new_selector
 from .._connect.driver import LONGEST_WAIT
 from .._connect.settings import check_seconds
 from .._connect.verdict import met_itself
 from .._sockets import port_window, sockets
 from .._sockets.endpoint import same_endpoint, written
+from .._sockets.sockets import handed_over
 from .._sockets.zones import scoped
 from ..errors import SelfConnectError
 from ..ports import MAX_PORT

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
+# The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
+DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
+
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
 LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -96,6 +99,16 @@ def _scoped(family: int, source_address: "SourceAddress") -> "SourceAddress":
 
     found: Any = scoped(source_address)
     return found  # type: ignore[no-any-return]
+
+
+def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
+    """The connected socket, with the timeout that its user wants."""
+    try:
+        sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
+    except BaseException:  # OverflowError: the standard library takes up to 292 years
+        sock.close()
+        raise
+    return sock
 
 
 def is_self_connected(sock: "HasNames") -> bool:

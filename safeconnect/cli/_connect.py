@@ -7,8 +7,8 @@ from dataclasses import asdict
 from time import perf_counter
 
 from .. import close_gracefully, reset, tcp_info
-from .._connect import blocking_race
 from .._connect.blocking import create_connection
+from .._connect.names import look_up_in_time
 from .._host.holders import in_the_way
 from .._sockets import port_window
 from .._sockets.endpoint import written
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._inspect.tcp_info_values import TcpInfo
+    from .._inspect.tcp_info import TcpInfo
     from ._targets import Target
     from ._timeline import Moment, Span
 
@@ -208,7 +208,7 @@ def _tell_figures(
 def _in_the_way(target: "Target") -> list[str]:
     """What keeps a server from the target's port, where that is one of this host."""
     try:
-        found = blocking_race.look_up_in_time(Question(tuple(target)), _CLOSING)
+        found = look_up_in_time(Question(tuple(target)), _CLOSING)
     except (OSError, UnicodeError):
         return []
     return list(map(str, in_the_way({candidate[4] for candidate in found})))

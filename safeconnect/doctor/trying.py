@@ -5,7 +5,8 @@ import socket
 from contextlib import suppress
 from time import perf_counter
 
-from .._connect.blocking_race import dial, look_up_in_time
+from .._connect.blocking_race import dial
+from .._connect.names import look_up_in_time
 from .._connect.order import without_duplicates
 from .._connect.settings import Settings
 from .._host.holders import is_own

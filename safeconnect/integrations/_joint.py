@@ -4,7 +4,8 @@ import socket
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from .._connect.blocking import DEFAULT_TIMEOUT, Connector, handed_over
+from .._connect.blocking import Connector
+from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
 
 _PLAIN = Connector()
 _Error = TypeVar("_Error", bound=Exception)

@@ -19,7 +19,8 @@ import ssl
 import sys
 from typing import Any
 
-from .._connect.blocking import DEFAULT_TIMEOUT, Connector
+from .._connect.blocking import Connector
+from .._sockets.sockets import DEFAULT_TIMEOUT
 from . import _joint
 
 

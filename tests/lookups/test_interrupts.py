@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from safeconnect._connect.blocking_race import look_up_in_time
+from safeconnect._connect.names import look_up_in_time
 from safeconnect._sockets import lookups, resolve
 
 from .. import interrupting

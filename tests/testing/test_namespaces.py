@@ -115,7 +115,7 @@ class TestDeadPeer:
     CLIENT = """
         import errno, json, select, socket, sys, time
         from safeconnect import KeepAlive, create_connection
-        from safeconnect._inspect.tcp_info import tcp_state
+        from safeconnect._inspect.connection import tcp_state
 
         def echoed(sock, data):
             sock.sendall(data)

@@ -1,4 +1,4 @@
-"""How soon a peer that has vanished is noticed, by what is set on a socket."""
+"""What the kernel knows of one connection, and after how long it notices that the peer has vanished."""
 
 import errno
 import socket
@@ -6,6 +6,7 @@ import sys
 
 from .._sockets.set_options import resolve_options
 from ..keepalive import KeepAlive
+from . import tcp_info as _parse
 from .detection_time import RETRIES, RTO_MAX, predict
 
 TYPE_CHECKING = False
@@ -13,12 +14,25 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from .detection_time import DetectionTime
+    from .tcp_info import TcpInfo
 
     class HasOptions(Protocol):
         """A socket of any library."""
 
+        def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+    class HasNumbers(Protocol):
+        """A socket of any library."""
+
         def getsockopt(self, level: int, optname: int, /) -> int: ...
 
+
+# TCP_INFO of linux/tcp.h, TCP_CONNECTION_INFO of macOS's netinet/tcp.h. Elsewhere the numbers mean other things, or, as
+# FreeBSD's TCP_INFO, fill in another struct.
+_OPTIONS = {"linux": 11, "darwin": 0x106}
+
+# More than what is read of either struct; a kernel with less to say says less.
+_SIZE = 256
 
 # linux/tcp.h, Linux 6.15: the longest pause between retransmissions. Python's socket module does not name it.
 _TCP_RTO_MAX_MS = 44
@@ -27,7 +41,60 @@ _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _RETRIES_PATH = "/proc/sys/net/ipv4/tcp_retries2"
 
 
-def detection_time(sock: "HasOptions") -> "DetectionTime":
+def tcp_info(sock: "HasOptions") -> "TcpInfo":
+    """Ask the kernel what it knows of a connection: round-trip time, retransmissions, bytes, and its state.
+
+    :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
+    :returns: a `TcpInfo`, times in seconds. What this kernel does not tell is None.
+    :raises OSError: there is no such thing on this platform (EOPNOTSUPP), as on Windows and the BSDs. Or the kernel's
+        own: the socket is closed on this side (EBADF), or not TCP (EOPNOTSUPP).
+
+    Reads TCP_INFO (tcp(7), linux/tcp.h, Linux 2.4; `TcpInfo` says what came later); on macOS TCP_CONNECTION_INFO
+    (netinet/tcp.h), which tells less, and times in milliseconds.
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    ...     tcp_info(sock).rtt < 1.0
+    True
+    """
+    raw = _ask(sock, _SIZE)
+    return _parse.macos(raw) if sys.platform == "darwin" else _parse.linux(raw)
+
+
+def tcp_state(sock: "HasOptions") -> str:
+    """The state of a TCP socket alone, by its name in RFC 9293 with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
+
+    ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that nothing to
+    the contrary has come from the peer, not that it is still there: see `KeepAlive` and `detection_time`.
+
+    :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
+    :returns: one of CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING,
+        LAST_ACK, TIME_WAIT.
+    :raises OSError: as for `tcp_info`.
+
+    Reads the first byte of TCP_INFO (tcp(7), Linux 2.4), on macOS of TCP_CONNECTION_INFO.
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+    ...     tcp_state(server), tcp_state(sock)
+    ('LISTEN', 'ESTABLISHED')
+    """
+    raw = _ask(sock, 1)
+    return _parse.macos_state(raw) if sys.platform == "darwin" else _parse.linux_state(raw)
+
+
+def _ask(sock: "HasOptions", size: int) -> bytes:
+    """The first bytes of this platform's struct."""
+    option = _OPTIONS.get(sys.platform)
+    if option is None:
+        raise OSError(errno.EOPNOTSUPP, f"the state of a TCP connection cannot be asked for on {sys.platform}")
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, option, size)
+    except OSError as error:
+        if sys.platform == "darwin" and error.errno == errno.ECONNRESET:
+            return b"\0"  # CLOSED: macOS keeps nothing of a connection that is over (tcp_usrreq.c, tcp_ctloutput)
+        raise
+
+
+def detection_time(sock: "HasNumbers") -> "DetectionTime":
     """Say after how long this connection notices that its peer has vanished, by what is set on the socket.
 
     Vanished means that nothing comes any more, neither data nor a FIN nor a RST: power cut, cable, a firewall that
@@ -66,7 +133,7 @@ def detection_time(sock: "HasOptions") -> "DetectionTime":
     )
 
 
-def _rto_max(sock: "HasOptions") -> int:
+def _rto_max(sock: "HasNumbers") -> int:
     """Milliseconds between two retransmissions at most."""
     if sys.platform != "linux":
         return RTO_MAX  # elsewhere the number means other things
@@ -81,7 +148,7 @@ def _rto_max(sock: "HasOptions") -> int:
 def _retries() -> int:
     """How many retransmissions there are, the default where there is no /proc."""
     try:
-        with open(_RETRIES_PATH, encoding="ascii") as file:  # noqa: PTH123 - as in _net.kernel
+        with open(_RETRIES_PATH, encoding="ascii") as file:  # noqa: PTH123 - as in _sockets.kernel
             return int(file.read())
     except (OSError, ValueError):
         return RETRIES

@@ -1,0 +1,70 @@
+"""Look up a name for a blocking connect: in the calling thread, or in another one with a time limit."""
+
+from .._fork import imports
+from .._sockets import resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import queue
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..events import Candidate
+    from .settings import Settings
+
+    Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
+
+
+def look_up(plan: "Settings", address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
+    """Look up a name: in another thread, for at most so many seconds; or, given None, in this thread.
+
+    :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    if seconds is not None:
+        return look_up_in_time(resolve.Question(address, plan.resolver, plan.family), seconds)
+    if plan.resolver or plan.family:
+        return resolve.Question(address, plan.resolver, plan.family).ask()
+    return resolve.look_up(address)
+
+
+def may_take_long(plan: "Settings", address: "tuple[Any, ...]") -> bool:
+    """Whether a lookup may ask the network, or a user-supplied resolver."""
+    return plan.resolver is not None or resolve.may_ask_the_network(address)
+
+
+def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate]":
+    """Look a name up in a thread, and leave it behind when the time is up.
+
+    :raises TimeoutError: there was no answer in time.
+    :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
+    """
+    with imports.lock:
+        import queue  # both bring threading along
+
+        from .._sockets import lookups
+
+    found: Any = None
+    error: BaseException | None = None
+    # Looked up at call time: gevent and eventlet replace it, and may do so after this module was loaded.
+    answers: Answers = queue.SimpleQueue()
+    lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
+    try:
+        try:
+            found, error = answers.get(timeout=max(limit, 0))
+        except queue.Empty:
+            error = TimeoutError("timed out")
+            lookup.explain(error)
+        return _read(question, found, error)
+    finally:
+        error = None  # its traceback holds this frame: a cycle
+        lookup.cancel()
+
+
+def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":
+    if error is None:
+        return question.read(found)
+    try:
+        raise question.noted(error.with_traceback(None)) if isinstance(error, OSError) else error
+    finally:
+        del error  # its traceback holds this frame: a cycle
