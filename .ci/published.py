@@ -1,5 +1,7 @@
 """Check what the wheel and the sdist hold: all that they should, nothing else, nothing large."""
 
+from __future__ import annotations
+
 import sys
 import tarfile
 import zipfile

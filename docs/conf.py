@@ -1,5 +1,7 @@
 """How Sphinx makes the site of these pages: ``python -m sphinx -W --keep-going -n -b html docs SITE``."""
 
+from __future__ import annotations
+
 import re
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Safe client connects: a drop-in for `socket.create_connection` that never connects to itself."""
 
+from __future__ import annotations
+
 from ._lazy import loader as _loader
 
 TYPE_CHECKING = False

@@ -1,5 +1,7 @@
 """Checks of arguments: what the values that are socket options have in common. Each error names the argument."""
 
+from __future__ import annotations
+
 import math
 
 from ._text import shown

@@ -8,6 +8,8 @@ Nothing here runs Python code where a lock is taken or an owner dies: an interru
 things half done.
 """
 
+from __future__ import annotations
+
 import _thread
 import os
 import sys
@@ -27,23 +29,23 @@ if TYPE_CHECKING:
         def forked(self) -> None: ...
 
 
-_owners: "set[ref[Any]]" = set()
-_functions: "list[Callable[[], object]]" = []
+_owners: set[ref[Any]] = set()
+_functions: list[Callable[[], object]] = []
 
 
-def register(owner: "Owner") -> None:
+def register(owner: Owner) -> None:
     """Call ``owner.forked()`` in every forked child, as long as the owner lives; it is held weakly."""
     # The set's own method takes a dead reference out: weakref.WeakSet does that in Python.
     _owners.add(ref(owner, _owners.discard))
 
 
-def in_child(function: "Function") -> "Function":
+def in_child(function: Function) -> Function:
     """Call the function in every forked child."""
     _functions.append(function)
     return function
 
 
-def new_lock() -> "AbstractContextManager[Any]":
+def new_lock() -> AbstractContextManager[Any]:
     """The lock of a `Guard`, or one that no forked child ever takes."""
     # Looked up at each call, for gevent and eventlet put others there; and threading takes long to load.
     threading = sys.modules.get("threading")
@@ -59,7 +61,7 @@ class Guard:
 
     __slots__ = ("__weakref__", "lock")
 
-    lock: "AbstractContextManager[Any]"
+    lock: AbstractContextManager[Any]
 
     def __init__(self) -> None:
         self.forked()

@@ -1,5 +1,7 @@
 """An event that no interrupt can wedge."""
 
+from __future__ import annotations
+
 import threading
 from contextlib import suppress
 

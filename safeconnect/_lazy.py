@@ -1,5 +1,7 @@
 """Names of a package that are loaded when they are asked for."""
 
+from __future__ import annotations
+
 from ._fork import imports
 
 TYPE_CHECKING = False
@@ -7,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def loader(package: str, modules: "Mapping[str, str]") -> "Callable[[str], object]":
+def loader(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """A ``__getattr__`` for a package (PEP 562).
 
     :param modules: the module of each name, relative to the package.

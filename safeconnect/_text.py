@@ -1,5 +1,7 @@
 """Text of others in messages: made harmless, and cut off where it is long. Loaded when there is something to say."""
 
+from __future__ import annotations
+
 _MOST_SHOWN = 80
 _MOST_DIGITS = 18
 

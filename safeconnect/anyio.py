@@ -1,5 +1,7 @@
 """The connect for anyio, on both of its backends: `connect_tcp`."""
 
+from __future__ import annotations
+
 import sys
 
 from ._connect import verdict
@@ -34,12 +36,12 @@ async def connect_tcp(
     *,
     local_host: str | None = None,
     tls: bool = False,
-    ssl_context: "ssl.SSLContext | None" = None,
+    ssl_context: ssl.SSLContext | None = None,
     tls_standard_compatible: bool = True,
     tls_hostname: str | None = None,
     timeout: float | None = None,
-    **settings: "Unpack[AsyncKeywords]",
-) -> "anyio.abc.SocketStream | TLSStream":
+    **settings: Unpack[AsyncKeywords],
+) -> anyio.abc.SocketStream | TLSStream:
     """Connect and return anyio's own stream; takes the place of `anyio.connect_tcp`, with its arguments.
 
     :param timeout: seconds for all of it, the TLS handshake included. None: no limit but the kernel's.
@@ -79,7 +81,7 @@ async def connect_tcp(
     raise verdict.late_handshake(remote_host, remote_port)
 
 
-async def _connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> "socket.socket":
+async def _connect(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
         with imports.lock:

@@ -1,5 +1,7 @@
 """The demo: a self-connect on this machine, what it leaves behind, and the same tries without one."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import http.server

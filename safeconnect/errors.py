@@ -1,5 +1,7 @@
 """The errors of this library; each is also the standard one that callers already catch."""
 
+from __future__ import annotations
+
 
 class SelfConnectError(ConnectionRefusedError):
     """The connection could only be made to its own socket, so nobody listens there; errno is ECONNREFUSED.

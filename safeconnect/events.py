@@ -1,5 +1,7 @@
 """What the dial is told (events) and what it asks for (orders); their stream is the trace."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
@@ -15,15 +17,15 @@ if TYPE_CHECKING:
 class Resolved:
     """A lookup has given these candidates, in the resolver's order."""
 
-    lookup: "Lookup"
-    candidates: "tuple[Candidate, ...]"
+    lookup: Lookup
+    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveFailed:
     """A lookup has failed."""
 
-    lookup: "Lookup"
+    lookup: Lookup
     error: OSError
 
 
@@ -32,8 +34,8 @@ class Connected:
     """An attempt has a connection between these two addresses."""
 
     attempt: int
-    local: "SockAddr"
-    peer: "SockAddr"
+    local: SockAddr
+    peer: SockAddr
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Tick:
 class Resolve:
     """Look the host up: for both families at once, or for one of them."""
 
-    lookup: "Lookup"
+    lookup: Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Start:
     """Begin to connect to the candidate."""
 
     attempt: int
-    candidate: "Candidate"
+    candidate: Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Keep:
 class GiveUp:
     """Raise the error. The dial is over."""
 
-    error: "OSError | ExceptionGroup[OSError]"
+    error: OSError | ExceptionGroup[OSError]
 
 
 Event = Resolved | ResolveFailed | Connected | Failed | Tick

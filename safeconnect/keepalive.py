@@ -3,6 +3,8 @@
 Pure, as `safeconnect.socket_options`, which has the other options as values.
 """
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
@@ -54,7 +56,7 @@ class KeepAlive:
             check_seconds("user_timeout", self.user_timeout, 0.001, MAX_TIMEOUT)
 
     @classmethod
-    def detecting(cls, within: float) -> "KeepAlive":
+    def detecting(cls, within: float) -> KeepAlive:
         """Notice a peer that has gone silent within so many seconds, whether data is under way or not.
 
         About half the time is idle, the other half three probes (fewer below 5 s), and a ninth is kept back: Linux's
@@ -82,7 +84,7 @@ class KeepAlive:
         user_timeout = min(total, max(int(within) - 1.5, 1))
         return cls(total - interval * count, interval, count, user_timeout=user_timeout)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The switch, the times, and the user timeout where there is one."""
         settings: tuple[Setting, ...] = (
             ("SOL_SOCKET", "SO_KEEPALIVE", 1),
@@ -117,6 +119,6 @@ class UserTimeout:
     def __post_init__(self) -> None:
         check_seconds("seconds", self.seconds, 0.001, MAX_TIMEOUT)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The timeout in milliseconds."""
         return (("IPPROTO_TCP", "TCP_USER_TIMEOUT", milliseconds(self.seconds)),)

@@ -4,6 +4,8 @@ Every connect with options comes through here, so it stays small; the values the
 are in `safeconnect.socket_options`, loaded when one is asked for.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     AnyOptionT = TypeVar("AnyOptionT", bound=AnyOption)
 
 
-def check_options(options: "Iterable[AnyOptionT]") -> "tuple[AnyOptionT, ...]":
+def check_options(options: Iterable[AnyOptionT]) -> tuple[AnyOptionT, ...]:
     """The options as a tuple, each of them a tuple that `socket.setsockopt` takes or a value with `settings`.
 
     :raises TypeError: it is something else, naming the item.

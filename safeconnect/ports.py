@@ -4,6 +4,8 @@ Pure: no socket, no clock, no chance. What is random is drawn by the caller thro
 returns an integer of ``range(n)``: ``random.randrange`` and ``secrets.randbelow`` both fit.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_right
 
 from ._fork import imports
@@ -66,7 +68,7 @@ class PortRange:
         object.__setattr__(self, "last", last)
 
     @classmethod
-    def parse(cls, text: str) -> "PortRange":
+    def parse(cls, text: str) -> PortRange:
         """Read ``"8000-8099"`` or ``"8080"``: what ``str()`` of a range gives.
 
         :raises ValueError: the text is neither a port nor a range of ports.
@@ -82,13 +84,13 @@ class PortRange:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"PortRange is immutable: cannot delete {name!r}")
 
-    def __reduce__(self) -> "tuple[type[PortRange], tuple[int, int]]":
+    def __reduce__(self) -> tuple[type[PortRange], tuple[int, int]]:
         return type(self), (self.first, self.last)
 
     def __len__(self) -> int:
         return self.last - self.first + 1
 
-    def __iter__(self) -> "Iterator[int]":
+    def __iter__(self) -> Iterator[int]:
         return iter(range(self.first, self.last + 1))
 
     def __contains__(self, port: object) -> bool:
@@ -142,17 +144,17 @@ class PortSet:
     _before: tuple[int, ...]  # how many ports stand in the ranges before this one
     _size: int
 
-    def __init__(self, ports: "PortRange | Iterable[int | PortRange]" = ()) -> None:
+    def __init__(self, ports: PortRange | Iterable[int | PortRange] = ()) -> None:
         items = [ports] if isinstance(ports, PortRange) else ports
         self._fill(sorted(map(_pair, items)))
 
     @classmethod
-    def _of(cls, pairs: "Iterable[tuple[int, int]]") -> "PortSet":
+    def _of(cls, pairs: Iterable[tuple[int, int]]) -> PortSet:
         made = object.__new__(cls)
         made._fill(pairs)
         return made
 
-    def _fill(self, pairs: "Iterable[tuple[int, int]]") -> None:
+    def _fill(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Take sorted pairs, join those that overlap or touch, and count."""
         firsts: list[int] = []
         lasts: list[int] = []
@@ -172,7 +174,7 @@ class PortSet:
         object.__setattr__(self, "_size", size)
 
     @classmethod
-    def parse(cls, text: str) -> "PortSet":
+    def parse(cls, text: str) -> PortSet:
         """Read the format of Linux's ``ip_local_reserved_ports``: ``"8080,9000-9099"``; empty text is the empty set.
 
         :raises ValueError: a part of the text is neither a port nor a range of ports.
@@ -191,13 +193,13 @@ class PortSet:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"PortSet is immutable: cannot delete {name!r}")
 
-    def __reduce__(self) -> "tuple[type[PortSet], tuple[tuple[PortRange, ...]]]":
+    def __reduce__(self) -> tuple[type[PortSet], tuple[tuple[PortRange, ...]]]:
         return type(self), (self.ranges,)
 
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> "Iterator[int]":
+    def __iter__(self) -> Iterator[int]:
         for first, last in zip(self._firsts, self._lasts, strict=True):
             yield from range(first, last + 1)
 
@@ -224,7 +226,7 @@ class PortSet:
             raise IndexError(f"index {index} is outside a set of {self._size} ports")
         return self._at(index)
 
-    def choose(self, draw: "Draw") -> int:
+    def choose(self, draw: Draw) -> int:
         """One port of the set that can be bound (so never 0), each as likely as the next.
 
         :param draw: called once, with the number of ports there are to choose from.
@@ -235,7 +237,7 @@ class PortSet:
             raise IndexError("cannot choose a port from an empty set")
         return self._at(unbindable + draw(self._size - unbindable))
 
-    def shuffled(self, draw: "Draw") -> "Iterator[int]":
+    def shuffled(self, draw: Draw) -> Iterator[int]:
         """Every port of the set that can be bound (so never 0), once, in a random order; no list is built.
 
         From a random port on, in steps that have no divisor in common with the number of ports.
@@ -259,7 +261,7 @@ class PortSet:
             yield self._at(unbindable + at)
             at = (at + step) % count
 
-    def window(self, draw: "Draw", size: int, exclude: int | None = None) -> PortRange | None:
+    def window(self, draw: Draw, size: int, exclude: int | None = None) -> PortRange | None:
         """A run of at most ``size`` neighbouring ports at a random place.
 
         The run leaves ``exclude`` and port 0 out and holds at least one port of the set; ports that the set lacks may
@@ -277,7 +279,7 @@ class PortSet:
         bounds = self.window_bounds(draw, size, exclude)
         return None if bounds is None else PortRange(*bounds)
 
-    def window_bounds(self, draw: "Draw", size: int, exclude: int | None = None) -> tuple[int, int] | None:
+    def window_bounds(self, draw: Draw, size: int, exclude: int | None = None) -> tuple[int, int] | None:
         """`window` as plain ``(first, last)`` and without checks: every connect draws one, so it makes no object."""
         hole = self._index(exclude) if exclude else None
         unbindable = 1 if self._firsts and self._firsts[0] == 0 else 0
@@ -299,40 +301,40 @@ class PortSet:
                 last = exclude - 1
         return first, last
 
-    def __or__(self, other: "PortSet | PortRange") -> "PortSet":
+    def __or__(self, other: PortSet | PortRange) -> PortSet:
         right = _as_set(other)
         return NotImplemented if right is None else self._of(sorted([*self._pairs(), *right._pairs()]))
 
-    def __and__(self, other: "PortSet | PortRange") -> "PortSet":
+    def __and__(self, other: PortSet | PortRange) -> PortSet:
         right = _as_set(other)
         return NotImplemented if right is None else self._of(_common(self._pairs(), right._pairs()))
 
-    def __sub__(self, other: "PortSet | PortRange") -> "PortSet":
+    def __sub__(self, other: PortSet | PortRange) -> PortSet:
         right = _as_set(other)
         return NotImplemented if right is None else self & ~right
 
-    def __xor__(self, other: "PortSet | PortRange") -> "PortSet":
+    def __xor__(self, other: PortSet | PortRange) -> PortSet:
         right = _as_set(other)
         return NotImplemented if right is None else (self | right) - (self & right)
 
-    def __invert__(self) -> "PortSet":
+    def __invert__(self) -> PortSet:
         edges = [-1, *(edge for pair in self._pairs() for edge in pair), MAX_PORT + 1]
         gaps = zip(edges[::2], edges[1::2], strict=True)
         return self._of((before + 1, after - 1) for before, after in gaps if before + 1 < after)
 
-    def __le__(self, other: "PortSet | PortRange") -> bool:
+    def __le__(self, other: PortSet | PortRange) -> bool:
         right = _as_set(other)
         return NotImplemented if right is None else self & right == self
 
-    def __lt__(self, other: "PortSet | PortRange") -> bool:
+    def __lt__(self, other: PortSet | PortRange) -> bool:
         right = _as_set(other)
         return NotImplemented if right is None else self != right and self & right == self
 
-    def __ge__(self, other: "PortSet | PortRange") -> bool:
+    def __ge__(self, other: PortSet | PortRange) -> bool:
         right = _as_set(other)
         return NotImplemented if right is None else right <= self
 
-    def __gt__(self, other: "PortSet | PortRange") -> bool:
+    def __gt__(self, other: PortSet | PortRange) -> bool:
         right = _as_set(other)
         return NotImplemented if right is None else right < self
 
@@ -344,7 +346,7 @@ class PortSet:
     def __hash__(self) -> int:
         return hash((self._firsts, self._lasts))
 
-    def _pairs(self) -> "list[tuple[int, int]]":
+    def _pairs(self) -> list[tuple[int, int]]:
         return list(zip(self._firsts, self._lasts, strict=True))
 
     def __str__(self) -> str:
@@ -373,7 +375,7 @@ def port_set(name: str, value: object) -> PortSet:
     return found
 
 
-def _pair(item: "int | PortRange") -> tuple[int, int]:
+def _pair(item: int | PortRange) -> tuple[int, int]:
     if isinstance(item, PortRange):
         return item.first, item.last
     port = _check_port("port", item)
@@ -386,7 +388,7 @@ def _as_set(value: object) -> PortSet | None:
     return value if isinstance(value, PortSet) else None
 
 
-def _common(left: "list[tuple[int, int]]", right: "list[tuple[int, int]]") -> "Iterator[tuple[int, int]]":
+def _common(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The overlaps of two sorted lists of ranges, in order: drop whichever range ends first."""
     i = j = 0
     while i < len(left) and j < len(right):

@@ -3,6 +3,8 @@
 Loading it imports nothing but pytest; each fixture imports what it needs.
 """
 
+from __future__ import annotations
+
 import pytest
 
 TYPE_CHECKING = False
@@ -34,7 +36,7 @@ _FAULTS = {
     "exposed_host": "a host of its own where every connect to one port meets itself (likewise)",
 }
 # What the plain fixtures call them with, where they need it.
-_ARGUMENTS: "dict[str, tuple[Any, ...]]" = {"slow_accept": (0.1,), "flaky": (("refuse", "reset", "serve"),)}
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {"slow_accept": (0.1,), "flaky": (("refuse", "reset", "serve"),)}
 _NAMESPACES = ("dead_peer", "exposed_host")
 # Those that safeconnect_faults goes through: ways in which a connect, or what comes after it, fails.
 _FAILING = (
@@ -50,7 +52,7 @@ _FAILING = (
 )
 
 
-def _make(name: str, *arguments: "Any", **settings: "Any") -> "Any":
+def _make(name: str, *arguments: Any, **settings: Any) -> Any:
     from . import testing
 
     if name in _NAMESPACES:
@@ -60,8 +62,8 @@ def _make(name: str, *arguments: "Any", **settings: "Any") -> "Any":
     return getattr(testing, name)(*arguments, **settings)
 
 
-def _plain(name: str) -> "Any":
-    def fixture() -> "Iterator[Any]":
+def _plain(name: str) -> Any:
+    def fixture() -> Iterator[Any]:
         with _make(name, *_ARGUMENTS.get(name, ())) as fault:
             yield fault
 
@@ -70,8 +72,8 @@ def _plain(name: str) -> "Any":
     return pytest.fixture(fixture)
 
 
-def _factory(name: str) -> "Any":
-    def fixture() -> "Iterator[Callable[..., Any]]":
+def _factory(name: str) -> Any:
+    def fixture() -> Iterator[Callable[..., Any]]:
         from contextlib import ExitStack
 
         with ExitStack() as stack:
@@ -88,7 +90,7 @@ for _name in _FAULTS:
 
 
 @pytest.fixture
-def safeconnect_port() -> "Iterator[Reservation]":
+def safeconnect_port() -> Iterator[Reservation]:
     """A port that nobody else is given, held until the end of the test: a `safeconnect.Reservation`."""
     from ._local.binding import reserve_port
 
@@ -97,7 +99,7 @@ def safeconnect_port() -> "Iterator[Reservation]":
 
 
 @pytest.fixture
-def safeconnect_port_factory() -> "Iterator[Callable[..., Reservation]]":
+def safeconnect_port_factory() -> Iterator[Callable[..., Reservation]]:
     """Reserves as many ports as you like, with the arguments of `safeconnect.reserve_port`."""
     from contextlib import ExitStack
 
@@ -108,7 +110,7 @@ def safeconnect_port_factory() -> "Iterator[Callable[..., Reservation]]":
 
 
 @pytest.fixture
-def safeconnect_names() -> "Iterator[Callable[..., Any]]":
+def safeconnect_names() -> Iterator[Callable[..., Any]]:
     """Decides what names are looked up to, until the end of the test: call it as `safeconnect.testing.names`."""
     from contextlib import ExitStack
 
@@ -117,20 +119,20 @@ def safeconnect_names() -> "Iterator[Callable[..., Any]]":
 
 
 @pytest.fixture
-def safeconnect_faults(request: "pytest.FixtureRequest") -> "Iterator[Any]":
+def safeconnect_faults(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Each fault in turn: the test runs once for each, or for those that its marker names."""
     with _make(request.param, *_ARGUMENTS.get(request.param, ())) as fault:
         yield fault
 
 
 @pytest.fixture
-def safeconnect_guard() -> "Iterator[Guard]":
+def safeconnect_guard() -> Iterator[Guard]:
     """Fails a test that leaves descriptors open, connects to itself, or connects outside loopback."""
     with _make("guard") as guard:
         yield guard
 
 
-def pytest_generate_tests(metafunc: "pytest.Metafunc") -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test of each fault."""
     if "safeconnect_faults" not in metafunc.fixturenames:
         return
@@ -142,7 +144,7 @@ def pytest_generate_tests(metafunc: "pytest.Metafunc") -> None:
     metafunc.parametrize("safeconnect_faults", names, indirect=True)
 
 
-def pytest_addoption(parser: "pytest.Parser") -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer the option."""
     parser.getgroup("safeconnect").addoption(
         "--safeconnect",
@@ -151,7 +153,7 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
     )
 
 
-def pytest_configure(config: "pytest.Config") -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and install the safe connect where that is wanted."""
     config.addinivalue_line(
         "markers", "safeconnect_faults(*names): which faults the fixture safeconnect_faults goes through"
@@ -162,7 +164,7 @@ def pytest_configure(config: "pytest.Config") -> None:
         install()
 
 
-def pytest_unconfigure(config: "pytest.Config") -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Take the safe connect back."""
     if config.getoption("--safeconnect"):
         from ._connect.patching import uninstall

@@ -4,6 +4,8 @@ Pure: no socket, no clock, no chance. What is random comes from the caller throu
 a float of [0, 1) as ``random.random`` does; nothing here sleeps.
 """
 
+from __future__ import annotations
+
 import errno
 from dataclasses import dataclass
 
@@ -93,11 +95,11 @@ def _number(name: str, value: object, least: float) -> float:
 class _Composable:
     __slots__ = ()
 
-    def __add__(self: "HasDelay", other: "HasDelay | float") -> "_Both":
+    def __add__(self: HasDelay, other: HasDelay | float) -> _Both:
         right = _operand(other)
         return NotImplemented if right is None else _Both(sum, self, right)
 
-    def __or__(self: "HasDelay", other: "HasDelay | float") -> "_Both":
+    def __or__(self: HasDelay, other: HasDelay | float) -> _Both:
         right = _operand(other)
         return NotImplemented if right is None else _Both(max, self, right)
 
@@ -133,7 +135,7 @@ class Backoff(_Composable):
     initial: float = 0.1
     factor: float = 2.0
     maximum: float = 10.0
-    jitter: "Literal['full', 'equal', 'decorrelated', 'none']" = "full"
+    jitter: Literal["full", "equal", "decorrelated", "none"] = "full"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", _number("initial", self.initial, 0))
@@ -142,7 +144,7 @@ class Backoff(_Composable):
         if self.jitter not in ("full", "equal", "decorrelated", "none"):
             raise ValueError(f"jitter must be 'full', 'equal', 'decorrelated' or 'none', not {self.jitter!r}")
 
-    def delay(self, n: int, draw: "Draw", previous: float | None = None) -> float:
+    def delay(self, n: int, draw: Draw, previous: float | None = None) -> float:
         """The pause before retry number ``n``, in seconds: from 0 to ``maximum``.
 
         :param n: the number of the retry, counted from 1.
@@ -166,15 +168,15 @@ class Backoff(_Composable):
 
 @dataclass(frozen=True, slots=True)
 class _Both(_Composable):
-    combine: "Callable[[tuple[float, float]], float]"
-    left: "HasDelay"
-    right: "HasDelay"
+    combine: Callable[[tuple[float, float]], float]
+    left: HasDelay
+    right: HasDelay
 
-    def delay(self, n: int, draw: "Draw", previous: float | None = None) -> float:
+    def delay(self, n: int, draw: Draw, previous: float | None = None) -> float:
         return self.combine((self.left.delay(n, draw, previous), self.right.delay(n, draw, previous)))
 
 
-def _operand(other: "HasDelay | float") -> "HasDelay | None":
+def _operand(other: HasDelay | float) -> HasDelay | None:
     if isinstance(other, (int, float)):
         seconds = _number("seconds", other, 0)
         return Backoff(seconds, 1, seconds, "none")
@@ -208,7 +210,7 @@ class RetryBudget:
         self._share = round(_number("ratio", ratio, 0.001) * 1000)
         self._guard = Guard()
 
-    def __reduce__(self) -> "tuple[type[RetryBudget], tuple[float, float]]":
+    def __reduce__(self) -> tuple[type[RetryBudget], tuple[float, float]]:
         return type(self), (self._full / 1000, self._share / 1000)
 
     @property
@@ -256,8 +258,8 @@ class Retry:
     """
 
     attempts: int | None = 3
-    backoff: "HasDelay" = Backoff()
-    on: "Callable[[BaseException], bool]" = is_transient
+    backoff: HasDelay = Backoff()
+    on: Callable[[BaseException], bool] = is_transient
     budget: RetryBudget | None = None
 
     def __post_init__(self) -> None:
@@ -273,7 +275,7 @@ class Retry:
             raise TypeError(f"budget must be a RetryBudget or None, not {type(self.budget).__name__}")
 
     def pause(
-        self, n: int, error: BaseException, draw: "Draw", *, fixed_port: bool = False, previous: float | None = None
+        self, n: int, error: BaseException, draw: Draw, *, fixed_port: bool = False, previous: float | None = None
     ) -> float | None:
         """How long to wait after round ``n`` failed, in seconds, or None where that was the last one.
 

@@ -3,6 +3,8 @@
 Pure, as `safeconnect.socket_options`, which has the other options as values.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from ._checks import check_int, check_name, encode
@@ -33,7 +35,7 @@ class BindToDevice:
     def __post_init__(self) -> None:
         check_name("name", self.name)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The name of the interface."""
         return (("SOL_SOCKET", "SO_BINDTODEVICE", encode(self.name)),)
 
@@ -59,7 +61,7 @@ class Mark:
     def __post_init__(self) -> None:
         check_int("n", self.n, 0, 2**32 - 1)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The mark; setsockopt() takes a signed int, so that the highest bit is its sign."""
         return (("SOL_SOCKET", "SO_MARK", self.n - (self.n >> 31 << 32)),)
 
@@ -87,7 +89,7 @@ class TypeOfService:
     def __post_init__(self) -> None:
         check_int("value", self.value, 0, 255)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":
+    def settings(self, family: str) -> tuple[Setting, ...]:
         """The byte, under the name that it has in the family."""
         if family == "AF_INET6":
             return (("IPPROTO_IPV6", "IPV6_TCLASS", self.value),)

@@ -7,6 +7,8 @@ lacks an option, the connect fails with an `OSError` (ENOPROTOOPT) that says so.
 Anything else with a ``settings(family)`` method, as here, may be used as an option, too.
 """
 
+from __future__ import annotations
+
 import struct
 import sys
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class NoDelay:
     def __post_init__(self) -> None:
         check_bool("on", self.on)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The switch."""
         return (("IPPROTO_TCP", "TCP_NODELAY", int(self.on)),)
 
@@ -78,7 +80,7 @@ class QuickAck:
     def __post_init__(self) -> None:
         check_bool("on", self.on)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The switch."""
         return (("IPPROTO_TCP", "TCP_QUICKACK", int(self.on)),)
 
@@ -106,7 +108,7 @@ class Linger:
         if self.seconds is not None:
             check_int("seconds", self.seconds, 0, MAX_SECONDS)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The struct linger: two ints, on Windows two shorts."""
         layout = "hh" if sys.platform == "win32" else "ii"
         return (("SOL_SOCKET", "SO_LINGER", struct.pack(layout, self.seconds is not None, self.seconds or 0)),)
@@ -135,7 +137,7 @@ class SynCount:
     def __post_init__(self) -> None:
         check_int("n", self.n, 1, MAX_COUNT)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The count."""
         return (("IPPROTO_TCP", "TCP_SYNCNT", self.n),)
 
@@ -162,7 +164,7 @@ class FastOpenConnect:
     def __post_init__(self) -> None:
         check_bool("on", self.on)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The switch."""
         return (("IPPROTO_TCP", "TCP_FASTOPEN_CONNECT", int(self.on)),)
 
@@ -189,6 +191,6 @@ class CongestionControl:
     def __post_init__(self) -> None:
         check_name("name", self.name)
 
-    def settings(self, family: str) -> "tuple[Setting, ...]":  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
         """The name."""
         return (("IPPROTO_TCP", "TCP_CONGESTION", encode(self.name)),)

@@ -1,5 +1,7 @@
 """Names in docstrings and signatures: where they lead, and defaults that have no readable value."""
 
+from __future__ import annotations
+
 import pkgutil
 import re
 import sys

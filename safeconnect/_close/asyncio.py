@@ -1,5 +1,7 @@
 """`close_gracefully` on asyncio, for sockets and for streams."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def close_gracefully(
-    connection: "socket.socket | Streams", timeout: float | None = 5.0, *, limit: int = LIMIT
+    connection: socket.socket | Streams, timeout: float | None = 5.0, *, limit: int = LIMIT
 ) -> Closed:
     """Close a connection so that the peer gets all that was sent: `safeconnect.close_gracefully`, on asyncio.
 

@@ -1,5 +1,7 @@
 """Ending a connection: in order and within a time, or at once."""
 
+from __future__ import annotations
+
 import selectors
 import socket
 import sys
@@ -77,13 +79,13 @@ def _say_goodbye(sock: socket.socket, goodbye: Goodbye, deadline: float | None) 
         goodbye.failed(error)
 
 
-def is_tls(sock: socket.socket) -> "TypeGuard[SSLSocket]":
+def is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
     """Whether it is a TLS socket of the standard library's."""
     ssl = sys.modules.get("ssl")  # nobody has a TLS socket who has not loaded it
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
-def _send_close_notify(sock: "SSLSocket", deadline: float | None) -> None:
+def _send_close_notify(sock: SSLSocket, deadline: float | None) -> None:
     """Send it without waiting for the peer's, which may have data to send before.
 
     :raises TimeoutError: the peer does not read.
@@ -104,7 +106,7 @@ def _send_close_notify(sock: "SSLSocket", deadline: float | None) -> None:
             return
 
 
-def _say_goodbye_in_tls(sock: "SSLSocket", goodbye: Goodbye, deadline: float | None) -> bool:
+def _say_goodbye_in_tls(sock: SSLSocket, goodbye: Goodbye, deadline: float | None) -> bool:
     """Send ``close_notify``, read to the peer's; says whether to go on to the end of the connection below."""
     import ssl
 

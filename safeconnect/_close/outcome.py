@@ -1,5 +1,7 @@
 """How a connection ended, as a value."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from .._checks import check_int
@@ -34,7 +36,7 @@ class Closed:
     True
     """
 
-    how: "How"
+    how: How
     dropped: int
 
     @property

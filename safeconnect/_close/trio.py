@@ -1,5 +1,7 @@
 """`close_gracefully` on trio, for sockets and for streams."""
 
+from __future__ import annotations
+
 import math
 import socket
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     Connection = trio.socket.SocketType | trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
-async def close_gracefully(connection: "Connection", timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
+async def close_gracefully(connection: Connection, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
     """Close a connection so that the peer gets all that was sent: `safeconnect.close_gracefully`, on trio.
 
     :param connection: trio's socket, its `trio.SocketStream`, or its `trio.SSLStream` over one, which says
@@ -58,13 +60,13 @@ async def close_gracefully(connection: "Connection", timeout: float | None = 5.0
     return goodbye.result()
 
 
-def _socket_of(connection: "Connection") -> trio.socket.SocketType:
+def _socket_of(connection: Connection) -> trio.socket.SocketType:
     if isinstance(connection, trio.SSLStream):
         connection = connection.transport_stream
     return connection.socket if isinstance(connection, trio.SocketStream) else connection
 
 
-async def _send_close_notify(stream: "trio.SSLStream[trio.SocketStream]") -> None:
+async def _send_close_notify(stream: trio.SSLStream[trio.SocketStream]) -> None:
     try:
         await stream.unwrap()
     except trio.BrokenResourceError:

@@ -3,6 +3,8 @@
 Loaded by the first connect that has one of them. The sockets' side is `safeconnect._connect.admission`.
 """
 
+from __future__ import annotations
+
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -54,7 +56,7 @@ _NOT_GLOBAL_6 = tuple(
 _NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address that is reached (RFC 6052)
 
 
-def is_global_address(address: "IPAddress") -> bool:
+def is_global_address(address: IPAddress) -> bool:
     """Whether an address belongs to the public Internet: to nobody's private network, link or host.
 
     Made for ``allow`` of a `Connector`, against requests that are forged to reach what only this host can reach (SSRF).
@@ -98,7 +100,7 @@ def checked_family(family: object) -> int:
     return family
 
 
-def checked_allow(allow: "Allow") -> "Permits | tuple[IPNetwork, ...]":
+def checked_allow(allow: Allow) -> Permits | tuple[IPNetwork, ...]:
     """The predicate, or the networks, as a value.
 
     :raises TypeError: it is neither.
@@ -116,7 +118,7 @@ def checked_allow(allow: "Allow") -> "Permits | tuple[IPNetwork, ...]":
     return networks
 
 
-def _network(value: "Any") -> "IPNetwork":
+def _network(value: Any) -> IPNetwork:
     if not isinstance(value, (str, IPv4Network, IPv6Network)):
         raise TypeError(f"allow must be networks such as '10.0.0.0/8', not {type(value).__name__}: {shown(value)}")
     try:
@@ -128,7 +130,7 @@ def _network(value: "Any") -> "IPNetwork":
     return network
 
 
-def reached_at(host: object) -> "list[IPAddress]":
+def reached_at(host: object) -> list[IPAddress]:
     """The addresses that a connect may reach at the host of a socket address.
 
     :param host: the text of an address, with or without a zone.
@@ -144,7 +146,7 @@ def reached_at(host: object) -> "list[IPAddress]":
     return [address, ip_address("127.0.0.1" if address.version == 4 else "::1")]  # connect() takes it for this host
 
 
-def is_permitted(permits: "Permits | tuple[IPNetwork, ...]", address: "IPAddress") -> bool:
+def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -> bool:
     """Whether a checked ``allow`` permits the address.
 
     :raises TypeError: the predicate says neither True nor False.

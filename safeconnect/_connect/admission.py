@@ -1,5 +1,7 @@
 """Whether a connect may go to an address: asked of the very socket address that is connected to, before its socket."""
 
+from __future__ import annotations
+
 import errno
 import socket
 
@@ -19,7 +21,7 @@ _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
 
 
-def check(plan: "Settings", candidate: "Candidate") -> None:
+def check(plan: Settings, candidate: Candidate) -> None:
     """Refuse what ``family`` and ``allow`` leave out.
 
     :raises socket.gaierror: it is of another family, as getaddrinfo() says it of a literal.
@@ -34,7 +36,7 @@ def check(plan: "Settings", candidate: "Candidate") -> None:
         _check_allowed(plan.allow, family, sockaddr)
 
 
-def _check_allowed(allow: "Any", family: int, sockaddr: "Any") -> None:
+def _check_allowed(allow: Any, family: int, sockaddr: Any) -> None:
     host = sockaddr[0] if family in _IP_FAMILIES else sockaddr
     text = host.decode("latin-1") if isinstance(host, (bytes, bytearray)) else host
     try:

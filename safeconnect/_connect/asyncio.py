@@ -1,5 +1,7 @@
 """Connect on asyncio: the straight line, and a race whose sockets the event loop watches."""
 
+from __future__ import annotations
+
 import asyncio
 import select
 import socket
@@ -34,9 +36,9 @@ _at_once = 0
 
 
 async def create_connection(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None = None,
-    **settings: "Unpack[AsyncKeywords]",
+    **settings: Unpack[AsyncKeywords],
 ) -> socket.socket:
     """Connect to a TCP address and return the socket: connected, non-blocking, and never connected to itself.
 
@@ -67,10 +69,10 @@ async def create_connection(
 
 
 async def connect(
-    plan: "Settings",
-    address: "tuple[Any, ...]",
+    plan: Settings,
+    address: tuple[Any, ...],
     limit: float | None,
-    candidates: "Sequence[Candidate]" = (),
+    candidates: Sequence[Candidate] = (),
     *,
     gives_way: bool = True,
 ) -> socket.socket:
@@ -105,9 +107,9 @@ class _AsyncioRace(Race):
     """A dial whose sockets the event loop watches, by callbacks: there is no task to be cancelled."""
 
     _loop: asyncio.AbstractEventLoop
-    _woken: "asyncio.Future[None] | None" = None
+    _woken: asyncio.Future[None] | None = None
 
-    async def run(self, loop: asyncio.AbstractEventLoop) -> "Outcome":
+    async def run(self, loop: asyncio.AbstractEventLoop) -> Outcome:
         self._loop = loop
         self._watched: dict[int, asyncio.TimerHandle | None] = {}
         while (outcome := self.step()) is None:

@@ -1,5 +1,7 @@
 """Hands on one attempt that nobody waits for: begin to connect, and see how it ended."""
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -29,12 +31,12 @@ _FEW_PORTS = 16
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
-def kernel_chooses(family: int, source_address: "SourceAddress | None") -> bool:
+def kernel_chooses(family: int, source_address: SourceAddress | None) -> bool:
     """Whether it is left to the kernel to choose the source port."""
     return not (source_address and source_address[1]) and family in _IP_FAMILIES
 
 
-def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | OSError, bool]":
+def at_once(plan: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
     """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
     try:
         if plan.source is None and not plan.is_limited:
@@ -53,7 +55,7 @@ def at_once(plan: "Settings", candidate: "Candidate") -> "tuple[socket.socket | 
     return sock, is_connected
 
 
-def check_limits(plan: "Settings", candidate: "Candidate") -> None:
+def check_limits(plan: Settings, candidate: Candidate) -> None:
     """Refuse an address that ``family`` or ``allow`` of the settings leaves out.
 
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
@@ -64,7 +66,7 @@ def check_limits(plan: "Settings", candidate: "Candidate") -> None:
     admission.check(plan, candidate)
 
 
-def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool]:
+def start(plan: Settings, candidate: Candidate) -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it; says whether it is connected already.
 
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
@@ -80,9 +82,9 @@ def start(plan: "Settings", candidate: "Candidate") -> tuple[socket.socket, bool
 
 
 def start_from(
-    candidate: "Candidate",
-    source_address: "SourceAddress | None",
-    options: "Sequence[AnyOption]",
+    candidate: Candidate,
+    source_address: SourceAddress | None,
+    options: Sequence[AnyOption],
     *,
     explains: bool = True,
 ) -> tuple[socket.socket, bool]:
@@ -118,7 +120,7 @@ def start_from(
 
 
 def _code_from_elsewhere(
-    sock: socket.socket, sockaddr: "SockAddr", source_address: "SourceAddress | None", aimed: bool
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
 ) -> int:
     """`connect_from_elsewhere`, for a socket that does not wait: what connect_ex() would have said.
 
@@ -144,7 +146,7 @@ def is_done(code: int) -> bool:
 
 
 def explain(
-    error: BaseException, sock: socket.socket, source_address: "SourceAddress | None", sockaddr: "SockAddr"
+    error: BaseException, sock: socket.socket, source_address: SourceAddress | None, sockaddr: SockAddr
 ) -> None:
     """Add a note where the user's own source port is what stands in the way."""
     if source_address and source_address[1] and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
@@ -154,7 +156,7 @@ def explain(
         holders.tell_connection(error, sock, sockaddr)
 
 
-def taken_ports(plan: "Settings", error: OSError, sockaddr: "SockAddr") -> PortSet:
+def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet:
     """The source ports of the user's own that a connect failed over because somebody has them; most often none.
 
     None also where they are many.
@@ -177,7 +179,7 @@ def tell_taken(error: BaseException, ports: PortSet) -> None:
     holders.tell_ports(error, ports)
 
 
-def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAddr]":
+def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
     """Both ends of a socket whose connect has ended.
 
     :raises OSError: what the connect ended with, if not with a connection.
@@ -199,7 +201,7 @@ def raise_failure(sock: socket.socket) -> None:
 
 
 def connect_from_elsewhere(
-    sock: socket.socket, sockaddr: "SockAddr", source_address: "SourceAddress | None", aimed: bool
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
 ) -> None:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
@@ -224,7 +226,7 @@ def connect_from_elsewhere(
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
 
-def _exhausted(sockaddr: "SockAddr") -> str:
+def _exhausted(sockaddr: SockAddr) -> str:
     ports = kernel.source_ports(refresh=True)
     count = len(ports) - (sockaddr[1] in ports)
     which = f"all {count} source ports toward {written(sockaddr)} are taken ({ports})"

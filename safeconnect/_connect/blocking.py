@@ -4,6 +4,8 @@ One candidate is one straight line: open, dress, bind, aim, connect, check. Seve
 the dial's business (`racing`, loaded when first needed).
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 from time import monotonic
@@ -99,22 +101,22 @@ class Connector(Settings):
         self,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        source_address: "AnySource | None" = None,
-        source_ports: "Ports | None" = None,
+        source_address: AnySource | None = None,
+        source_ports: Ports | None = None,
         share_source: bool = False,
-        options: "Iterable[AnyOption]" = (),
-        retry: "Retry | None" = None,
+        options: Iterable[AnyOption] = (),
+        retry: Retry | None = None,
         attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
-        memory: "ConnectMemory | None" = None,
+        memory: ConnectMemory | None = None,
         allow_self_connect: bool = False,
         all_errors: bool = False,
-        trace: "Trace | None" = None,
-        resolver: "Resolver | None" = None,
+        trace: Trace | None = None,
+        resolver: Resolver | None = None,
         family: int = 0,
-        allow: "Allow | None" = None,
-        **unknown: "Never",
+        allow: Allow | None = None,
+        **unknown: Never,
     ) -> None:
         if unknown:
             raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
@@ -139,7 +141,7 @@ class Connector(Settings):
         )
         object.__setattr__(self, "timeout", timeout)
 
-    def connect(self, address: "tuple[Any, ...]", timeout: "float | None" = DEFAULT_TIMEOUT) -> socket.socket:
+    def connect(self, address: tuple[Any, ...], timeout: float | None = DEFAULT_TIMEOUT) -> socket.socket:
         """Connect to the address; everything is as for `create_connection`.
 
         :param timeout: in the place of the connector's own.
@@ -155,12 +157,12 @@ _PLAIN = Connector()
 
 
 def create_connection(
-    address: "tuple[Any, ...]",
-    timeout: "float | None" = DEFAULT_TIMEOUT,
-    source_address: "AnySource | None" = None,
+    address: tuple[Any, ...],
+    timeout: float | None = DEFAULT_TIMEOUT,
+    source_address: AnySource | None = None,
     *,
     all_errors: bool = False,
-    **settings: "Unpack[Keywords]",
+    **settings: Unpack[Keywords],
 ) -> socket.socket:
     """Connect to a TCP address and return the socket, which is never connected to itself.
 
@@ -211,7 +213,7 @@ def create_connection(
     return _connect(plan, address, timeout)
 
 
-def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) -> socket.socket:
+def _connect(plan: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     if (plan.needs_dial or is_logged()) and timeout != 0:
         with imports.lock:
             from .blocking_race import dial
@@ -236,7 +238,7 @@ def _connect(plan: Settings, address: "tuple[Any, ...]", timeout: float | None) 
 
 
 def _race(
-    plan: Settings, address: "tuple[Any, ...]", timeout: float | None, candidates: "Sequence[Candidate]", began: float
+    plan: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate], began: float
 ) -> socket.socket:
     """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
     first, is_kept = at_once(plan, candidates[0])
@@ -252,7 +254,7 @@ def _race(
 
 
 def _in_order(
-    plan: Settings, candidates: "Sequence[Candidate]", timeout: float | None, limit: float | None
+    plan: Settings, candidates: Sequence[Candidate], timeout: float | None, limit: float | None
 ) -> socket.socket:
     """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
     outcomes: list[verdict.Outcome] = []
@@ -272,7 +274,7 @@ def _in_order(
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
 
 
-def _concluded(plan: Settings, outcomes: "Sequence[verdict.Outcome]") -> "OSError | ExceptionGroup[OSError]":
+def _concluded(plan: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
     """What to raise for them; a note says who has the source port, where that is what stands in the way."""
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(plan, error, sockaddr))]
     failure = verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
@@ -281,7 +283,7 @@ def _concluded(plan: Settings, outcomes: "Sequence[verdict.Outcome]") -> "OSErro
     return failure
 
 
-def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket | None:
+def _straight(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket | None:
     """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
     source_address = plan.bind_to
@@ -319,7 +321,7 @@ def _straight(plan: Settings, candidate: "Candidate", limit: float | None) -> so
     return None
 
 
-def _straight_again(plan: Settings, candidate: "Candidate", limit: float | None) -> socket.socket:
+def _straight_again(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
     meetings = verdict.MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
     for _ in range(meetings - 1):

@@ -7,6 +7,8 @@ What waits (`selectors.PollSelector`, `time.sleep`) is looked up at call time: g
 replace it, and may do so after this module was loaded.
 """
 
+from __future__ import annotations
+
 import selectors
 import socket
 import time
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def dial(
-    plan: "Settings",
-    address: "tuple[Any, ...]",
+    plan: Settings,
+    address: tuple[Any, ...],
     timeout: float | None,
-    candidates: "Sequence[Candidate]" = (),
+    candidates: Sequence[Candidate] = (),
     *,
     began: float | None = None,
     first: socket.socket | OSError | None = None,
@@ -59,7 +61,7 @@ class _BlockingRace(Race):
     _selector: selectors.BaseSelector | None = None
     _bell: tuple[socket.socket, socket.socket] | None = None  # rung by a lookup's thread
 
-    def run(self) -> "Outcome":
+    def run(self) -> Outcome:
         while (outcome := self.step()) is None:
             self._wait()
         return outcome
@@ -79,7 +81,7 @@ class _BlockingRace(Race):
             with suppress(KeyError):  # done at once, it was never watched
                 self._selector.unregister(sock)
 
-    def look_up(self, lookup: "Lookup") -> None:
+    def look_up(self, lookup: Lookup) -> None:
         if lookup == "both" and (self.deadline is None or not may_take_long(self.plan, self.address)):
             self.answered(lookup, lambda: look_up(self.plan, self.address, None))
             return

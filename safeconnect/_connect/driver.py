@@ -4,6 +4,8 @@ Attempts are non-blocking sockets, lookups run in threads of their own. A driver
 selector, with callbacks of an event loop, with tasks.
 """
 
+from __future__ import annotations
+
 import socket
 from collections import deque
 from queue import SimpleQueue
@@ -33,7 +35,7 @@ LONGEST_WAIT = 86_400.0
 _FAMILIES = {"both": 0, "AAAA": socket.AF_INET6, "A": socket.AF_INET}
 
 
-def won(outcome: "Outcome") -> socket.socket:
+def won(outcome: Outcome) -> socket.socket:
     """The socket of a dial that is over, or its error, raised.
 
     Here is where errors leave the dial; until then they are values without a traceback. An error that is raised holds
@@ -61,12 +63,12 @@ class Race:
 
     def __init__(
         self,
-        plan: "Settings",
-        address: "tuple[Any, ...]",
+        plan: Settings,
+        address: tuple[Any, ...],
         limit: float | None,
-        candidates: "Sequence[Candidate]",
+        candidates: Sequence[Candidate],
         *,
-        clock: "Callable[[], float]",
+        clock: Callable[[], float],
         began: float,
     ) -> None:
         resolve.check_address(address)
@@ -102,7 +104,7 @@ class Race:
 
     # For the driver to call
 
-    def step(self) -> "Outcome | None":
+    def step(self) -> Outcome | None:
         """Go on with what has happened, until all is over (the outcome is returned) or there is to be waited (None)."""
         outcome: Outcome | None
         if self._began is None:
@@ -148,7 +150,7 @@ class Race:
         self.events.clear()
         self._dial.forget()
 
-    def _follow(self, orders: "Iterable[Order]") -> "Outcome | None":
+    def _follow(self, orders: Iterable[Order]) -> Outcome | None:
         for order in orders:
             self._tell(order)
             if isinstance(order, Keep):
@@ -206,7 +208,7 @@ class Race:
             memory.remember(tuple(self.address), candidate[4], self._clock() - began, monotonic())
         return sock
 
-    def _forget(self, number: int) -> "tuple[socket.socket, Candidate, float]":
+    def _forget(self, number: int) -> tuple[socket.socket, Candidate, float]:
         flight = self._flying[number]
         self.unwatch(number, flight[0])
         del self._flying[number]  # last: interrupted before, `close` ends it
@@ -214,7 +216,7 @@ class Race:
 
     # Lookups
 
-    def _resolve(self, lookup: "Lookup") -> None:
+    def _resolve(self, lookup: Lookup) -> None:
         if self._candidates:
             self.events.append(Resolved(lookup, tuple(self._candidates)))
             if not self._is_literal:
@@ -222,11 +224,11 @@ class Race:
             return
         self.look_up(lookup)
 
-    def look_up(self, lookup: "Lookup") -> None:
+    def look_up(self, lookup: Lookup) -> None:
         """Have the name looked up in a thread."""
         question = resolve.Question(self.address, self.plan.resolver, self.plan.family or _FAMILIES[lookup])
 
-        def done(found: "Any", error: BaseException | None) -> None:
+        def done(found: Any, error: BaseException | None) -> None:
             self._answers.put((lookup, question, found, error))
             self.ring()
 
@@ -235,14 +237,14 @@ class Race:
         except OSError as error:  # too many lookups hang already
             self._lookup_failed(lookup, question.noted(error))
 
-    def answered(self, lookup: "Lookup", read: "Callable[[], Sequence[Candidate]]") -> None:
+    def answered(self, lookup: Lookup, read: Callable[[], Sequence[Candidate]]) -> None:
         """Take the answer of a lookup, or its error."""
         try:
             self.events.append(Resolved(lookup, tuple(read())))
         except OSError as error:
             self._lookup_failed(lookup, error)
 
-    def _lookup_failed(self, lookup: "Lookup", error: OSError) -> None:
+    def _lookup_failed(self, lookup: Lookup, error: OSError) -> None:
         self.events.append(ResolveFailed(lookup, error.with_traceback(None)))
 
     def _read_answers(self) -> BaseException | None:
@@ -258,7 +260,7 @@ class Race:
         return None
 
 
-def _rules(plan: "Settings", address: "tuple[Any, ...]", limit: float | None, is_literal: bool) -> Rules:
+def _rules(plan: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
     delay, first = plan.happy_eyeballs_delay, None
     known = plan.memory.recall(tuple(address), monotonic()) if plan.memory is not None else None
     if known is not None:

@@ -1,5 +1,7 @@
 """What earlier connects have taught: which address of a host answered, and how fast."""
 
+from __future__ import annotations
+
 from .._fork import Guard
 
 TYPE_CHECKING = False
@@ -44,10 +46,10 @@ class ConnectMemory:
         self._guard = Guard()
         self._answers: dict[Hashable, tuple[tuple[object, ...], float, float]] = {}  # the last used is last
 
-    def __reduce__(self) -> "tuple[type[ConnectMemory], tuple[int, float]]":
+    def __reduce__(self) -> tuple[type[ConnectMemory], tuple[int, float]]:
         return type(self), (self._size, self._lifetime)
 
-    def remember(self, host: "Hashable", sockaddr: tuple[object, ...], seconds: float, now: float) -> None:
+    def remember(self, host: Hashable, sockaddr: tuple[object, ...], seconds: float, now: float) -> None:
         """Note that of the addresses of ``host`` this one answered, within so many seconds, at ``now``."""
         with self._guard.lock:
             # Whatever comes in between here, a finalizer that connects say, finds less remembered, and nothing wrong.
@@ -56,7 +58,7 @@ class ConnectMemory:
             while len(self._answers) > self._size:
                 self._answers.pop(next(iter(self._answers)), None)
 
-    def recall(self, host: "Hashable", now: float) -> tuple[tuple[object, ...], float] | None:
+    def recall(self, host: Hashable, now: float) -> tuple[tuple[object, ...], float] | None:
         """The address to try first and the attempt delay in seconds; None where nothing recent is known."""
         with self._guard.lock:
             answer = self._answers.pop(host, None)

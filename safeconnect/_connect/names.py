@@ -1,5 +1,7 @@
 """Look up a name for a blocking connect: in the calling thread, or in another one with a time limit."""
 
+from __future__ import annotations
+
 from .._fork import imports
 from .._sockets import resolve
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 
-def look_up(plan: "Settings", address: "tuple[Any, ...]", seconds: float | None) -> "Sequence[Candidate]":
+def look_up(plan: Settings, address: tuple[Any, ...], seconds: float | None) -> Sequence[Candidate]:
     """Look up a name: in another thread, for at most so many seconds; or, given None, in this thread.
 
     :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
@@ -28,12 +30,12 @@ def look_up(plan: "Settings", address: "tuple[Any, ...]", seconds: float | None)
     return resolve.look_up(address)
 
 
-def may_take_long(plan: "Settings", address: "tuple[Any, ...]") -> bool:
+def may_take_long(plan: Settings, address: tuple[Any, ...]) -> bool:
     """Whether a lookup may ask the network, or a user-supplied resolver."""
     return plan.resolver is not None or resolve.may_ask_the_network(address)
 
 
-def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate]":
+def look_up_in_time(question: resolve.Question, limit: float) -> list[Candidate]:
     """Look a name up in a thread, and leave it behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
@@ -61,7 +63,7 @@ def look_up_in_time(question: resolve.Question, limit: float) -> "list[Candidate
         lookup.cancel()
 
 
-def _read(question: resolve.Question, found: "Any", error: BaseException | None) -> "list[Candidate]":
+def _read(question: resolve.Question, found: Any, error: BaseException | None) -> list[Candidate]:
     if error is None:
         return question.read(found)
     try:

@@ -1,5 +1,7 @@
 """In which order candidates are tried."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -7,7 +9,7 @@ if TYPE_CHECKING:
     from ..events import Candidate, SockAddr
 
 
-def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "list[Candidate]":
+def interleaved(candidates: Sequence[Candidate], last: int | None = None) -> list[Candidate]:
     """The candidates with their families taking turns (RFC 8305, section 4, first address family count 1).
 
     Within a family the order stays: it is the resolver's (RFC 6724). The first turn is the family's of the first
@@ -21,9 +23,7 @@ def interleaved(candidates: "Sequence[Candidate]", last: int | None = None) -> "
     return [group[place] for place in range(longest) for group in turns if place < len(group)]
 
 
-def without_duplicates(
-    candidates: "Iterable[Candidate]", seen: "dict[tuple[int, SockAddr], None]"
-) -> "list[Candidate]":
+def without_duplicates(candidates: Iterable[Candidate], seen: dict[tuple[int, SockAddr], None]) -> list[Candidate]:
     """The candidates whose address is not in ``seen`` yet; it is put there."""
     new = []
     for candidate in candidates:

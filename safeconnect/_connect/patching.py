@@ -4,6 +4,8 @@ Clients that look the function up when they connect then connect safely without 
 smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard library.
 """
 
+from __future__ import annotations
+
 import socket
 from weakref import ref
 
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _guard = Guard()
-_original: "Callable[..., Any] | None" = None  # what was there before, while ours is in place
+_original: Callable[..., Any] | None = None  # what was there before, while ours is in place
 _active = False
 _installed = False
-_blocks: "set[ref[_Block]]" = set()  # that run
+_blocks: set[ref[_Block]] = set()  # that run
 
 
 def install() -> None:
@@ -81,9 +83,9 @@ class patched:  # noqa: N801 - used like a function, in a with statement
 
     def __exit__(
         self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        traceback: "TracebackType | None",
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._blocks:  # an end without a beginning ends nothing
             self._blocks.pop()
@@ -95,7 +97,7 @@ class _Block:
     """A `patched` block that runs, for as long as this lives: an interrupt cannot keep it from ending."""
 
 
-def _ended(block: "ref[_Block]") -> None:
+def _ended(block: ref[_Block]) -> None:
     with _guard.lock:
         _blocks.discard(block)
         _settle()

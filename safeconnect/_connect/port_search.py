@@ -4,6 +4,8 @@ Where the allowed ports lie in the kernel's own range, one step offers many of t
 which the kernel finds the free ones itself. The others are bound one by one.
 """
 
+from __future__ import annotations
+
 from ..ports import PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 WINDOW_SIZE = 16
 
 
-def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: "Draw") -> "Iterator[PortRange]":
+def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: Draw) -> Iterator[PortRange]:
     """Ranges of ports to offer, each after the one before had no free port; in the end all allowed ports were offered.
 
     A range of one port may be bound; a longer one lies within ``kernels``, and is for the per-socket range. None holds

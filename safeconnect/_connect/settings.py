@@ -1,5 +1,7 @@
 """How to connect: all settings of a connect, as one immutable value."""
 
+from __future__ import annotations
+
 from .._fork import imports
 from ..options import check_options
 
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
         source_address: AnySource | None
         all_errors: bool
-        connector: "Settings | None"
+        connector: Settings | None
 
 
 _DERIVED = {"bind_to", "is_limited", "needs_dial", "source"}  # from the others
@@ -82,44 +84,44 @@ class Settings:
         "trace",
     )
 
-    source_address: "AnySource | None"
-    source_ports: "Ports | None"
+    source_address: AnySource | None
+    source_ports: Ports | None
     share_source: bool
-    bind_to: "SourceAddress | None"  # the source address, where that is all there is to say of the source
-    source: "Source | None"  # where there is more
-    options: "tuple[AnyOption, ...]"
-    retry: "Retry | None"
+    bind_to: SourceAddress | None  # the source address, where that is all there is to say of the source
+    source: Source | None  # where there is more
+    options: tuple[AnyOption, ...]
+    retry: Retry | None
     attempt_timeout: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
-    memory: "ConnectMemory | None"
+    memory: ConnectMemory | None
     allow_self_connect: bool
     all_errors: bool
-    trace: "Trace | None"
-    resolver: "Resolver | None"
+    trace: Trace | None
+    resolver: Resolver | None
     family: int
-    allow: "Permits | tuple[IPNetwork, ...] | None"
+    allow: Permits | tuple[IPNetwork, ...] | None
     is_limited: bool  # whether each address is looked at before it is connected to
     needs_dial: bool  # whether even one candidate takes the whole machine
 
     def __init__(
         self,
         *,
-        source_address: "AnySource | None" = None,
-        source_ports: "Ports | None" = None,
+        source_address: AnySource | None = None,
+        source_ports: Ports | None = None,
         share_source: bool = False,
-        options: "Iterable[AnyOption]" = (),
-        retry: "Retry | None" = None,
+        options: Iterable[AnyOption] = (),
+        retry: Retry | None = None,
         attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
-        memory: "ConnectMemory | None" = None,
+        memory: ConnectMemory | None = None,
         allow_self_connect: bool = False,
         all_errors: bool = False,
-        trace: "Trace | None" = None,
-        resolver: "Resolver | None" = None,
+        trace: Trace | None = None,
+        resolver: Resolver | None = None,
         family: int = 0,
-        allow: "Allow | None" = None,
+        allow: Allow | None = None,
     ) -> None:
         source: Source | None = None
         # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
@@ -174,7 +176,7 @@ class Settings:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
 
-    def replace(self, **changes: "Any") -> "Self":
+    def replace(self, **changes: Any) -> Self:
         """The same with other values of some settings, by their names.
 
         :raises TypeError: there is no such setting, or its value is of a wrong type.
@@ -182,12 +184,12 @@ class Settings:
         """
         return type(self)(**{**self._values(), **changes})
 
-    def _values(self) -> "dict[str, object]":
+    def _values(self) -> dict[str, object]:
         """Every setting by its name, also those of a subclass."""
         names = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())}
         return {name: getattr(self, name) for name in sorted(names - _DERIVED)}
 
-    def _meaning(self) -> "dict[str, object]":
+    def _meaning(self) -> dict[str, object]:
         """What tells settings apart, however the source was written."""
         written = ("source_address", "source_ports", "share_source")
         values = {name: value for name, value in self._values().items() if name not in written}
@@ -201,7 +203,7 @@ class Settings:
     def __hash__(self) -> int:
         return hash(tuple(self._meaning().items()))
 
-    def __reduce__(self) -> "tuple[Any, ...]":
+    def __reduce__(self) -> tuple[Any, ...]:
         # The standard library's mark for the default timeout is itself only in this process.
         marked = {name: value for name, value in self._values().items() if type(value) is object}
         return _rebuilt, (type(self), {name: value for name, value in self._values().items() if name not in marked})
@@ -234,7 +236,7 @@ def check_seconds(name: str, value: object, *, zero: bool = True) -> float | Non
     return number  # type: ignore[no-any-return]
 
 
-def unexpected(function: str, keywords: "Iterable[str]", own: "Iterable[str]" = ()) -> TypeError | None:
+def unexpected(function: str, keywords: Iterable[str], own: Iterable[str] = ()) -> TypeError | None:
     """The error for a keyword that is no setting, with the one that may be meant; None where all of them are.
 
     :param function: what was called.
@@ -264,7 +266,7 @@ def _check_flags(**values: object) -> None:
             raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
-def _checked_limits(family: object, allow: "Allow | None") -> "Permits | tuple[IPNetwork, ...] | None":
+def _checked_limits(family: object, allow: Allow | None) -> Permits | tuple[IPNetwork, ...] | None:
     with imports.lock:
         from .addresses import checked_allow, checked_family  # few connects are limited
 
@@ -281,7 +283,7 @@ def _check_source_address(source_address: object) -> None:
         raise ValueError(f"source_address must be without NUL, not {host!r}")
 
 
-def _rebuilt(kind: "type[Settings]", values: "dict[str, Any]") -> Settings:
+def _rebuilt(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**values)
 
 
@@ -290,9 +292,9 @@ _PLAIN = Settings()
 
 def chosen(
     timeout: float | None,
-    keywords: "AsyncKeywords",
+    keywords: AsyncKeywords,
     function: str = "create_connection",
-    own: "Iterable[str]" = (),
+    own: Iterable[str] = (),
 ) -> tuple[Settings, float | None]:
     """The settings of one call, and its timeout: the keywords' own, or those of ``connector``.
 

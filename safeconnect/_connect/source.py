@@ -3,6 +3,8 @@
 Pure; the hands that follow it are `safeconnect._connect.source_ports`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     class Pool(Protocol):
         """What `safeconnect.SourcePool` is."""
 
-        def turns(self, *, ipv6: bool) -> "Iterator[tuple[str, PortSet | None]]": ...
+        def turns(self, *, ipv6: bool) -> Iterator[tuple[str, PortSet | None]]: ...
         def exhausted(self, host: str) -> None: ...
 
     Address = tuple[Any, ...]
@@ -34,13 +36,13 @@ class Source:
     :ivar pool: addresses to take turns, in the place of the others.
     """
 
-    addresses: "tuple[Address, ...]" = ()
+    addresses: tuple[Address, ...] = ()
     device: str | None = None
     ports: PortSet | None = None
     share: bool = False
-    pool: "Pool | None" = None
+    pool: Pool | None = None
 
-    def address(self, *, ipv6: bool) -> "Address | None":
+    def address(self, *, ipv6: bool) -> Address | None:
         """The first address of the family; None where the kernel is to choose.
 
         :raises LookupError: there are addresses, but none of that family.
@@ -95,7 +97,7 @@ def source_of(source_address: object, source_ports: object, share_source: object
     return Source(addresses, device, ports, share_source)
 
 
-def _addresses(items: "Iterable[Any]") -> "Iterator[Address]":
+def _addresses(items: Iterable[Any]) -> Iterator[Address]:
     if not isinstance(items, (list, tuple, set, frozenset)):
         raise TypeError(
             "source_address must be (host, port), several of them, the name of an interface or a SourcePool, "

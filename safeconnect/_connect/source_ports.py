@@ -1,5 +1,7 @@
 """Hands that connect from where the user says, trying one local end after the other until one is free."""
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
 
 # "This local end is taken": said by bind(), or by connect() where only this destination is taken.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
-_REUSE_ADDRESS: "AnyOption" = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+_REUSE_ADDRESS: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 # How often a search begins, should the kernel's range change in the middle of it.
 _LOOKS = 3
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
-def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[socket.socket, bool]:
+def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
 
     :raises PortsExhaustedError: none of them is free toward the target.
@@ -61,7 +63,7 @@ def start(plan: "Settings", source: "Source", candidate: "Candidate") -> tuple[s
 
 
 def _from(
-    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
+    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
     if ports is None:
         return _from_one(plan, candidate, address)
@@ -94,9 +96,7 @@ def _from(
         del taken
 
 
-def _from_one(
-    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None"
-) -> tuple[socket.socket, bool]:
+def _from_one(plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, bool]:
     (place, options), *_ = _ends(plan, candidate, address, None)
     try:
         return attempt.start_from(candidate, place, (*plan.options, *options))
@@ -114,7 +114,7 @@ def _port_of(sock: socket.socket) -> int:
         raise
 
 
-def _exhausted(candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet) -> str:
+def _exhausted(candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet) -> str:
     usable = ports - PortSet([0, candidate[4][1]])
     start = f" from {address[0]}" if address else ""
     if not usable:
@@ -123,8 +123,8 @@ def _exhausted(candidate: "Candidate", address: "tuple[Any, ...] | None", ports:
 
 
 def _ends(
-    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
-) -> "Iterator[End]":
+    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
+) -> Iterator[End]:
     source = plan.source
     assert source is not None  # noqa: S101 - tells the type checker
     options: list[AnyOption] = _device(source.device, candidate[0])
@@ -145,12 +145,12 @@ def _ends(
 
 def _end(
     family: int,
-    address: "tuple[Any, ...] | None",
-    offered: "PortRange",
-    options: "list[AnyOption]",
+    address: tuple[Any, ...] | None,
+    offered: PortRange,
+    options: list[AnyOption],
     *,
     in_range: bool,
-) -> "End":
+) -> End:
     if in_range:
         return address, [*options, (0, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(offered.first, offered.last))]
     if address is None:
@@ -158,7 +158,7 @@ def _end(
     return (address[0], offered.first, *address[2:]), options
 
 
-def _sharing() -> "list[AnyOption]":
+def _sharing() -> list[AnyOption]:
     """The flags with which several sockets may have one local address toward different destinations."""
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
@@ -168,7 +168,7 @@ def _sharing() -> "list[AnyOption]":
     return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
 
 
-def _tell_neighbours(error: OSError, place: "tuple[Any, ...]") -> None:
+def _tell_neighbours(error: OSError, place: tuple[Any, ...]) -> None:
     """Add notes on whose sockets do not let ours in, and what would."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
@@ -179,7 +179,7 @@ def _tell_neighbours(error: OSError, place: "tuple[Any, ...]") -> None:
     error.add_note(f"share_source: {written(place)} is not shared: {who}{also}")
 
 
-def _device(name: str | None, family: int) -> "list[AnyOption]":
+def _device(name: str | None, family: int) -> list[AnyOption]:
     if name is None:
         return []
     if sys.platform == "linux":

@@ -21,6 +21,8 @@ The rules:
 - Only after all candidates have failed is there a pause, and only if it ends before the deadline.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 from .._sockets.endpoint import same_endpoint
@@ -52,17 +54,17 @@ class Rules:
     attempt_timeout: float | None = None  # as for `Connector`
     delay: float | None = 0.25
     resolution_delay: float | None = None
-    retry: "Retry | None" = None
+    retry: Retry | None = None
     source: object = None
     port_is_given: bool = False
     allow_self_connect: bool = False
     all_errors: bool = False
-    first: "tuple[object, ...] | None" = None  # the socket address to put first
+    first: tuple[object, ...] | None = None  # the socket address to put first
 
 
 @dataclass(slots=True)
 class _Flight:
-    candidate: "Candidate"
+    candidate: Candidate
     began: float
     end: float  # by ``attempt_timeout``
     meetings: int = 0
@@ -83,7 +85,7 @@ class Dial:
     """The state machine of one connect."""
 
     rules: Rules
-    draw: "Callable[[], float]"
+    draw: Callable[[], float]
     over: bool = field(default=False, init=False)
     _deadline: float | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
@@ -91,11 +93,11 @@ class Dial:
     _attempts: int = field(default=0, init=False)
     _started: int = field(default=0, init=False)  # candidates of this round
     _last_family: int | None = field(default=None, init=False)
-    _lookups: "set[Lookup]" = field(default_factory=set, init=False)
-    _queue: "list[Candidate]" = field(default_factory=list, init=False)
-    _seen: "dict[tuple[int, SockAddr], None]" = field(default_factory=dict, init=False)  # of this round, in order
+    _lookups: set[Lookup] = field(default_factory=set, init=False)
+    _queue: list[Candidate] = field(default_factory=list, init=False)
+    _seen: dict[tuple[int, SockAddr], None] = field(default_factory=dict, init=False)  # of this round, in order
     _flying: dict[int, _Flight] = field(default_factory=dict, init=False)
-    _outcomes: "list[verdict.Outcome]" = field(default_factory=list, init=False)
+    _outcomes: list[verdict.Outcome] = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
     _lookup_error: OSError | None = field(default=None, init=False)
     _next_start: float | None = field(default=None, init=False)  # when the next candidate may start; None: not yet
@@ -103,14 +105,14 @@ class Dial:
     _pause: float | None = field(default=None, init=False)
     _pause_end: float | None = field(default=None, init=False)
 
-    def begin(self, now: float) -> "list[Order]":
+    def begin(self, now: float) -> list[Order]:
         """The first orders."""
         self._began = now
         if self.rules.timeout is not None:
             self._deadline = now + self.rules.timeout
         return self._open_round()
 
-    def receive(self, event: "Event", now: float) -> "list[Order]":
+    def receive(self, event: Event, now: float) -> list[Order]:
         """The orders that follow from an event; none once the dial is over."""
         if self.over:
             return []
@@ -144,7 +146,7 @@ class Dial:
 
     # What happened
 
-    def _landed(self, event: "Connected | Failed", now: float) -> "list[Order]":
+    def _landed(self, event: Connected | Failed, now: float) -> list[Order]:
         if isinstance(event, Failed):
             self._failed(event.attempt, event.error, now)
             return []
@@ -194,7 +196,7 @@ class Dial:
 
     # What to do now
 
-    def _go_on(self, now: float) -> "list[Order]":
+    def _go_on(self, now: float) -> list[Order]:
         if self._deadline is not None and now >= self._deadline:
             return self._time_is_up(now)
         if self._pause_end is not None:
@@ -209,7 +211,7 @@ class Dial:
             return orders
         return orders + self._end_round(now)
 
-    def _start_due(self, now: float) -> "list[Order]":
+    def _start_due(self, now: float) -> list[Order]:
         orders: list[Order] = []
         while self._may_start(now):
             orders += self._make_room(now)
@@ -225,7 +227,7 @@ class Dial:
             return not self._flying
         return len(self._flying) < MOST_IN_FLIGHT or self._deadline is not None
 
-    def _make_room(self, now: float) -> "list[Order]":
+    def _make_room(self, now: float) -> list[Order]:
         if len(self._flying) < MOST_IN_FLIGHT:
             return []
         oldest = next(iter(self._flying))
@@ -254,7 +256,7 @@ class Dial:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, candidate: "Candidate", began: float, meetings: int) -> Start:
+    def _launch(self, candidate: Candidate, began: float, meetings: int) -> Start:
         self._attempts += 1
         limit = self.rules.attempt_timeout
         self._flying[self._attempts] = _Flight(candidate, began, NEVER if limit is None else began + limit, meetings)
@@ -269,12 +271,12 @@ class Dial:
                 return attempt, "its share of the time"
         return None
 
-    def _abandon_all(self) -> "list[Order]":
+    def _abandon_all(self) -> list[Order]:
         return [Abandon(attempt) for attempt in self._flying]
 
     # Rounds
 
-    def _open_round(self) -> "list[Order]":
+    def _open_round(self) -> list[Order]:
         self._round += 1
         self._started = 0
         self._last_family = None
@@ -287,7 +289,7 @@ class Dial:
         self._lookups.update(lookups)
         return [Resolve(lookup) for lookup in lookups]
 
-    def _end_round(self, now: float) -> "list[Order]":
+    def _end_round(self, now: float) -> list[Order]:
         """All candidates have failed, or there were none: pause and try again, or give up."""
         latest = self._outcomes[self._earlier :]
         error = verdict.chosen(latest) if latest else self._lookup_error
@@ -308,7 +310,7 @@ class Dial:
         budget = self.rules.retry.budget if self.rules.retry else None
         return (self._deadline is None or at < self._deadline) and (budget is None or budget.allows())
 
-    def _time_is_up(self, now: float) -> "list[Order]":
+    def _time_is_up(self, now: float) -> list[Order]:
         orders = self._abandon_all()
         for attempt in list(self._flying):
             self._failed(attempt, TimeoutError("timed out"), now)
@@ -321,14 +323,14 @@ class Dial:
             self.rules.retry.budget.failed()
         return orders + self._give_up(error)
 
-    def _give_up(self, error: OSError) -> "list[Order]":
+    def _give_up(self, error: OSError) -> list[Order]:
         self.over = True
         outcomes, self._outcomes = self._outcomes, []
         tried = {outcome[0] for outcome in outcomes}
         untried = [sockaddr for _, sockaddr in self._seen if sockaddr not in tried]
         return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
 
-    def _in_order(self, candidates: "list[Candidate]") -> "list[Candidate]":
+    def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
         """The untried candidates in their turns, the remembered one first, and no more of them than there may be."""
         first = [each for each in candidates if each[4] == self.rules.first][:1]
         others = [each for each in candidates if each not in first]

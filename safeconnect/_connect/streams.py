@@ -1,5 +1,7 @@
 """Connections as asyncio's streams and transports: `open_connection` and `connect_transport`."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 
@@ -22,18 +24,18 @@ if TYPE_CHECKING:
 # The limit of asyncio's own open_connection(): bytes that a StreamReader buffers.
 _LIMIT = 2**16
 # What asyncio's own loops define for create_connection() to call. It is not documented, hence a second way without.
-_make_transport: "Any" = getattr(asyncio.SelectorEventLoop, "_make_socket_transport", None)
+_make_transport: Any = getattr(asyncio.SelectorEventLoop, "_make_socket_transport", None)
 
 
 async def connect_transport(
-    protocol_factory: "Callable[[], Protocol]",
-    address: "tuple[Any, ...]",
+    protocol_factory: Callable[[], Protocol],
+    address: tuple[Any, ...],
     timeout: float | None = None,
     *,
-    ssl: "SSLContext | bool | None" = None,
+    ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
-    **settings: "Unpack[AsyncKeywords]",
-) -> "tuple[asyncio.Transport, Protocol]":
+    **settings: Unpack[AsyncKeywords],
+) -> tuple[asyncio.Transport, Protocol]:
     """Connect and return ``(transport, protocol)``, as ``loop.create_connection()`` does.
 
     :param protocol_factory: called without arguments once there is a connection.
@@ -83,13 +85,13 @@ async def connect_transport(
 
 
 async def open_connection(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None = None,
     *,
-    ssl: "SSLContext | bool | None" = None,
+    ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
     limit: int = _LIMIT,
-    **settings: "Unpack[AsyncKeywords]",
+    **settings: Unpack[AsyncKeywords],
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect and return ``(reader, writer)``, as `asyncio.open_connection` does.
 
@@ -117,7 +119,7 @@ async def open_connection(
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _for_transport(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> socket.socket:
+async def _for_transport(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     """Connect for a transport, whose making lets other tasks have their turn: only an error has to."""
     try:
         return await connect(plan, address, limit, gives_way=False)
@@ -148,7 +150,7 @@ async def _transport(
     return made
 
 
-def _check_tls(ssl: "SSLContext | bool", server_hostname: str) -> None:
+def _check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:
     """Let what is wrong with them be an error before there is a socket, which asyncio would leave open.
 
     :raises TypeError: ``ssl`` is no context.
@@ -163,7 +165,7 @@ def _check_tls(ssl: "SSLContext | bool", server_hostname: str) -> None:
     context.wrap_bio(MemoryBIO(), MemoryBIO(), server_hostname=server_hostname)
 
 
-def _host_of(address: "tuple[Any, ...]") -> str:
+def _host_of(address: tuple[Any, ...]) -> str:
     host = address[0]
     if isinstance(host, bytes):
         return host.decode("idna")

@@ -1,5 +1,7 @@
 """Who is told of the events and orders of a connect: the caller's ``trace``, the logger ``safeconnect``, or nobody."""
 
+from __future__ import annotations
+
 import sys
 
 TYPE_CHECKING = False
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from .settings import Trace
 
 _DEBUG = 10  # logging.DEBUG
-_logger: "Any" = None  # kept, for asking for it takes a lock
+_logger: Any = None  # kept, for asking for it takes a lock
 
 
 def is_logged() -> bool:
@@ -26,13 +28,13 @@ def is_logged() -> bool:
     return bool(_logger.isEnabledFor(_DEBUG))
 
 
-def teller(trace: "Trace | None") -> "Callable[[Event | Order], object]":
+def teller(trace: Trace | None) -> Callable[[Event | Order], object]:
     """What to call with every event and order."""
     listeners: list[Callable[[Any], object]] = [trace] if trace is not None else []
     if is_logged():
         listeners.append(lambda message: _logger.debug("%s", message))
 
-    def tell(message: "Event | Order") -> None:
+    def tell(message: Event | Order) -> None:
         for listener in listeners:
             listener(message)
 

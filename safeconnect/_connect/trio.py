@@ -1,5 +1,7 @@
 """Connect on trio: the straight line, and a race with a task for each socket."""
 
+from __future__ import annotations
+
 import math
 import socket
 from contextlib import suppress
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
 
 
 async def create_connection(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None = None,
-    **settings: "Unpack[AsyncKeywords]",
+    **settings: Unpack[AsyncKeywords],
 ) -> trio.socket.SocketType:
     """Connect to a TCP address and return trio's socket, which is never connected to itself.
 
@@ -64,7 +66,7 @@ async def open_tcp_stream(
     *,
     local_address: str | None = None,
     timeout: float | None = None,
-    **settings: "Unpack[AsyncKeywords]",
+    **settings: Unpack[AsyncKeywords],
 ) -> trio.SocketStream:
     """Connect and return a stream; takes the place of `trio.open_tcp_stream`, with its arguments.
 
@@ -92,7 +94,7 @@ async def open_tcp_stream(
     return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(plan, (host, port), limit)))
 
 
-async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | None) -> socket.socket:
+async def connect(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
     candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
@@ -113,7 +115,7 @@ async def connect(plan: "Settings", address: "tuple[Any, ...]", limit: float | N
 class _TrioRace(Race):
     """A dial with a task for each socket that is waited for."""
 
-    async def run(self) -> "Outcome":
+    async def run(self) -> Outcome:
         self._token = trio.lowlevel.current_trio_token()
         self._woken = trio.Event()
         self._scopes: dict[int, trio.CancelScope] = {}

@@ -1,5 +1,7 @@
 """Verdict: which error a connect ends with, and the lines that tell how it went."""
 
+from __future__ import annotations
+
 import errno
 
 from .._sockets.endpoint import printable, written
@@ -39,18 +41,18 @@ def rank(error: OSError) -> int:
     return _RANKS.get(error.errno, _LOCAL)
 
 
-def chosen(outcomes: "Sequence[Outcome]") -> OSError:
+def chosen(outcomes: Sequence[Outcome]) -> OSError:
     """The error to raise for all of them: the highest rank, and of equals the last, as the standard library does."""
     return max(reversed(outcomes), key=lambda outcome: rank(outcome[1]))[1]
 
 
 def conclude(
-    outcomes: "Sequence[Outcome]",
+    outcomes: Sequence[Outcome],
     source: object,
     all_errors: bool,
     error: OSError | None = None,
-    untried: "Sequence[SockAddr]" = (),
-) -> "OSError | ExceptionGroup[OSError]":
+    untried: Sequence[SockAddr] = (),
+) -> OSError | ExceptionGroup[OSError]:
     """What to raise, with the story in its notes.
 
     :param error: the one to raise; the chosen one when left out.
@@ -70,7 +72,7 @@ def conclude(
     return error
 
 
-def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None:
+def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
     """Add a line for each address and kind of error, in the order in which they first happened."""
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
@@ -83,13 +85,13 @@ def _tell(error: OSError, outcomes: "Sequence[Outcome]", source: object) -> None
         error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
 
 
-def _tell_untried(error: Exception, untried: "Sequence[SockAddr]") -> None:
+def _tell_untried(error: Exception, untried: Sequence[SockAddr]) -> None:
     if untried:
         more = f" and {len(untried) - _MOST_UNTRIED} more" if len(untried) > _MOST_UNTRIED else ""
         error.add_note(f"not tried: {', '.join(map(written, untried[:_MOST_UNTRIED]))}{more}")
 
 
-def met_itself(target: "SockAddr", meetings: int) -> SelfConnectError:
+def met_itself(target: SockAddr, meetings: int) -> SelfConnectError:
     """The error for a candidate whose every connection met its own socket."""
     times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
     text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"

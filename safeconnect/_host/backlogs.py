@@ -1,5 +1,7 @@
 """How many connections each listening socket of this network namespace lets wait: the kernel tells by sock_diag(7)."""
 
+from __future__ import annotations
+
 import errno
 import socket
 import struct
@@ -37,7 +39,7 @@ def backlogs() -> dict[int, int]:
     return found
 
 
-def _ask(family: int) -> "Iterator[tuple[int, int]]":
+def _ask(family: int) -> Iterator[tuple[int, int]]:
     if sys.platform != "linux":
         return
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _LISTEN)
@@ -56,7 +58,7 @@ def _ask(family: int) -> "Iterator[tuple[int, int]]":
                 yield inode, backlog
 
 
-def _messages(raw: bytes) -> "Iterator[tuple[int, bytes]]":
+def _messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
     """The messages of one datagram, each at a multiple of 4 bytes: netlink(7)."""
     at = 0
     while at < len(raw):

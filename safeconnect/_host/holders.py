@@ -1,5 +1,7 @@
 """Who holds a port or a connection: notes for the errors that say it is taken."""
 
+from __future__ import annotations
+
 import socket
 
 from .._sockets import kernel
@@ -46,7 +48,7 @@ def tell_ports(error: BaseException, ports: PortSet) -> None:
         error.add_note(f"{which} held by a socket that is bound and no more")
 
 
-def in_the_way(sockaddrs: "Iterable[SockAddr]") -> "list[Holding]":
+def in_the_way(sockaddrs: Iterable[SockAddr]) -> list[Holding]:
     """What keeps a server from the port of these addresses where they are this host's, and connects find nobody there.
 
     Nothing where the sockets of this host cannot be listed, or those addresses are others'.
@@ -63,7 +65,7 @@ def in_the_way(sockaddrs: "Iterable[SockAddr]") -> "list[Holding]":
     return holdings(held)[:_MOST_NOTES]
 
 
-def is_own(sockaddr: "SockAddr") -> bool | None:
+def is_own(sockaddr: SockAddr) -> bool | None:
     """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent.
 
     None where there is no descriptor left to try it with.
@@ -76,7 +78,7 @@ def is_own(sockaddr: "SockAddr") -> bool | None:
     return True
 
 
-def tell_connection(error: OSError, sock: "socket.socket", target: "tuple[Any, ...]") -> None:
+def tell_connection(error: OSError, sock: socket.socket, target: tuple[Any, ...]) -> None:
     """Add a note on the connection that stands in the way of one from the same address and port to the same target."""
     try:
         local = sock.getsockname()
@@ -90,7 +92,7 @@ def tell_connection(error: OSError, sock: "socket.socket", target: "tuple[Any, .
     error.add_note(text)
 
 
-def _connections(local: "tuple[Any, ...]", target: "tuple[Any, ...]") -> "dict[tcp_table.TcpSocket, tuple[Owner, ...]]":
+def _connections(local: tuple[Any, ...], target: tuple[Any, ...]) -> dict[tcp_table.TcpSocket, tuple[Owner, ...]]:
     """Those from one end to another, with the processes that have them; none where they cannot be listed."""
     hosts = (unmapped(local[0]), *ANY_HOST)
     peer = (unmapped(target[0]), target[1])

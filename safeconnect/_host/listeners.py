@@ -1,5 +1,7 @@
 """Where this host listens, and what that place means for connects: rows made of the table of TCP sockets."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -31,7 +33,7 @@ class Listener:
 
     host: str
     port: int
-    owners: "tuple[Owner, ...]"
+    owners: tuple[Owner, ...]
     sockets: int
     queue: int | None
     backlog: int | None
@@ -41,13 +43,13 @@ class Listener:
 
 
 def listeners(
-    sockets: "Iterable[TcpSocket]",
+    sockets: Iterable[TcpSocket],
     *,
-    owners: "Mapping[TcpSocket, Sequence[Owner]]",
-    backlogs: "Mapping[int, int]",
-    ephemeral: "PortRange",
-    reserved: "PortSet",
-    exposure: "Callable[[str, int], str]",
+    owners: Mapping[TcpSocket, Sequence[Owner]],
+    backlogs: Mapping[int, int],
+    ephemeral: PortRange,
+    reserved: PortSet,
+    exposure: Callable[[str, int], str],
 ) -> list[Listener]:
     """The places where these sockets listen, by port and address.
 
@@ -78,16 +80,16 @@ def listeners(
     ]
 
 
-def _order(place: "End") -> tuple[int, int, int]:
+def _order(place: End) -> tuple[int, int, int]:
     address = ip_address(place[0])
     return place[1], address.version, int(address)
 
 
-def _all_owners(found: "Iterable[Sequence[Owner]]") -> "tuple[Owner, ...]":
+def _all_owners(found: Iterable[Sequence[Owner]]) -> tuple[Owner, ...]:
     by_pid = {owner.pid: owner for owners in found for owner in owners}
     return tuple(by_pid[pid] for pid in sorted(by_pid))
 
 
-def _sum(numbers: "Iterable[int | None]") -> int | None:
+def _sum(numbers: Iterable[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None

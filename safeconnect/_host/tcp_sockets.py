@@ -1,5 +1,7 @@
 """The rows of the kernel's table of TCP sockets as values, and what can be counted of them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from .._sockets.endpoint import written
@@ -33,8 +35,8 @@ class TcpSocket:
     :ivar pid: a process that has it. Not on Linux, where several may: ask `safeconnect._host.tcp_table.owners`.
     """
 
-    local: "End"
-    peer: "End | None"
+    local: End
+    peer: End | None
     state: str
     ipv6: bool
     receive_queue: int | None = None
@@ -80,7 +82,7 @@ class SourceUse:
     """
 
     local: str
-    peer: "End"
+    peer: End
     taken: int
     in_time_wait: int
     available: int
@@ -102,9 +104,9 @@ class Holding:
     :ivar sockets: how many there are.
     """
 
-    local: "End"
+    local: End
     state: str
-    peer: "End | None" = None
+    peer: End | None = None
     owners: tuple[Owner, ...] = ()
     sockets: int = 1
 
@@ -134,7 +136,7 @@ class Holding:
         return f"{written(self.local)} is {self.whose}"
 
 
-def source_use(sockets: "Iterable[TcpSocket]", ports: "PortSet") -> list[SourceUse]:
+def source_use(sockets: Iterable[TcpSocket], ports: PortSet) -> list[SourceUse]:
     """How many of these source ports are taken toward each destination, the busiest first.
 
     A port is taken for one pair of own address and destination at a time (the rest of the four numbers that make a TCP
@@ -164,12 +166,12 @@ def source_use(sockets: "Iterable[TcpSocket]", ports: "PortSet") -> list[SourceU
     return sorted(found, key=lambda use: (-use.taken, use.local, use.peer))
 
 
-def listening_on(sockets: "Iterable[TcpSocket]", port: int) -> list[TcpSocket]:
+def listening_on(sockets: Iterable[TcpSocket], port: int) -> list[TcpSocket]:
     """The servers at a port, whatever their address."""
     return [each for each in sockets if each.listens and each.local[1] == port]
 
 
-def takes(listening: str, hosts: "Collection[str]") -> bool:
+def takes(listening: str, hosts: Collection[str]) -> bool:
     """Whether connects to one of these addresses of this host may reach a server that listens on that address.
 
     ``::`` counts for IPv4, too: whether it takes IPv4 connections is a switch (IPV6_V6ONLY) that the table lacks.
@@ -179,7 +181,7 @@ def takes(listening: str, hosts: "Collection[str]") -> bool:
     return listening in hosts
 
 
-def in_the_way(sockets: "Iterable[TcpSocket]", hosts: "Collection[str]", port: int) -> list[TcpSocket]:
+def in_the_way(sockets: Iterable[TcpSocket], hosts: Collection[str], port: int) -> list[TcpSocket]:
     """What may keep a server from this port of this host, where connects to one of these addresses find nobody.
 
     These are connected to themselves, or in TIME_WAIT, or they are connections from a port that nobody listens on. All
@@ -194,7 +196,7 @@ def in_the_way(sockets: "Iterable[TcpSocket]", hosts: "Collection[str]", port: i
     return [each for each in at_port if not each.listens and (each.meets_itself or not servers)]
 
 
-def holdings(held: "Mapping[TcpSocket, Sequence[Owner]]") -> list[Holding]:
+def holdings(held: Mapping[TcpSocket, Sequence[Owner]]) -> list[Holding]:
     """These sockets, with those that differ only by their peer put together: servers first, then the most."""
     alike: dict[tuple[object, ...], list[TcpSocket]] = {}
     for each, owners in held.items():
@@ -206,7 +208,7 @@ def holdings(held: "Mapping[TcpSocket, Sequence[Owner]]") -> list[Holding]:
     return sorted(found, key=lambda holding: (holding.state != "LISTEN", not holding.meets_itself, -holding.sockets))
 
 
-def named(owners: "Sequence[Owner]") -> str:
+def named(owners: Sequence[Owner]) -> str:
     """Processes as people write them, of many the first few: a server's workers share its socket."""
     if not owners:
         return "a process that is gone or may not be seen"

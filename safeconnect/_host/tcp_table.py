@@ -4,6 +4,8 @@ On Linux from /proc (proc_pid_net(5)), where nothing need be installed; elsewher
 asked apart, for that looks at every descriptor of every process.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -56,7 +58,7 @@ def sockets() -> list[TcpSocket]:
     return list(found.values())
 
 
-def owners(found: "Iterable[TcpSocket]") -> dict[TcpSocket, tuple[Owner, ...]]:
+def owners(found: Iterable[TcpSocket]) -> dict[TcpSocket, tuple[Owner, ...]]:
     """The processes that have these sockets, as far as they may be seen: for all of them, this takes root.
 
     A socket that nobody is seen to have maps to an empty tuple: its process belongs to another user, or to another
@@ -76,7 +78,7 @@ def owners(found: "Iterable[TcpSocket]") -> dict[TcpSocket, tuple[Owner, ...]]:
     return {each: tuple(holders.get(each.inode or 0, ())) for each in found}
 
 
-def _read(name: str) -> "Iterator[TcpSocket]":
+def _read(name: str) -> Iterator[TcpSocket]:
     try:
         table = open(f"{_PROC}/net/{name}", encoding="ascii")  # noqa: PTH123, SIM115 - as in kernel; closed below
     except FileNotFoundError:
@@ -107,7 +109,7 @@ def _state(digits: str) -> str:
     return linux_state(bytes.fromhex(digits))
 
 
-def _end(text: str) -> "End":
+def _end(text: str) -> End:
     host, _, port = text.partition(":")
     return _host(host), int(port, 16)
 
@@ -121,7 +123,7 @@ def _host(digits: str) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
-def _held_sockets(wanted: "Iterable[int]") -> "Iterator[tuple[int, set[int]]]":
+def _held_sockets(wanted: Iterable[int]) -> Iterator[tuple[int, set[int]]]:
     """Which of the sockets each process has, for those that have any and may be looked at."""
     names = {f"socket:[{inode}]": inode for inode in wanted}
     for pid in os.listdir(_PROC):  # noqa: PTH208 - paths would take three times as long
@@ -180,7 +182,7 @@ def _sockets_by_psutil() -> list[TcpSocket]:
     return [_from_psutil(each) for each in found]
 
 
-def _from_psutil(row: "Any") -> TcpSocket:
+def _from_psutil(row: Any) -> TcpSocket:
     return TcpSocket(
         local=_plain(row.laddr) or ("", 0),
         peer=_plain(row.raddr),
@@ -190,7 +192,7 @@ def _from_psutil(row: "Any") -> TcpSocket:
     )
 
 
-def _plain(end: "Any") -> "End | None":
+def _plain(end: Any) -> End | None:
     if not end:
         return None
     return unmapped(end[0].partition("%")[0]), end[1]

@@ -1,5 +1,7 @@
 """What the kernel knows of one connection, and after how long it notices that the peer has vanished."""
 
+from __future__ import annotations
+
 import errno
 import socket
 import sys
@@ -41,7 +43,7 @@ _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _RETRIES_PATH = "/proc/sys/net/ipv4/tcp_retries2"
 
 
-def tcp_info(sock: "HasOptions") -> "TcpInfo":
+def tcp_info(sock: HasOptions) -> TcpInfo:
     """Ask the kernel what it knows of a connection: round-trip time, retransmissions, bytes, and its state.
 
     :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
@@ -60,7 +62,7 @@ def tcp_info(sock: "HasOptions") -> "TcpInfo":
     return _parse.macos(raw) if sys.platform == "darwin" else _parse.linux(raw)
 
 
-def tcp_state(sock: "HasOptions") -> str:
+def tcp_state(sock: HasOptions) -> str:
     """The state of a TCP socket alone, by its name in RFC 9293 with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
 
     ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that nothing to
@@ -81,7 +83,7 @@ def tcp_state(sock: "HasOptions") -> str:
     return _parse.macos_state(raw) if sys.platform == "darwin" else _parse.linux_state(raw)
 
 
-def _ask(sock: "HasOptions", size: int) -> bytes:
+def _ask(sock: HasOptions, size: int) -> bytes:
     """The first bytes of this platform's struct."""
     option = _OPTIONS.get(sys.platform)
     if option is None:
@@ -94,7 +96,7 @@ def _ask(sock: "HasOptions", size: int) -> bytes:
         raise
 
 
-def detection_time(sock: "HasNumbers") -> "DetectionTime":
+def detection_time(sock: HasNumbers) -> DetectionTime:
     """Say after how long this connection notices that its peer has vanished, by what is set on the socket.
 
     Vanished means that nothing comes any more, neither data nor a FIN nor a RST: power cut, cable, a firewall that
@@ -133,7 +135,7 @@ def detection_time(sock: "HasNumbers") -> "DetectionTime":
     )
 
 
-def _rto_max(sock: "HasNumbers") -> int:
+def _rto_max(sock: HasNumbers) -> int:
     """Milliseconds between two retransmissions at most."""
     if sys.platform != "linux":
         return RTO_MAX  # elsewhere the number means other things

@@ -1,5 +1,7 @@
 """How long a peer that has vanished goes unnoticed: arithmetic on what is set, after the kernel's own."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ class DetectionTime:
 
 
 def predict(
-    probes: "Probes | None", user_timeout: int | None, retries: int = RETRIES, rto_max: int = RTO_MAX
+    probes: Probes | None, user_timeout: int | None, retries: int = RETRIES, rto_max: int = RTO_MAX
 ) -> DetectionTime:
     """From what is set on a socket.
 

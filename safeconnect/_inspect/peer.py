@@ -1,5 +1,7 @@
 """Hands that look at what the other side has done: closed, reset, sent what nobody has read. Nothing here waits."""
 
+from __future__ import annotations
+
 import errno
 import os
 import select
@@ -24,7 +26,7 @@ _RDHUP = getattr(select, "POLLRDHUP", 0)
 _READABLE = 1  # POLLIN, the lowest bit everywhere; urgent data and ends have higher ones
 
 
-def peer_closed(sock: "HasFileno") -> bool:
+def peer_closed(sock: HasFileno) -> bool:
     """Whether the other side has closed the connection, in order or with a reset. Reads nothing, and does not wait.
 
     What a pool asks before it uses a connection again. False means that no such sign has arrived: a peer that vanished
@@ -49,12 +51,12 @@ def peer_closed(sock: "HasFileno") -> bool:
     return events > _READABLE or (events > 0 and not _peek(sock))
 
 
-def is_quiet(sock: "HasFileno") -> bool:
+def is_quiet(sock: HasFileno) -> bool:
     """Whether nothing has come from the other side: neither data, nor an end."""
     return not _events(_open(sock))
 
 
-def unread_bytes(sock: "HasFileno") -> int:
+def unread_bytes(sock: HasFileno) -> int:
     """How many bytes have arrived that nobody has read yet, for TLS still encrypted. Reads nothing, and does not wait.
 
     On Windows at most 65536 are counted.
@@ -81,7 +83,7 @@ def unread_bytes(sock: "HasFileno") -> int:
     return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def has_unacknowledged(sock: "Any") -> bool:
+def has_unacknowledged(sock: Any) -> bool:
     """Whether the peer's system has not acknowledged all that was sent, the FIN included; False where nobody can tell.
 
     :raises OSError: and it never will: the connection has been reset, or given up.
@@ -102,7 +104,7 @@ def has_unacknowledged(sock: "Any") -> bool:
     return True
 
 
-def _open(sock: "HasFileno") -> int:
+def _open(sock: HasFileno) -> int:
     number = sock.fileno()
     if number < 0:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -119,7 +121,7 @@ def _events(number: int) -> int:
     return found[0][1] if found else 0
 
 
-def _peek(sock: "HasFileno", size: int = 1) -> bytes:
+def _peek(sock: HasFileno, size: int = 1) -> bytes:
     """What there is to be read, b"" at the end; asked only where there is something."""
     if isinstance(sock, socket.socket):
         return _peeked(sock, size)

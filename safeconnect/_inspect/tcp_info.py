@@ -1,5 +1,7 @@
 """TCP's own view of a connection: from the bytes that the kernel gives to a `TcpInfo`."""
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass
 
@@ -87,7 +89,7 @@ _MACOS_STATES = {
 }
 
 # include/uapi/linux/tcp.h, struct tcp_info: it has only ever grown at its end.
-_LINUX: "Layout" = {
+_LINUX: Layout = {
     "retransmits": ("=B", 2, 0),
     "rto": ("=I", 8, 1_000_000),
     "unacknowledged": ("=I", 24, 0),
@@ -103,7 +105,7 @@ _LINUX: "Layout" = {
 }
 
 # bsd/netinet/tcp.h, struct tcp_connection_info
-_MACOS: "Layout" = {
+_MACOS: Layout = {
     "rto": ("=I", 12, 1_000),
     "rtt": ("=I", 44, 1_000),
     "rtt_variation": ("=I", 48, 1_000),
@@ -164,13 +166,13 @@ def macos_state(raw: bytes) -> str:
     return _state(raw, _MACOS_STATES)
 
 
-def _state(raw: bytes, names: "Mapping[int, str]") -> str:
+def _state(raw: bytes, names: Mapping[int, str]) -> str:
     if not raw:
         raise ValueError("the kernel told nothing about the connection")
     return names.get(raw[0], f"UNKNOWN ({raw[0]})")
 
 
-def _read(raw: bytes, layout: "Layout") -> "dict[str, Any]":
+def _read(raw: bytes, layout: Layout) -> dict[str, Any]:
     """The fields that lie wholly within the bytes."""
     fields: dict[str, Any] = {}
     for name, (kind, offset, per_second) in layout.items():

@@ -1,5 +1,7 @@
 """The local end: reserve a port, and bind a socket with flags that are safe on every platform."""
 
+from __future__ import annotations
+
 import errno
 import socket
 import sys
@@ -46,17 +48,17 @@ class Reservation:
 
     __slots__ = ("addresses", "sockets")
 
-    def __init__(self, held: "Sequence[tuple[socket.socket, tuple[Any, ...]]]") -> None:
+    def __init__(self, held: Sequence[tuple[socket.socket, tuple[Any, ...]]]) -> None:
         self.sockets = tuple(sock for sock, _ in held)
         self.addresses = tuple(address for _, address in held)
 
     @property
-    def socket(self) -> "Socket":
+    def socket(self) -> Socket:
         """The bound socket; of several, the first host's."""
         return self.sockets[0]
 
     @property
-    def address(self) -> "tuple[Any, ...]":
+    def address(self) -> tuple[Any, ...]:
         """The address that is reserved; of several, the first host's."""
         return self.addresses[0]
 
@@ -72,7 +74,7 @@ class Reservation:
         """The descriptor of `socket`, for ``subprocess.Popen(pass_fds=...)``: the child holds the port, too."""
         return self.socket.fileno()
 
-    def listen(self, backlog: int = 128) -> "Socket":
+    def listen(self, backlog: int = 128) -> Socket:
         """Turn the reserved sockets into listeners, without a moment in which the port is free.
 
         Hand what is returned to `asyncio.start_server` and the like. It is still closed at the end of the block;
@@ -92,14 +94,14 @@ class Reservation:
         for sock in self.sockets:
             sock.close()
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        traceback: "TracebackType | None",
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.release()
 
@@ -109,8 +111,8 @@ class Reservation:
 
 
 def reserve_port(
-    host: "Host" = "127.0.0.1",
-    port: "int | Ports" = 0,
+    host: Host = "127.0.0.1",
+    port: int | Ports = 0,
     *,
     family: int = 0,
     reuse_port: bool = False,
@@ -150,7 +152,7 @@ def reserve_port(
     return Reservation(_reserve(places, ports, reuse_port))
 
 
-def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
+def _place(host: str, family: int) -> tuple[int, tuple[Any, ...]]:
     """Where to bind: the family, and an address whose port is to be filled in."""
     resolve.check_host(host)
     found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
@@ -164,7 +166,7 @@ def _place(host: str, family: int) -> "tuple[int, tuple[Any, ...]]":
     return own_family, address
 
 
-def _distinct(places: "Sequence[tuple[int, tuple[Any, ...]]]") -> "list[tuple[int, tuple[Any, ...]]]":
+def _distinct(places: Sequence[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
     """Each place once, and of a family that is wanted at every address only that: two sockets would be in conflict."""
     whole = {family for family, address in places if address[0] in ANY_HOST}
     found = (place for place in places if place[0] not in whole or place[1][0] in ANY_HOST)
@@ -172,8 +174,8 @@ def _distinct(places: "Sequence[tuple[int, tuple[Any, ...]]]") -> "list[tuple[in
 
 
 def _reserve(
-    places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, reuse_port: bool
-) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
+    places: list[tuple[int, tuple[Any, ...]]], ports: PortSet | None, reuse_port: bool
+) -> list[tuple[socket.socket, tuple[Any, ...]]]:
     only = _only(ports)
     error: OSError | None = None
     tried = 0
@@ -192,7 +194,7 @@ def _reserve(
 
 
 def _all_taken(
-    places: "list[tuple[int, tuple[Any, ...]]]", ports: PortSet | None, tried: int, error: OSError | None
+    places: list[tuple[int, tuple[Any, ...]]], ports: PortSet | None, tried: int, error: OSError | None
 ) -> OSError:
     only = _only(ports)
     hosts = ", ".join(str(place[1][0]) for place in places)
@@ -213,8 +215,8 @@ def _only(ports: PortSet | None) -> int | None:
 
 
 def _hold(
-    places: "list[tuple[int, tuple[Any, ...]]]", port: int, reuse_port: bool
-) -> "list[tuple[socket.socket, tuple[Any, ...]]]":
+    places: list[tuple[int, tuple[Any, ...]]], port: int, reuse_port: bool
+) -> list[tuple[socket.socket, tuple[Any, ...]]]:
     """Bind at every place to one port, that of the first where it is 0."""
     held: list[socket.socket] = []
     addresses = []
@@ -240,14 +242,14 @@ def _hold(
 
 
 def bind_socket(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     *,
-    ports: "Ports | None" = None,
+    ports: Ports | None = None,
     reuse_address: bool | None = None,
     reuse_port: bool = False,
     device: str | None = None,
     transparent: bool = False,
-    options: "Iterable[AnyOption]" = (),
+    options: Iterable[AnyOption] = (),
 ) -> socket.socket:
     """Open a TCP socket and bind it: options first, then the flags, then bind(2).
 
@@ -302,7 +304,7 @@ def bind_socket(
 
 
 def _bound(
-    family: int, address: "tuple[Any, ...]", options: "Sequence[AnyOption]", reuse_address: bool, reuse_port: bool
+    family: int, address: tuple[Any, ...], options: Sequence[AnyOption], reuse_address: bool, reuse_port: bool
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -325,7 +327,7 @@ def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
     return failure
 
 
-def _flags_as_options(family: int, device: str | None, transparent: bool) -> "Iterator[AnyOption]":
+def _flags_as_options(family: int, device: str | None, transparent: bool) -> Iterator[AnyOption]:
     if device is not None:
         with imports.lock:
             from ..routing_options import BindToDevice

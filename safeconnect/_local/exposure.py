@@ -1,5 +1,7 @@
 """Exposure: whether a plain connect from this machine to some port can meet itself, and why."""
 
+from __future__ import annotations
+
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -42,7 +44,7 @@ class Exposure:
 
     host: str
     port: int
-    reason: "Reason"
+    reason: Reason
     prevented: bool
     ephemeral: PortRange
     reserved: PortSet = field(default_factory=PortSet)
@@ -104,7 +106,7 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())
 
 
-def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":
+def _reason(host: str, port: int, ephemeral: PortRange) -> Reason:
     if port not in ephemeral:
         return "outside-range"
     if port in kernel.reserved_ports(refresh=True):
@@ -119,7 +121,7 @@ def _reason(host: str, port: int, ephemeral: PortRange) -> "Reason":
     return "exposed"
 
 
-def _comes_from_itself(family: int, sockaddr: "tuple[object, ...]") -> bool | None:
+def _comes_from_itself(family: int, sockaddr: tuple[object, ...]) -> bool | None:
     """Whether the source address toward that address is the address itself; None where there is no way there.
 
     UDP's connect() tells, and sends nothing.

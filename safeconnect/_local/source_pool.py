@@ -1,5 +1,7 @@
 """A pool of source addresses: past the 28,000 connections that one address has toward one destination."""
 
+from __future__ import annotations
+
 from ipaddress import ip_address
 
 from .._fork import imports
@@ -45,7 +47,7 @@ class SourcePool:
 
     __slots__ = ("_calls", "_own", "_ports", "_rested", "addresses")
 
-    def __init__(self, addresses: "Iterable[str]", ports: "Ports | Mapping[str, Ports] | None" = None) -> None:
+    def __init__(self, addresses: Iterable[str], ports: Ports | Mapping[str, Ports] | None = None) -> None:
         self.addresses = _checked(addresses)
         given: Any = ports
         if not hasattr(given, "items"):
@@ -60,7 +62,7 @@ class SourcePool:
         self._calls = 0
         self._rested: dict[str, int] = {}  # at which call an address that was full may be tried again
 
-    def turns(self, *, ipv6: bool) -> "Iterator[tuple[str, PortSet | None]]":
+    def turns(self, *, ipv6: bool) -> Iterator[tuple[str, PortSet | None]]:
         """The addresses of a family and their ports, in the order in which one connect is to try them."""
         self._calls += 1  # threads may count one for two: then an address rests a connect more
         now = self._calls
@@ -75,7 +77,7 @@ class SourcePool:
         """Pass the address over for a while."""
         self._rested[host] = self._calls + _REST
 
-    def room(self, address: "tuple[Any, ...]") -> dict[str, int]:
+    def room(self, address: tuple[Any, ...]) -> dict[str, int]:
         """How many more connections each address of the pool can have to one destination.
 
         :param address: ``(host, port)`` of the destination, the host a literal.
@@ -115,7 +117,7 @@ class SourcePool:
         return f"a pool of {len(self)} addresses ({shown}{', ...' if len(self) > 3 else ''})"
 
 
-def _checked(addresses: "Iterable[str]") -> tuple[str, ...]:
+def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
     if isinstance(addresses, (str, bytes)):
         raise TypeError(f"addresses must be several addresses, not {addresses!r}")
     found = tuple(addresses)
@@ -131,7 +133,7 @@ def _checked(addresses: "Iterable[str]") -> tuple[str, ...]:
     return found
 
 
-def _plain(text: str) -> "IPv4Address | IPv6Address":
+def _plain(text: str) -> IPv4Address | IPv6Address:
     """The address, as IPv4 where it is an IPv4-mapped one: so the table of sockets has it."""
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address

@@ -3,6 +3,8 @@
 A driver adds the clock and how to wait: `AsyncLine`, `AsyncExchange` and `AsyncBlock` say which methods.
 """
 
+from __future__ import annotations
+
 import errno
 import inspect
 from time import monotonic
@@ -39,7 +41,7 @@ else:
 class AsyncLine(Line):
     """The connection behind a `PersistentConnection` whose exchanges are tasks'."""
 
-    pause: "Event | None" = None  # set by close()
+    pause: Event | None = None  # set by close()
     timeout: float | None = None  # of a connect, where the exchange has none
 
     def now(self) -> float:
@@ -50,7 +52,7 @@ class AsyncLine(Line):
         """The task that runs."""
         raise NotImplementedError
 
-    def has_failed(self, task: "Any") -> bool:
+    def has_failed(self, task: Any) -> bool:
         """Whether a task has ended with an exception, and with it the block of its exchange."""
         raise NotImplementedError
 
@@ -58,26 +60,26 @@ class AsyncLine(Line):
         """Called as an exchange begins."""
         raise NotImplementedError
 
-    def new_event(self) -> "Event":
+    def new_event(self) -> Event:
         """An event that tasks can wait for."""
         raise NotImplementedError
 
-    async def wait(self, event: "Any", seconds: float | None) -> bool:
+    async def wait(self, event: Any, seconds: float | None) -> bool:
         """Wait for an event, so long at most; says whether it is set."""
         raise NotImplementedError
 
-    async def within(self, deadline: float | None, awaitable: "Awaitable[Any]") -> "Any":
+    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
         """What the awaitable returns.
 
         :raises TimeoutError: not before the deadline; its note is "in on_connect".
         """
         raise NotImplementedError
 
-    async def connect(self, seconds: float | None) -> "Any":
+    async def connect(self, seconds: float | None) -> Any:
         """Connect; the socket is the driver's."""
         raise NotImplementedError
 
-    async def connected(self, block: Block) -> "Any":
+    async def connected(self, block: Block) -> Any:
         """The connection, made anew where there is none that is fit; for the block that has the turn."""
         deadline = block.deadline
         self.check_open()
@@ -96,7 +98,7 @@ class AsyncLine(Line):
             self.not_connected(block, error)
             raise
 
-    async def _prepared(self, deadline: float | None) -> "Any":
+    async def _prepared(self, deadline: float | None) -> Any:
         if self.on_connect is None:
             return None
         prepared = self.on_connect(self.socket())
@@ -141,13 +143,13 @@ class AsyncBlock(Block):
     """One that tasks wait for; a driver adds ``__aexit__``, and the scope of the deadline."""
 
     line: AsyncLine
-    kind: "ClassVar[Callable[..., AsyncExchange]]"
+    kind: ClassVar[Callable[..., AsyncExchange]]
 
     async def open_scope(self) -> None:
         """The time that is left bounds the block from now on."""
         raise NotImplementedError
 
-    async def __aenter__(self) -> "Any":
+    async def __aenter__(self) -> Any:
         line = self.line
         await line.start()
         self.enter(line.now(), line.task())
@@ -161,7 +163,7 @@ class AsyncBlock(Block):
             self.leave()
             raise
 
-    def end(self, error: BaseException | None, *, is_late: bool) -> "list[str]":
+    def end(self, error: BaseException | None, *, is_late: bool) -> list[str]:
         """The block has been left; what an error that says so is to tell.
 
         An error that a frame both holds and raises is a cycle: so the driver makes another one.
@@ -200,7 +202,7 @@ class AsyncBlock(Block):
         finally:
             turns.dequeue(self)
 
-    def _end_lost(self, turns: "Turns") -> None:
+    def _end_lost(self, turns: Turns) -> None:
         """End the turn of an exchange whose end was interrupted.
 
         An interrupt that leaves the loop is kept by the task, in a cycle: the block would have its turn until the
@@ -215,17 +217,17 @@ class AsyncBlock(Block):
 class AsyncConnection(Typed["Kind"]):
     """`PersistentConnection`, but for what it is called and what its block is made of."""
 
-    _kinds: "ClassVar[tuple[type[AsyncLine], type[AsyncBlock]]]"
+    _kinds: ClassVar[tuple[type[AsyncLine], type[AsyncBlock]]]
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         *,
-        connector: "Settings | None" = None,
-        retry: "Retry | None" = None,
+        connector: Settings | None = None,
+        retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: "Callable[[Any], Any] | None" = None,
+        on_connect: Callable[[Any], Any] | None = None,
     ) -> None:
         self._line = self._kinds[0](
             address,
@@ -239,7 +241,7 @@ class AsyncConnection(Typed["Kind"]):
         timeout = getattr(connector, "timeout", None)
         self._line.timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
 
-    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AbstractAsyncContextManager[Kind]":
+    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractAsyncContextManager[Kind]:
         """A block for one request and its reply.
 
         :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
@@ -259,12 +261,12 @@ class AsyncConnection(Typed["Kind"]):
 
     async def run(
         self,
-        function: "Callable[[Kind], Awaitable[Result]]",
+        function: Callable[[Kind], Awaitable[Result]],
         timeout: float | None = None,
         *,
         wait: bool = True,
         idempotent: bool = False,
-    ) -> "Result":
+    ) -> Result:
         """Call an async function with an `Exchange` and return what it returns; once more where that does no harm.
 
         :param function: sends the request and reads the reply.
@@ -291,7 +293,7 @@ class AsyncConnection(Typed["Kind"]):
         if self._line.pause is not None:
             self._line.pause.set()
 
-    async def __aenter__(self) -> "Self":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,5 +1,7 @@
 """`PersistentConnection` on asyncio."""
 
+from __future__ import annotations
+
 import asyncio
 from contextlib import suppress
 
@@ -29,7 +31,7 @@ class _Line(AsyncLine):
     def task(self) -> object:
         return asyncio.current_task()
 
-    def has_failed(self, task: "Any") -> bool:
+    def has_failed(self, task: Any) -> bool:
         # Not task.exception(): asyncio would no more log an error that nobody else asks for.
         return bool(task.cancelled()) or getattr(task, "_exception", None) is not None
 
@@ -44,13 +46,13 @@ class _Line(AsyncLine):
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()
 
-    async def wait(self, event: "Any", seconds: float | None) -> bool:
+    async def wait(self, event: Any, seconds: float | None) -> bool:
         with suppress(TimeoutError):  # whether it is set, the event says
             async with asyncio.timeout(seconds):
                 await event.wait()
         return bool(event.is_set())
 
-    async def within(self, deadline: float | None, awaitable: "Awaitable[Any]") -> "Any":
+    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
         scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
@@ -60,7 +62,7 @@ class _Line(AsyncLine):
                 raise timed_out("in on_connect") from None
             raise
 
-    async def connect(self, seconds: float | None) -> "socket.socket":
+    async def connect(self, seconds: float | None) -> socket.socket:
         return await connect(self.connector, self.address, seconds)
 
 
@@ -68,7 +70,7 @@ class Exchange(AsyncExchange):
     """One request and its reply on a `PersistentConnection`; valid inside its ``async with`` block."""
 
     @property
-    def socket(self) -> "socket.socket":
+    def socket(self) -> socket.socket:
         """The connection, a non-blocking socket for ``loop.sock_recv`` and the like.
 
         :raises RuntimeError: the exchange is over.
@@ -76,7 +78,7 @@ class Exchange(AsyncExchange):
         sock: socket.socket = self._check()
         return sock
 
-    async def sendall(self, data: "bytes | bytearray | memoryview") -> None:
+    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data.
 
         :raises OSError: as ``loop.sock_sendall``.
@@ -113,7 +115,7 @@ class _Block(AsyncBlock):
         super().leave()
 
     async def __aexit__(
-        self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         scope, self._scope = self._scope, None
         is_late = scope is not None and scope.expired()
@@ -165,13 +167,13 @@ class PersistentConnection(AsyncConnection[Exchange]):
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         *,
-        connector: "Settings | None" = None,
-        retry: "Retry | None" = None,
+        connector: Settings | None = None,
+        retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: "OnConnect | None" = None,
+        on_connect: OnConnect | None = None,
     ) -> None:
         super().__init__(
             address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect

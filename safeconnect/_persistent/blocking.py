@@ -1,5 +1,7 @@
 """A connection that is kept, and made again when it is lost: `PersistentConnection`."""
 
+from __future__ import annotations
+
 import errno
 import threading
 from time import monotonic
@@ -28,7 +30,7 @@ class Exchange(ExchangeBase):
     """One request and its reply on a `PersistentConnection`; valid inside its ``with`` block."""
 
     @property
-    def socket(self) -> "socket.socket":
+    def socket(self) -> socket.socket:
         """The connection. Each time it is asked for, its timeout is set to what is left of the exchange's.
 
         :raises TimeoutError: nothing is left.
@@ -38,7 +40,7 @@ class Exchange(ExchangeBase):
         sock.settimeout(_left(self._deadline))
         return sock
 
-    def sendall(self, data: "bytes | bytearray | memoryview") -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data.
 
         :raises OSError: as ``socket.sendall``; `TimeoutError` when the exchange's time is over.
@@ -75,7 +77,7 @@ class Exchange(ExchangeBase):
 class _Block(Block):
     """One that threads wait for."""
 
-    line: "_Line"
+    line: _Line
     takers = "thread"
 
     def __enter__(self) -> Exchange:
@@ -90,7 +92,7 @@ class _Block(Block):
             raise
 
     def __exit__(
-        self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
             if self.exchange is not None:
@@ -165,13 +167,13 @@ class PersistentConnection:
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         *,
         connector: Connector | None = None,
-        retry: "Retry | None" = None,
+        retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: "Callable[[socket.socket], socket.socket | None] | None" = None,
+        on_connect: Callable[[socket.socket], socket.socket | None] | None = None,
     ) -> None:
         if connector is not None and not isinstance(connector, Connector):
             raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
@@ -185,7 +187,7 @@ class PersistentConnection:
             clock=monotonic,
         )
 
-    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> "AbstractContextManager[Exchange]":
+    def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractContextManager[Exchange]:
         """A block for one request and its reply.
 
         :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
@@ -208,12 +210,12 @@ class PersistentConnection:
 
     def run(
         self,
-        function: "Callable[[Exchange], Result]",
+        function: Callable[[Exchange], Result],
         timeout: float | None = None,
         *,
         wait: bool = True,
         idempotent: bool = False,
-    ) -> "Result":
+    ) -> Result:
         """Call a function with an `Exchange` and return what it returns; once more where that does no harm.
 
         :param function: sends the request and reads the reply.
@@ -243,7 +245,7 @@ class PersistentConnection:
         if not self._line.close_idle():
             self._line.close(is_idle=False)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -260,7 +262,7 @@ class _Line(Line):
         super()._renew()
         self._closing = Latch()
 
-    def connected(self, block: _Block) -> "socket.socket":
+    def connected(self, block: _Block) -> socket.socket:
         """The connection, made anew where there is none that is fit; for the block that has the turn."""
         deadline = block.deadline
         self.check_open()
@@ -281,7 +283,7 @@ class _Line(Line):
             raise
         return ready
 
-    def _prepared(self, deadline: float | None) -> "socket.socket | None":
+    def _prepared(self, deadline: float | None) -> socket.socket | None:
         if self.on_connect is None:
             return None
         sock = self.socket()

@@ -5,6 +5,8 @@ connection is dirty from before the first byte of an exchange until after its or
 last thing, and whoever finds a dirty connection resets it. How an exchange was broken off does not matter.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -46,14 +48,14 @@ class Line:
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         *,
         connector: Settings | None,
         retry: Retry | None,
         idle_limit: float | None,
         max_age: float | None,
-        on_connect: "Callable[[Any], Any] | None",
-        clock: "Callable[[], float]",
+        on_connect: Callable[[Any], Any] | None,
+        clock: Callable[[], float],
     ) -> None:
         if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -97,7 +99,7 @@ class Line:
         if self.is_closed:
             raise RuntimeError(f"this PersistentConnection to {self.address!r} is closed")
 
-    def fit_socket(self) -> "AnySocket | None":
+    def fit_socket(self) -> AnySocket | None:
         """The connection there is, if it may be used again; one that may not is ended. It is dirty from now on."""
         sock = self._sock
         if sock is None:
@@ -134,7 +136,7 @@ class Line:
             )
         return seconds
 
-    def begin(self, block: "Block", sock: "AnySocket") -> None:
+    def begin(self, block: Block, sock: AnySocket) -> None:
         """Take over a connection that has just been made and is to be prepared: `close` ends it from now on.
 
         :raises RuntimeError: the exchange that it was made for is over.
@@ -147,11 +149,11 @@ class Line:
         self._is_clean = False
         self._sock = sock
 
-    def socket(self) -> "AnySocket":
+    def socket(self) -> AnySocket:
         """The connection, such as it is."""
         return self._sock
 
-    def ready(self, block: "Block", prepared: "AnySocket | None") -> "AnySocket":
+    def ready(self, block: Block, prepared: AnySocket | None) -> AnySocket:
         """The connection is prepared, perhaps with another socket in its place.
 
         :raises RuntimeError: the exchange is over, or `close` was called meanwhile; or what was to prepare it has
@@ -167,7 +169,7 @@ class Line:
             raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
         return self._sock
 
-    def not_connected(self, block: "Block", error: BaseException) -> None:
+    def not_connected(self, block: Block, error: BaseException) -> None:
         """The connection for an exchange could not be made, or not prepared."""
         if block.is_over:
             return  # it was left behind, and what there is now is another's
@@ -243,7 +245,7 @@ class Line:
             os.close(sock.detach())  # the bare one: trio's close() would tell the parent's epoll
 
 
-def _close(sock: "AnySocket") -> None:
+def _close(sock: AnySocket) -> None:
     try:
         sock.close()
     except RuntimeError:  # trio's, outside of trio.run(): nobody can be waiting for it
@@ -253,7 +255,7 @@ def _close(sock: "AnySocket") -> None:
 class ExchangeBase:
     """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
 
-    def __init__(self, line: Line, sock: "AnySocket", deadline: float | None, *, counts: bool) -> None:
+    def __init__(self, line: Line, sock: AnySocket, deadline: float | None, *, counts: bool) -> None:
         self.id = line.next_id()
         self.is_over = False
         self.broken_off = 0  # sends and receives that have not come to their end
@@ -263,7 +265,7 @@ class ExchangeBase:
         self._deadline = deadline
         self._received = _bytes_received(sock) if counts else None
 
-    def _check(self) -> "AnySocket":
+    def _check(self) -> AnySocket:
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
         return self._sock
@@ -314,7 +316,7 @@ def _tell(error: OSError, number: int, *, is_closed: bool) -> None:
     error.add_note(f"exchange {number}: {told}")
 
 
-def _is_quiet(sock: "AnySocket") -> bool:
+def _is_quiet(sock: AnySocket) -> bool:
     """Whether nothing has come on an idle connection."""
     if sock.fileno() < 0:
         return False
@@ -332,7 +334,7 @@ def _is_quiet(sock: "AnySocket") -> bool:
     return False
 
 
-def _bytes_received(sock: "AnySocket") -> int | None:
+def _bytes_received(sock: AnySocket) -> int | None:
     """How many bytes of data have ever come on a connection, None where the platform does not count."""
     from .._inspect.connection import tcp_info  # only for requests that may be sent twice
 

@@ -1,5 +1,7 @@
 """When a lost connection is made again: the policy of `PersistentConnection`."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..retry import Draw, Retry
@@ -14,7 +16,7 @@ class Reconnection:
 
     __slots__ = ("_draw", "_due", "_pause", "_retry", "lost")
 
-    def __init__(self, retry: "Retry", draw: "Draw") -> None:
+    def __init__(self, retry: Retry, draw: Draw) -> None:
         self._retry = retry
         self._draw = draw
         self._due = 0.0

@@ -1,5 +1,7 @@
 """`PersistentConnection` on trio."""
 
+from __future__ import annotations
+
 import math
 
 import trio
@@ -28,7 +30,7 @@ class _Line(AsyncLine):
     def task(self) -> object:
         return trio.lowlevel.current_task()
 
-    def has_failed(self, task: "Any") -> bool:
+    def has_failed(self, task: Any) -> bool:
         return task.coro.cr_frame is None  # it has ended, well or not: trio's blocks are left in the task they are of
 
     async def start(self) -> None:
@@ -37,12 +39,12 @@ class _Line(AsyncLine):
     def new_event(self) -> trio.Event:
         return trio.Event()
 
-    async def wait(self, event: "Any", seconds: float | None) -> bool:
+    async def wait(self, event: Any, seconds: float | None) -> bool:
         with trio.move_on_after(math.inf if seconds is None else seconds):
             await event.wait()
         return bool(event.is_set())
 
-    async def within(self, deadline: float | None, awaitable: "Awaitable[Any]") -> "Any":
+    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
         with _until(deadline) as scope:
             return await awaitable
         raise timed_out("in on_connect") if scope.cancelled_caught else AssertionError("the scope has ended early")
@@ -63,7 +65,7 @@ class Exchange(AsyncExchange):
         sock: trio.socket.SocketType = self._check()
         return sock
 
-    async def sendall(self, data: "bytes | bytearray | memoryview") -> None:
+    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data.
 
         :raises OSError: as ``send`` of trio's socket.
@@ -97,7 +99,7 @@ class _Block(AsyncBlock):
             self._scope = scope
 
     async def __aexit__(
-        self, kind: "type[BaseException] | None", error: BaseException | None, traceback: "TracebackType | None"
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         scope, self._scope = self._scope, None
         try:
@@ -145,13 +147,13 @@ class PersistentConnection(AsyncConnection[Exchange]):
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         *,
-        connector: "Settings | None" = None,
-        retry: "Retry | None" = None,
+        connector: Settings | None = None,
+        retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: "OnConnect | None" = None,
+        on_connect: OnConnect | None = None,
     ) -> None:
         super().__init__(
             address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect

@@ -1,5 +1,7 @@
 """Whose turn it is on something that serves one user at a time: the exchanges of a `PersistentConnection`."""
 
+from __future__ import annotations
+
 import errno
 from weakref import ref
 
@@ -108,10 +110,10 @@ class Block(Ticket):
     """
 
     takers = "task"
-    exchange: "ExchangeBase | None" = None
-    _woken: "Event | None" = None  # a new one for each time that it waits
+    exchange: ExchangeBase | None = None
+    _woken: Event | None = None  # a new one for each time that it waits
 
-    def __init__(self, line: "Line", timeout: float | None, *, wait: bool, counts: bool = False) -> None:
+    def __init__(self, line: Line, timeout: float | None, *, wait: bool, counts: bool = False) -> None:
         self.line = line
         self.timeout = check_seconds("timeout", timeout)
         self.waits = wait
@@ -177,7 +179,7 @@ class Block(Ticket):
             return False
         return self.line.reconnection.resends(sendings, error)
 
-    def again(self, now: float) -> "Self":
+    def again(self, now: float) -> Self:
         """The same block once more, within what is left of its time."""
         timeout = None if self.deadline is None else self.deadline - now
         return type(self)(self.line, timeout, wait=self.waits, counts=self.counts)

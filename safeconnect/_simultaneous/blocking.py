@@ -1,5 +1,7 @@
 """TCP simultaneous open (RFC 9293, section 3.5): two sides connect to each other, and nobody listens."""
 
+from __future__ import annotations
+
 import errno
 import selectors
 import socket
@@ -47,11 +49,11 @@ _AGAIN = (
 
 
 def simultaneous_open(
-    local: "Address",
-    peer: "Address",
+    local: Address,
+    peer: Address,
     *,
     timeout: float | None,
-    at: "datetime | float | None" = None,
+    at: datetime | float | None = None,
     interval: float = 0.05,
     allow_self_connect: bool = False,
 ) -> socket.socket:
@@ -107,7 +109,7 @@ class Sides:
     :raises TypeError: as `simultaneous_open`, and so for the others.
     """
 
-    def __init__(self, local: "Address", peer: "Address", timeout: float | None, *, allow_self_connect: bool) -> None:
+    def __init__(self, local: Address, peer: Address, timeout: float | None, *, allow_self_connect: bool) -> None:
         self.family = _family(local, peer)
         timeout = check_seconds("timeout", timeout)
         if local[:2] == peer[:2] and not allow_self_connect:
@@ -121,7 +123,7 @@ class Sides:
         self._code: int | None = None
         self._last = ""
 
-    def tries(self, at: "datetime | float | None", interval: float, clock: "Callable[[], float]") -> "Waits":
+    def tries(self, at: datetime | float | None, interval: float, clock: Callable[[], float]) -> Waits:
         """For every driver: yields what to wait for, and returns the connected, non-blocking socket.
 
         Closing the generator closes what is open.
@@ -149,7 +151,7 @@ class Sides:
             if shield is not None:
                 shield.close()
 
-    def _try(self, deadline: float, clock: "Callable[[], float]") -> "Generator[Wait, None, socket.socket | None]":
+    def _try(self, deadline: float, clock: Callable[[], float]) -> Generator[Wait, None, socket.socket | None]:
         """One try: the connected socket, or None where another is worth while or the time is up."""
         self._count += 1
         is_done = False
@@ -181,7 +183,7 @@ class Sides:
         return error
 
 
-def _begin(sock: socket.socket, local: "Address", peer: "Address") -> bool:
+def _begin(sock: socket.socket, local: Address, peer: Address) -> bool:
     """Begin to connect; says whether it is done."""
     sock.settimeout(0)
     bind_shared(sock, local)
@@ -189,7 +191,7 @@ def _begin(sock: socket.socket, local: "Address", peer: "Address") -> bool:
     return _is_connected(sock, peer)
 
 
-def _is_connected(sock: socket.socket, peer: "Address") -> bool:
+def _is_connected(sock: socket.socket, peer: Address) -> bool:
     """Whether the handshake is over.
 
     :raises OSError: it has failed.
@@ -222,7 +224,7 @@ def _family(local: object, peer: object) -> int:
     return socket.AF_INET6 if versions[0] == 6 else socket.AF_INET
 
 
-def _seconds_until(at: "datetime | float | None") -> float:
+def _seconds_until(at: datetime | float | None) -> float:
     """How long it is until the instant, 0 where it is past or none is given."""
     if at is None:
         return 0.0

@@ -12,6 +12,8 @@ An error that this host makes by itself (no route, say) comes at once and says n
 grow from the first one on, whatever the time.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +36,7 @@ class Meeting:
     :param shielded: whether the other side's tries are not refused while this side pauses.
     """
 
-    def __init__(self, at: float, interval: float, draw: "Callable[[], float]", *, shielded: bool) -> None:
+    def __init__(self, at: float, interval: float, draw: Callable[[], float], *, shielded: bool) -> None:
         self._at = at
         self._spacing = min(FIRST_PAUSE, interval) if shielded else 0.0
         self._pause = min(FIRST_PAUSE, interval)

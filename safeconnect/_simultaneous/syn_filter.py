@@ -10,6 +10,8 @@ filter (seen on 6.18). There the listener asks for packets that no router has pa
 (IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so their SYNs are dropped as well.
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 import sys
@@ -29,7 +31,7 @@ _LOWEST_TTL = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket
 _HIGHEST_TTL = 255
 
 
-def raise_shield(family: int, address: "tuple[Any, ...]") -> socket.socket | None:
+def raise_shield(family: int, address: tuple[Any, ...]) -> socket.socket | None:
     """Put a shield before an address of this host; it falls when the socket is closed.
 
     Sockets that are to connect from the address are bound with `bind_shared`, too.
@@ -52,7 +54,7 @@ def raise_shield(family: int, address: "tuple[Any, ...]") -> socket.socket | Non
     return sock
 
 
-def bind_shared(sock: socket.socket, address: "tuple[Any, ...]") -> None:
+def bind_shared(sock: socket.socket, address: tuple[Any, ...]) -> None:
     """Bind to an address where a shield stands, or a connection has ended a moment ago.
 
     :raises OSError: EINVAL: the address is not this host's. (The kernel says EADDRNOTAVAIL, which connect() says of a

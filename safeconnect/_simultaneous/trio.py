@@ -1,5 +1,7 @@
 """`simultaneous_open` on trio."""
 
+from __future__ import annotations
+
 import math
 
 import trio
@@ -13,11 +15,11 @@ if TYPE_CHECKING:
 
 
 async def simultaneous_open(
-    local: "tuple[Any, ...]",
-    peer: "tuple[Any, ...]",
+    local: tuple[Any, ...],
+    peer: tuple[Any, ...],
     *,
     timeout: float | None,
-    at: "datetime | float | None" = None,
+    at: datetime | float | None = None,
     interval: float = 0.05,
     allow_self_connect: bool = False,
 ) -> trio.socket.SocketType:

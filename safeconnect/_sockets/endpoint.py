@@ -1,5 +1,7 @@
 """Socket addresses as values: whether two of them mean the same end, and how people write them."""
 
+from __future__ import annotations
+
 from .._fork import imports
 
 TYPE_CHECKING = False
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
     SockAddr = tuple[Any, ...]
 
 
-def same_endpoint(local: "SockAddr", peer: "SockAddr") -> bool:
+def same_endpoint(local: SockAddr, peer: SockAddr) -> bool:
     """Whether two socket names mean the same end of a connection.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
@@ -18,7 +20,7 @@ def same_endpoint(local: "SockAddr", peer: "SockAddr") -> bool:
     return same_host(local, peer) and bool(local[1] == peer[1] != 0)
 
 
-def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
+def same_host(local: SockAddr, peer: SockAddr) -> bool:
     """Whether two socket names mean the same address: tuples that begin with text, in the IP families only."""
     for name in (local, peer):
         if not (isinstance(name, tuple) and name and isinstance(name[0], str)):
@@ -26,7 +28,7 @@ def same_host(local: "SockAddr", peer: "SockAddr") -> bool:
     return _host(local) == _host(peer)
 
 
-def _host(name: "SockAddr") -> tuple[str, int]:
+def _host(name: SockAddr) -> tuple[str, int]:
     """The address, unmapped, and its scope id where the address means nothing without one."""
     address = unmapped(name[0].partition("%")[0].lower())
     # RFC 4291: link-local is fe80::/10.

@@ -5,6 +5,8 @@ connect found no source port (the range may have been changed), and in a forked 
 network namespace: on Linux these settings belong to the namespace).
 """
 
+from __future__ import annotations
+
 import _socket
 import errno
 import socket

@@ -9,6 +9,8 @@ who waits for a lookup, is told by weak references to what only they themselves 
 undone, waking a thread say, the next one does.
 """
 
+from __future__ import annotations
+
 import _thread
 import copy
 import queue
@@ -37,7 +39,7 @@ IDLE_SECONDS = 10.0  # read whenever a thread runs out of work: tests shorten it
 _NAMES_TOLD = 3
 
 
-def start(resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> "Lookup":
+def start(resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup:
     """Call ``resolver(*arguments)`` in a daemon thread and hand its outcome to ``done(found, error)``; never wait.
 
     ``done`` is called once, from that thread: with a list of the caller's own and None, or with None and whatever the
@@ -60,7 +62,7 @@ class Lookup:
 
     __slots__ = ("__weakref__", "_done", "_lock", "_pool", "flight")
 
-    def __init__(self, pool: "_Pool", flight: "_Flight", done: "Done | None") -> None:
+    def __init__(self, pool: _Pool, flight: _Flight, done: Done | None) -> None:
         self._pool = pool
         self.flight = flight
         self._done = done
@@ -86,7 +88,7 @@ class Lookup:
         if told:
             error.add_note(f"the lookup has not begun: {told}")
 
-    def tell(self, found: "list[Any] | None", error: BaseException | None) -> None:
+    def tell(self, found: list[Any] | None, error: BaseException | None) -> None:
         """Call ``done``, unless the caller has left."""
         with self._lock:  # held during the call: what ``done`` uses may be closed once cancel() has returned
             done, self._done = self._done, None
@@ -103,7 +105,7 @@ class _Flight:
 
     __slots__ = ("arguments", "callers", "key", "resolver")
 
-    def __init__(self, key: object, resolver: "Resolver", arguments: "tuple[Any, ...]") -> None:
+    def __init__(self, key: object, resolver: Resolver, arguments: tuple[Any, ...]) -> None:
         self.key = key
         self.resolver = resolver
         self.arguments = arguments
@@ -133,7 +135,7 @@ class _Pool:
         self.workers: set[ref[_Worker]] = set()
         self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung once for an idle thread and a lookup
 
-    def start(self, resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> Lookup | None:
+    def start(self, resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup | None:
         """A part in a lookup that a thread makes; None where there is none for it."""
         key = _key(resolver, arguments)
         lookup: Lookup | None = None
@@ -280,7 +282,7 @@ class _Pool:
         )
 
 
-def _ask(flight: _Flight) -> "tuple[list[Any] | None, BaseException | None]":
+def _ask(flight: _Flight) -> tuple[list[Any] | None, BaseException | None]:
     """Call the resolver: what it found, or what it raised."""
     try:
         return list(flight.resolver(*flight.arguments)), None  # an iterator is run here too, where it may block
@@ -293,7 +295,7 @@ def _name(flight: _Flight) -> str:
     return repr(flight.arguments[0]) if flight.arguments else "a name"
 
 
-def _key(resolver: "Resolver", arguments: "tuple[Any, ...]") -> object:
+def _key(resolver: Resolver, arguments: tuple[Any, ...]) -> object:
     """Equal for calls that may share an outcome. Types come first: ``"a" == b"a"`` warns under ``python -bb``."""
     key = (resolver, tuple(map(type, arguments)), arguments)
     try:

@@ -8,6 +8,8 @@ windows also keep source ports hard to guess (RFC 6056), and what one destinatio
 more than the kernel's own choice shows it, which goes up in small steps for each destination.
 """
 
+from __future__ import annotations
+
 import os
 import socket
 
@@ -36,7 +38,7 @@ _deck: list[tuple[range, int]] = []
 # others. And how often to begin there, before another random window shows whether the pressure is over.
 _NEIGHBOURHOOD = 8
 _RETURNS = 16
-_found: "_Found | None" = None
+_found: _Found | None = None
 _windows: tuple[int, ...] = ()  # what is dealt from: the option's values for all windows, side by side
 
 
@@ -54,14 +56,14 @@ class _Found:
 
     __slots__ = ("returns", "sockaddr", "value", "window")
 
-    def __init__(self, sockaddr: "SockAddr", first: int, last: int) -> None:
+    def __init__(self, sockaddr: SockAddr, first: int, last: int) -> None:
         self.sockaddr = sockaddr
         self.window = range(first, last + 1)
         self.value = packed(first, last)
         self.returns = _RETURNS
 
 
-def aim(sock: socket.socket, sockaddr: "SockAddr") -> range | None:
+def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
     :returns: the window; None where the kernel lacks the option, or no port but the target's is there to be used. A
@@ -96,7 +98,7 @@ def aim(sock: socket.socket, sockaddr: "SockAddr") -> range | None:
     return window
 
 
-def _deal() -> "Iterator[tuple[range, int]]":
+def _deal() -> Iterator[tuple[range, int]]:
     global _windows
     # One look at the global: another thread may void it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
@@ -109,7 +111,7 @@ def _deal() -> "Iterator[tuple[range, int]]":
         yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value
 
 
-def _side_by_side(ports: PortSet) -> "Iterator[int]":
+def _side_by_side(ports: PortSet) -> Iterator[int]:
     """Windows that hold each port of the set once, and as many of them as the next."""
     count = -(-len(ports) // WINDOW_SIZE)
     for index in range(count):
@@ -137,7 +139,7 @@ def missed() -> None:
     _void()
 
 
-def widen(sock: socket.socket, sockaddr: "SockAddr") -> "Iterator[None]":
+def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     """Offer the socket other source ports, step by step, each after the last one gave EADDRNOTAVAIL.
 
     First the neighbourhood of the port that the last search found, unless the socket was aimed there; then larger
@@ -160,7 +162,7 @@ def widen(sock: socket.socket, sockaddr: "SockAddr") -> "Iterator[None]":
             yield
 
 
-def remember(port: int, sockaddr: "SockAddr") -> None:
+def remember(port: int, sockaddr: SockAddr) -> None:
     """Tell which port a search toward an address has ended with."""
     global _found
     near = _near(kernel.source_ports(), port, sockaddr[1])

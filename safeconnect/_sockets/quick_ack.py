@@ -1,5 +1,7 @@
 """Quick acknowledgements while receiving: Linux forgets the option after a while, so it is set again and again."""
 
+from __future__ import annotations
+
 import socket
 import sys
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _TCP_QUICKACK = 12
 
 
-def quick_ack(sock: "HasOptions") -> bool:
+def quick_ack(sock: HasOptions) -> bool:
     """Acknowledge what has been read now, and what comes next without a delay; for one turn, see `QuickAck`.
 
     What waits to be acknowledged is otherwise sent up to 40 ms later, in the hope of data that it can travel with. A

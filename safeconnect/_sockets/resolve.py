@@ -5,6 +5,8 @@ is the standard library's own, an address that is a literal needs no lookup at a
 of its results to enumerations.
 """
 
+from __future__ import annotations
+
 import _socket
 import errno
 import socket
@@ -35,7 +37,7 @@ _MOST_SCOPE_ID = 2**32 - 1
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def at_once(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+def at_once(address: tuple[Any, ...]) -> Sequence[Candidate]:
     """The candidates, where no network has to be asked for them: those of a literal, and of localhost; else none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
@@ -53,7 +55,7 @@ def at_once(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
     return ()
 
 
-def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
+def literal(address: tuple[Any, ...]) -> tuple[Candidate, ...]:
     """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
 
     :raises TypeError: the address is none.
@@ -71,7 +73,7 @@ def literal(address: "tuple[Any, ...]") -> "tuple[Candidate, ...]":
     return ()
 
 
-def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
+def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
     """Every place that the address names, by `socket.getaddrinfo`, here and now, in its order (RFC 6724).
 
     :raises TypeError: the address is none; or the port is neither int, str, bytes nor None, then an OSError, too.
@@ -102,7 +104,7 @@ def look_up(address: "tuple[Any, ...]") -> "Sequence[Candidate]":
     return _read(found, tail)
 
 
-def may_ask_the_network(address: "tuple[Any, ...]") -> bool:
+def may_ask_the_network(address: tuple[Any, ...]) -> bool:
     """Whether looking the host up may take long: all names but the local ones."""
     host = address[0]
     return bool(host) and host != ("localhost" if isinstance(host, str) else b"localhost")
@@ -118,11 +120,11 @@ class Question:
 
     __slots__ = ("_host", "_port", "_tail", "arguments", "resolver")
 
-    _host: "Host"
-    _port: "Port"
-    _tail: "SockAddr"
+    _host: Host
+    _port: Port
+    _tail: SockAddr
 
-    def __init__(self, address: "tuple[Any, ...]", resolver: "Resolver | None" = None, family: int = 0) -> None:
+    def __init__(self, address: tuple[Any, ...], resolver: Resolver | None = None, family: int = 0) -> None:
         check_address(address)
         self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else with_scope(address)
         _load_codec()
@@ -131,7 +133,7 @@ class Question:
         self.resolver: Resolver = resolver or socket.getaddrinfo
         self.arguments = (self._host, self._port, family, SOCK_STREAM)
 
-    def ask(self) -> "list[Candidate]":
+    def ask(self) -> list[Candidate]:
         """Call the resolver here and now.
 
         :raises OSError: as `look_up`.
@@ -146,7 +148,7 @@ class Question:
         """The error of a lookup, with a note that says what was looked up."""
         return _noted(error, self._host, self._port)
 
-    def read(self, found: "Iterable[Candidate]") -> "list[Candidate]":
+    def read(self, found: Iterable[Candidate]) -> list[Candidate]:
         """The candidates of an answer.
 
         :raises OSError: there are none.
@@ -157,7 +159,7 @@ class Question:
             raise self.noted(error)  # noqa: B904 - it is the same error
 
 
-def of_family(family: int, candidates: "Sequence[Candidate]") -> "Sequence[Candidate]":
+def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     """The candidates of the family, whatever a resolver makes of the hint; all of them where there are none.
 
     A connect that is limited to the family refuses each of these, and tells.
@@ -165,7 +167,7 @@ def of_family(family: int, candidates: "Sequence[Candidate]") -> "Sequence[Candi
     return [each for each in candidates if family in (0, each[0])] or candidates
 
 
-def usable(found: "Iterable[Any]") -> "list[Candidate]":
+def usable(found: Iterable[Any]) -> list[Candidate]:
     """The candidates of an answer that is not the standard library's own: those for TCP, as socket() takes them.
 
     A resolver that heeds no hints answers for UDP as well. A type of 0 stands for any type, as some resolvers leave it
@@ -192,7 +194,7 @@ def usable(found: "Iterable[Any]") -> "list[Candidate]":
     raise OSError(errno.ESOCKTNOSUPPORT, f"the resolver has no address for TCP (SOCK_STREAM), only for {types}")
 
 
-def _scoped(family: int, sockaddr: "SockAddr") -> "SockAddr":
+def _scoped(family: int, sockaddr: SockAddr) -> SockAddr:
     if family != AF_INET6 or not isinstance(sockaddr[0], str) or "%" not in sockaddr[0]:
         return sockaddr
     with imports.lock:
@@ -208,12 +210,12 @@ def _type_name(kind: int) -> str:
         return f"type {kind}"
 
 
-def named(host: "Host", port: "Port") -> str:
+def named(host: Host, port: Port) -> str:
     """What is looked up, for a note. Each race asks for it, for its rules."""
     return f"host {host!r}, port {port if type(port) is int and 0 <= port <= MAX_PORT else _shown(port)}"
 
 
-def _noted(error: OSError, host: "Host", port: "Port") -> OSError:
+def _noted(error: OSError, host: Host, port: Port) -> OSError:
     error.add_note(f"while looking up {named(host, port)}")
     if type(host) is str and "%" in host:
         with imports.lock:
@@ -238,7 +240,7 @@ def check_address(address: object) -> None:
     _check_single(address)
 
 
-def _check_single(address: "Any") -> None:
+def _check_single(address: Any) -> None:
     """Refuse several targets, which other libraries take in one call.
 
     :raises TypeError: there are several; or one, in a list of its own.
@@ -260,7 +262,7 @@ def check_host(host: object) -> None:
         raise _ValueError(socket.EAI_NONAME, f"host must be without NUL, not {_shown(host)}")
 
 
-def _read(found: "Any", tail: "SockAddr") -> "list[Candidate]":
+def _read(found: Any, tail: SockAddr) -> list[Candidate]:
     if not found:
         raise OSError("getaddrinfo returns an empty list")
     return [_with_tail(candidate, tail) for candidate in found] if tail else found
@@ -280,7 +282,7 @@ def _number(digits: str) -> int:
     return number(digits)
 
 
-def with_scope(address: "tuple[Any, ...]") -> "tuple[Host, Port, SockAddr]":
+def with_scope(address: tuple[Any, ...]) -> tuple[Host, Port, SockAddr]:
     """An address of four parts as host, port and the other two.
 
     :raises TypeError: one of the other two is no int.
@@ -305,7 +307,7 @@ def _check_numbers(flowinfo: object, scope_id: object) -> None:
 
 
 @lru_cache(maxsize=256)
-def _literal(host: str, port: int, tail: "SockAddr") -> "tuple[Candidate, ...]":
+def _literal(host: str, port: int, tail: SockAddr) -> tuple[Candidate, ...]:
     """The one candidate where the host is an address written out in full, without a scope; else none."""
     if 0 <= port <= MAX_PORT:
         if _is_address(AF_INET, host) and not tail:
@@ -368,7 +370,7 @@ class _ValueError(socket.gaierror, ValueError):
     pass
 
 
-def _with_tail(candidate: "Candidate", tail: "SockAddr") -> "Candidate":
+def _with_tail(candidate: Candidate, tail: SockAddr) -> Candidate:
     """The candidate with the flow label and scope that the caller gave; a 0 leaves the resolver's."""
     family, kind, proto, name, sockaddr = candidate
     if family != AF_INET6:

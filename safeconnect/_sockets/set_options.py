@@ -1,5 +1,7 @@
 """Hands that turn options as values into what `socket.setsockopt` takes here, on this platform."""
 
+from __future__ import annotations
+
 import errno
 import socket
 import sys
@@ -25,7 +27,7 @@ _NUMBERS = {
 }
 
 
-def resolve_options(options: "Iterable[AnyOption]", family: int) -> "tuple[Option, ...]":
+def resolve_options(options: Iterable[AnyOption], family: int) -> tuple[Option, ...]:
     """The options as tuples for `socket.setsockopt`, in their order; tuples pass unchanged.
 
     What the platform lacks is an error, unless the value calls it best effort: then it is left out.
@@ -43,7 +45,7 @@ def resolve_options(options: "Iterable[AnyOption]", family: int) -> "tuple[Optio
     return tuple(resolved)
 
 
-def _tuples(option: "SocketOption", family: str) -> "Iterator[Option]":
+def _tuples(option: SocketOption, family: str) -> Iterator[Option]:
     best_effort = getattr(option, "best_effort", ())
     for level_name, name, value in option.settings(family):
         level, number = _number(level_name), _number(name)

@@ -3,6 +3,8 @@
 `socket.socket` is looked up at each call, for other tools put their own class there (gevent, pytest-socket, mocks).
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 import struct
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
-DEFAULT_TIMEOUT: "Any" = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
+DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
 
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
 LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -45,7 +47,7 @@ LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 NO_PEER = (errno.ENOTCONN, errno.EINVAL)
 
 
-def prepare(sock: socket.socket, options: "Sequence[AnyOption]", source_address: "SourceAddress | None") -> bool:
+def prepare(sock: socket.socket, options: Sequence[AnyOption], source_address: SourceAddress | None) -> bool:
     """What comes before the aim: the options, then the source address. Says whether there may be an aim.
 
     There is none where the options set a range of source ports of the user's own, which is left as it is.
@@ -59,7 +61,7 @@ def prepare(sock: socket.socket, options: "Sequence[AnyOption]", source_address:
     return not any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved)
 
 
-def _as_tuples(options: "Sequence[AnyOption]", family: int) -> "Sequence[Option]":
+def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     for option in options:
         if not isinstance(option, tuple):
             with imports.lock:
@@ -70,7 +72,7 @@ def _as_tuples(options: "Sequence[AnyOption]", family: int) -> "Sequence[Option]
     return plain  # type: ignore[no-any-return]
 
 
-def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
+def _dress(sock: socket.socket, options: Iterable[Option]) -> None:
     setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
     for option in options:
         try:
@@ -80,18 +82,18 @@ def _dress(sock: socket.socket, options: "Iterable[Option]") -> None:
             raise
 
 
-def _bind(sock: socket.socket, source_address: "SourceAddress") -> None:
+def _bind(sock: socket.socket, source_address: SourceAddress) -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
     sock.bind(_scoped(sock.family, source_address) if _may_have_zone(source_address) else source_address)
 
 
-def _may_have_zone(source_address: "SourceAddress") -> bool:
+def _may_have_zone(source_address: SourceAddress) -> bool:
     return not isinstance(source_address[0], str) or "%" in source_address[0]
 
 
-def _scoped(family: int, source_address: "SourceAddress") -> "SourceAddress":
+def _scoped(family: int, source_address: SourceAddress) -> SourceAddress:
     if family != socket.AF_INET6:
         return source_address
     with imports.lock:
@@ -111,7 +113,7 @@ def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
     return sock
 
 
-def is_self_connected(sock: "HasNames") -> bool:
+def is_self_connected(sock: HasNames) -> bool:
     """Whether the socket is connected to itself: its own address is its peer's.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
@@ -144,7 +146,7 @@ def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseExcepti
         return False
 
 
-def reset(sock: "HasLinger") -> None:
+def reset(sock: HasLinger) -> None:
     """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
 
     This is the one safe end for a socket connected to itself: closed in the ordinary way it would keep its port in
@@ -175,7 +177,7 @@ def reset(sock: "HasLinger") -> None:
         sock.close()
 
 
-def linger_not(sock: "HasLinger") -> None:
+def linger_not(sock: HasLinger) -> None:
     """Let the close that follows be a reset.
 
     :raises OSError: the socket is closed already (EBADF).
@@ -198,7 +200,7 @@ def discard(sock: socket.socket) -> None:
         sock.close()
 
 
-def has_way(family: int, sockaddr: "SockAddr", source_address: "SourceAddress | None") -> bool:
+def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | None) -> bool:
     """Whether this host has an address to connect from at all.
 
     EADDRNOTAVAIL has two causes: no source port is left, or no address to use (IPv6 is off, say). UDP tells them apart:
@@ -221,7 +223,7 @@ _OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "I
 _NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
 
 
-def option_name(option: "Option") -> str:
+def option_name(option: Option) -> str:
     """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
     levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
     level = next(levels, repr(option[0]))

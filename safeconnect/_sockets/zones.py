@@ -4,6 +4,8 @@ Python takes the scope id of an address from its fourth part alone. A zone besid
 dropped, and the kernel then says EINVAL.
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _MOST = 2**32 - 1
 
 
-def scoped(sockaddr: "tuple[Any, ...]") -> "tuple[Any, ...]":
+def scoped(sockaddr: tuple[Any, ...]) -> tuple[Any, ...]:
     """The IPv6 address with the zone of its text as its scope id; itself where there is no zone.
 
     A scope id that is there already stays.

@@ -1,5 +1,7 @@
 """`wait_for_port` on asyncio."""
 
+from __future__ import annotations
+
 import asyncio
 import inspect
 import socket
@@ -21,14 +23,14 @@ _PLAIN = Settings()
 
 
 async def wait_for_port(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None,
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: "Check | None" = None,
+    check: Check | None = None,
     gone: bool = False,
-    connector: "Settings | None" = None,
+    connector: Settings | None = None,
 ) -> None:
     """Wait until somebody listens on a TCP port, or until nobody does: `safeconnect.wait_for_port`, on asyncio.
 
@@ -68,14 +70,14 @@ async def wait_for_port(
     await go_on(waiting, address, check, probing(_PLAIN if connector is None else connector, gone=gone))
 
 
-async def go_on(waiting: Waiting, address: "tuple[Any, ...]", check: "Check | None", plan: Settings) -> None:
+async def go_on(waiting: Waiting, address: tuple[Any, ...], check: Check | None, plan: Settings) -> None:
     """Let a wait that has begun go on to its end."""
     loop = asyncio.get_running_loop()
     while not await _try(waiting.aimed(plan), address, check, waiting):
         await asyncio.sleep(waiting.pause(loop.time()))
 
 
-async def _try(plan: Settings, address: "tuple[Any, ...]", check: "Check | None", waiting: Waiting) -> bool:
+async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
     """One try: whether it is as is waited for."""
     loop = asyncio.get_running_loop()
     seconds = waiting.begin(loop.time())
@@ -91,7 +93,7 @@ async def _try(plan: Settings, address: "tuple[Any, ...]", check: "Check | None"
         end(sock)
 
 
-async def _is_right(sock: socket.socket, check: "Check", waiting: Waiting) -> bool:
+async def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
     loop = asyncio.get_running_loop()
     prepare(sock)
     async with asyncio.timeout(waiting.left(loop.time())):

@@ -1,5 +1,7 @@
 """Waiting until a port is up, or until it is gone: `wait_for_port`."""
 
+from __future__ import annotations
+
 import inspect
 import socket
 import time
@@ -26,12 +28,12 @@ _PLAIN = Connector()
 
 
 def wait_for_port(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None,
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: "Check | None" = None,
+    check: Check | None = None,
     gone: bool = False,
     connector: Connector | None = None,
 ) -> None:
@@ -87,7 +89,7 @@ def wait_for_port(
         time.sleep(waiting.pause(monotonic()))
 
 
-def _try(plan: Connector, address: "tuple[Any, ...]", check: "Check | None", waiting: Waiting) -> bool:
+def _try(plan: Connector, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
     """One try: whether it is as is waited for."""
     seconds = waiting.begin(monotonic())
     try:
@@ -102,7 +104,7 @@ def _try(plan: Connector, address: "tuple[Any, ...]", check: "Check | None", wai
         end(sock)
 
 
-def _is_right(sock: socket.socket, check: "Check", waiting: Waiting) -> bool:
+def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
     prepare(sock)
     if not isinstance(check, bytes):
         sock.settimeout(waiting.left(monotonic()))
@@ -114,12 +116,12 @@ def _is_right(sock: socket.socket, check: "Check", waiting: Waiting) -> bool:
     return waiting.checked(greeting.is_right, greeting.told, monotonic())
 
 
-def prepare(sock: "Probe") -> None:
+def prepare(sock: Probe) -> None:
     """Let the connection be reset also by a check that closes it, or that wraps the socket in one of its own."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
 
 
-def end(sock: "Probe") -> None:
+def end(sock: Probe) -> None:
     """Reset the connection, unless a check has closed the socket."""
     if sock.fileno() >= 0:
         with suppress(OSError):  # macOS, where the peer has reset it already; it is closed all the same

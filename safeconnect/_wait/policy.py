@@ -6,6 +6,8 @@ is no clock, no socket and no chance in here: ``now`` is an argument, in seconds
 and so is ``draw``.
 """
 
+from __future__ import annotations
+
 import errno
 import sys
 from math import inf
@@ -56,17 +58,17 @@ class Waiting:
 
     def __init__(
         self,
-        address: "tuple[Any, ...]",
+        address: tuple[Any, ...],
         timeout: float | None,
         *,
         interval: float,
         attempt_timeout: float,
         check: object,
         gone: bool,
-        draw: "Draw",
-        spare_ports: "Callable[[], PortSet]",
+        draw: Draw,
+        spare_ports: Callable[[], PortSet],
         now: float,
-        tell: "Callable[[str, str], object] | None" = None,
+        tell: Callable[[str, str], object] | None = None,
     ) -> None:
         if not isinstance(address, tuple):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -101,7 +103,7 @@ class Waiting:
 
     # A try
 
-    def aimed(self, plan: "AnySettings") -> "AnySettings":
+    def aimed(self, plan: AnySettings) -> AnySettings:
         """How to connect at the next try.
 
         Where the kernel had no source port toward the target but the target's own, or none at all, that does not tell
@@ -240,7 +242,7 @@ class Greeting:
         return f"it sent {self._received!r} in the place of {self._expected!r}"
 
 
-def probing(connector: "AnySettings", *, gone: bool) -> "AnySettings":
+def probing(connector: AnySettings, *, gone: bool) -> AnySettings:
     """The same settings for one single try, which cannot be fooled."""
     if not isinstance(connector, Settings):
         raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
@@ -249,7 +251,7 @@ def probing(connector: "AnySettings", *, gone: bool) -> "AnySettings":
     return connector.replace(retry=None, allow_self_connect=False, all_errors=gone, options=options)
 
 
-def _is_fast_open(option: "AnyOption") -> bool:
+def _is_fast_open(option: AnyOption) -> bool:
     if isinstance(option, tuple):
         return sys.platform == "linux" and option[:2] == _TCP_FASTOPEN_CONNECT
     with imports.lock:

@@ -1,5 +1,7 @@
 """`wait_for_port` on trio."""
 
+from __future__ import annotations
+
 import inspect
 
 import trio
@@ -21,14 +23,14 @@ _PLAIN = Settings()
 
 
 async def wait_for_port(
-    address: "tuple[Any, ...]",
+    address: tuple[Any, ...],
     timeout: float | None,
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: "Check | None" = None,
+    check: Check | None = None,
     gone: bool = False,
-    connector: "Settings | None" = None,
+    connector: Settings | None = None,
 ) -> None:
     """Wait until somebody listens on a TCP port, or until nobody does: `safeconnect.wait_for_port`, on trio.
 
@@ -71,7 +73,7 @@ async def wait_for_port(
         await trio.sleep(waiting.pause(trio.current_time()))
 
 
-async def _try(plan: Settings, address: "tuple[Any, ...]", check: "Check | None", waiting: Waiting) -> bool:
+async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
     """One try: whether it is as is waited for."""
     seconds = waiting.begin(trio.current_time())
     try:
@@ -90,7 +92,7 @@ async def _try(plan: Settings, address: "tuple[Any, ...]", check: "Check | None"
         end(sock)
 
 
-async def _is_right(sock: trio.socket.SocketType, check: "Check", waiting: Waiting) -> bool:
+async def _is_right(sock: trio.socket.SocketType, check: Check, waiting: Waiting) -> bool:
     prepare(sock)
     # Not fail_after(): contextlib, which it is made with, keeps such an error in a cycle (Python 3.13).
     with trio.move_on_after(waiting.left(trio.current_time())):

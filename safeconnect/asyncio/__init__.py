@@ -8,6 +8,8 @@ Fairness: a connect that is done at once, as on loopback, does not go through th
 other tasks have their turn. Streams and transports go through it in any case, when they are made.
 """
 
+from __future__ import annotations
+
 from .._connect.asyncio import connect as connect
 from .._connect.asyncio import create_connection
 from .._connect.streams import connect_transport, open_connection

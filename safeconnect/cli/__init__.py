@@ -1,5 +1,7 @@
 """The command line: ``safeconnect`` and ``python -m safeconnect``."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
@@ -17,7 +19,7 @@ INTERRUPTED = 130
 _TERMINATED = 143
 
 
-def main(argv: "Sequence[str] | None" = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 124 timed out, 130 interrupted.
 
     :param argv: the arguments; those of this process when left out.
@@ -60,7 +62,7 @@ def _output_failed(error: OSError) -> int:
 
 
 @contextmanager
-def _terminable() -> "Iterator[None]":
+def _terminable() -> Iterator[None]:
     """Let SIGTERM end the process in order, also as the first process of a container, where it would do nothing."""
 
     def terminate(*_: object) -> None:

@@ -1,5 +1,7 @@
 """Commands of the user's, run in this process's place."""
 
+from __future__ import annotations
+
 import errno
 import os
 import signal
@@ -25,11 +27,11 @@ NOT_FOUND = 127
 
 
 def replace_with(
-    command: "Sequence[str]",
-    environment: "Mapping[str, str]",
-    messages: "Messages",
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    messages: Messages,
     *,
-    keep: "Iterable[socket.socket]" = (),
+    keep: Iterable[socket.socket] = (),
 ) -> int:
     """Run a command in this process's place: its signals and its exit status are its own.
 
@@ -49,7 +51,7 @@ def replace_with(
         return _tell_failure(command[0], error, messages)
 
 
-def _become(command: "Sequence[str]", environment: "Mapping[str, str]") -> "NoReturn":
+def _become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     try:
         os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
     except OSError as error:
@@ -62,7 +64,7 @@ def _become(command: "Sequence[str]", environment: "Mapping[str, str]") -> "NoRe
         os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], environment)  # noqa: S606
 
 
-def _run_as_child(command: "Sequence[str]", environment: "Mapping[str, str]") -> int:
+def _run_as_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     with subprocess.Popen(list(command), env=environment) as child:  # noqa: S603 - the user's own
         while True:
             try:
@@ -80,7 +82,7 @@ def _status_of_failure(name: str, error: OSError) -> int:
     return NOT_FOUND if is_missing else NOT_RUN
 
 
-def _tell_failure(name: str, error: OSError, messages: "Messages") -> int:
+def _tell_failure(name: str, error: OSError, messages: Messages) -> int:
     """Say why a command was not run, and give the status that stands for it."""
     status = _status_of_failure(name, error)
     what = "was not found" if status == NOT_FOUND else f"cannot be run: {error.strerror}"

@@ -1,5 +1,7 @@
 """``safeconnect connect``."""
 
+from __future__ import annotations
+
 import socket
 import statistics
 from collections import Counter
@@ -35,7 +37,7 @@ _PERCENTILES = (50, 90, 99)
 class _Race:
     """One connect, observed."""
 
-    def __init__(self, arguments: "argparse.Namespace") -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         self._moments: list[Moment] = []
         self._began = perf_counter()
         self.sock: socket.socket | None = None
@@ -54,14 +56,14 @@ class _Race:
         self.notes = [] if self.error is None else [*getattr(self.error, "__notes__", ()), *self._in_the_way()]
         self.spans = spans(self._moments, self.seconds)
 
-    def _in_the_way(self) -> "Iterator[str]":
+    def _in_the_way(self) -> Iterator[str]:
         """What keeps a server from the port, where that is one of this host."""
         return map(
             str, in_the_way({message.candidate[4] for _, message in self._moments if isinstance(message, Start)})
         )
 
     @property
-    def ends(self) -> "tuple[object, object] | None":
+    def ends(self) -> tuple[object, object] | None:
         """The two ends of the connection, as they were: the peer may have reset it by now."""
         if self.sock is None:
             return None
@@ -69,7 +71,7 @@ class _Race:
         return next((message.local, message.peer) for message in found)
 
 
-def run(arguments: "argparse.Namespace") -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Connect once, or many times, and tell."""
     console = Console()
     with socket.socket() as unused:
@@ -78,7 +80,7 @@ def run(arguments: "argparse.Namespace") -> int:
     return _measure(arguments, console) if arguments.repeat else _show(arguments, console)
 
 
-def _show(arguments: "argparse.Namespace", console: Console) -> int:
+def _show(arguments: argparse.Namespace, console: Console) -> int:
     race = _Race(arguments)
     status = 0 if race.error is None else _status(race.error)
     info = _info(race.sock)
@@ -95,7 +97,7 @@ def _show(arguments: "argparse.Namespace", console: Console) -> int:
     return status
 
 
-def _tell(console: Console, race: _Race, info: "TcpInfo | None") -> None:
+def _tell(console: Console, race: _Race, info: TcpInfo | None) -> None:
     if race.error is not None:
         console.data.line(("not connected", "red"), f" after {duration(race.seconds)}: {race.error}")
         for note in race.notes:
@@ -110,7 +112,7 @@ def _tell(console: Console, race: _Race, info: "TcpInfo | None") -> None:
             console.data.line(f"  {name:<{width}}  {duration(value) if isinstance(value, float) else value}")
 
 
-def _info(sock: "socket.socket | None") -> "TcpInfo | None":
+def _info(sock: socket.socket | None) -> TcpInfo | None:
     """What the kernel knows of the connection; None where there is none, or the platform does not tell."""
     if sock is None:
         return None
@@ -120,7 +122,7 @@ def _info(sock: "socket.socket | None") -> "TcpInfo | None":
         return None
 
 
-def _as_dict(arguments: "argparse.Namespace", race: _Race, info: "TcpInfo | None", status: int) -> dict[str, object]:
+def _as_dict(arguments: argparse.Namespace, race: _Race, info: TcpInfo | None, status: int) -> dict[str, object]:
     ends = race.ends
     return {
         "target": str(arguments.target),
@@ -136,7 +138,7 @@ def _as_dict(arguments: "argparse.Namespace", race: _Race, info: "TcpInfo | None
     }
 
 
-def _span_as_dict(span: "Span") -> dict[str, object]:
+def _span_as_dict(span: Span) -> dict[str, object]:
     return {
         "what": span.label,
         "began_seconds": round(span.began, 6),
@@ -150,7 +152,7 @@ def _status(error: OSError) -> int:
     return TIMED_OUT if isinstance(error, TimeoutError) else FAILED
 
 
-def _measure(arguments: "argparse.Namespace", console: Console) -> int:
+def _measure(arguments: argparse.Namespace, console: Console) -> int:
     """Connect many times, one after another; each connection is reset at once, so that none takes up a port."""
     times: list[float] = []
     failures: Counter[str] = Counter()
@@ -180,10 +182,10 @@ def _measure(arguments: "argparse.Namespace", console: Console) -> int:
 
 
 def _tell_figures(
-    arguments: "argparse.Namespace",
+    arguments: argparse.Namespace,
     console: Console,
-    times: "Sequence[float]",
-    failures: "Counter[str]",
+    times: Sequence[float],
+    failures: Counter[str],
     status: int,
 ) -> None:
     figures = _figures(times)
@@ -205,7 +207,7 @@ def _tell_figures(
         console.data.line(f"  {note}")
 
 
-def _in_the_way(target: "Target") -> list[str]:
+def _in_the_way(target: Target) -> list[str]:
     """What keeps a server from the target's port, where that is one of this host."""
     try:
         found = look_up_in_time(Question(tuple(target)), _CLOSING)
@@ -214,7 +216,7 @@ def _in_the_way(target: "Target") -> list[str]:
     return list(map(str, in_the_way({candidate[4] for candidate in found})))
 
 
-def _figures(times: "Sequence[float]") -> dict[str, float]:
+def _figures(times: Sequence[float]) -> dict[str, float]:
     if not times:
         return {}
     cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99

@@ -4,6 +4,8 @@ The words are the same in both. Colour follows NO_COLOR and FORCE_COLOR, as rich
 terminal.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -34,7 +36,7 @@ class Stream:
     :param is_optional: whether what cannot be written is dropped, and the rest as well: messages, not data.
     """
 
-    def __init__(self, file: "TextIO", *, is_optional: bool = False) -> None:
+    def __init__(self, file: TextIO, *, is_optional: bool = False) -> None:
         self._file = file
         self._is_optional = is_optional
         self._is_lost = False
@@ -52,7 +54,7 @@ class Stream:
         """How many columns a line may have."""
         return int(self._rich.width) if self._rich is not None else 80
 
-    def line(self, *parts: "Part") -> None:
+    def line(self, *parts: Part) -> None:
         """Write one line.
 
         :raises OutputError: it could not be written, and is no mere message.
@@ -63,12 +65,12 @@ class Stream:
         else:
             self._write(lambda: self._rich.print(_text(clean), soft_wrap=True))
 
-    def _cleaned(self, part: "Part") -> "Part":
+    def _cleaned(self, part: Part) -> Part:
         text, style = (part, "") if isinstance(part, str) else part
         clean = harmless(text).translate(self._translation)
         return clean if _can_write(clean, self._file) else ascii(clean)[1:-1], style
 
-    def _write(self, write: "Callable[[], object]") -> None:
+    def _write(self, write: Callable[[], object]) -> None:
         if self._is_lost:
             return
         try:
@@ -78,7 +80,7 @@ class Stream:
                 raise OutputError(*error.args) from error
             self._is_lost = True
 
-    def table(self, headers: "Sequence[str]", rows: "Iterable[Line]", *, right: "Sequence[int]" = ()) -> None:
+    def table(self, headers: Sequence[str], rows: Iterable[Line], *, right: Sequence[int] = ()) -> None:
         """Write rows below their headers in columns.
 
         :param right: the numbers of the columns that are aligned to the right.
@@ -95,7 +97,7 @@ class Stream:
         self._write(lambda: print(json.dumps(value, indent=2), file=self._file))
 
     @contextmanager
-    def live(self, lines: "Callable[[], Iterable[Line]]") -> "Iterator[None]":
+    def live(self, lines: Callable[[], Iterable[Line]]) -> Iterator[None]:
         """Show these lines and keep them up to date; on a terminal and with rich only. They are gone at the end."""
         if not self._is_live:
             yield
@@ -110,7 +112,7 @@ class Stream:
             yield
 
     @contextmanager
-    def progress(self, what: str, total: int) -> "Iterator[Callable[[], object]]":
+    def progress(self, what: str, total: int) -> Iterator[Callable[[], object]]:
         """Show how much of it is done, on a terminal and with rich only; gives what to call after each piece."""
         if not self._is_live:
             yield lambda: None
@@ -135,7 +137,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "<1 %"
 
 
-def _can_write(text: str, file: "TextIO") -> bool:
+def _can_write(text: str, file: TextIO) -> bool:
     try:
         text.encode(file.encoding or "utf-8", file.errors or "strict")
     except UnicodeEncodeError:
@@ -143,7 +145,7 @@ def _can_write(text: str, file: "TextIO") -> bool:
     return True
 
 
-def _rich_console(file: "TextIO") -> "Any":
+def _rich_console(file: TextIO) -> Any:
     """Rich's console for the stream; None where nobody sees colours, or without rich."""
     if not (file.isatty() or os.environ.get("FORCE_COLOR")):
         return None
@@ -154,26 +156,26 @@ def _rich_console(file: "TextIO") -> "Any":
     return RichConsole(file=file, highlight=False, markup=False, emoji=False)
 
 
-def _text(parts: "Line") -> "Any":
+def _text(parts: Line) -> Any:
     from rich.text import Text
 
     return Text.assemble(*parts)
 
 
-def _plain(parts: "Line") -> str:
+def _plain(parts: Line) -> str:
     return "".join(part if isinstance(part, str) else part[0] for part in parts)
 
 
-def _padded(part: "Part", width: int, is_right: bool) -> "Part":
+def _padded(part: Part, width: int, is_right: bool) -> Part:
     text, style = (part, "") if isinstance(part, str) else part
     return (text.rjust(width) if is_right else text.ljust(width)), style
 
 
-def _bold(parts: "Line") -> "Line":
+def _bold(parts: Line) -> Line:
     return _stripped([(_plain([part]), "bold") for part in parts])
 
 
-def _stripped(parts: "Line") -> "Line":
+def _stripped(parts: Line) -> Line:
     """Without spaces at the end."""
     *others, (text, style) = ((part, "") if isinstance(part, str) else part for part in parts)
     return [*others, (text.rstrip(), style)]

@@ -1,5 +1,7 @@
 """``safeconnect demo``."""
 
+from __future__ import annotations
+
 import argparse
 
 from ..demo import run as _run

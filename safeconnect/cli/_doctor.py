@@ -1,5 +1,7 @@
 """``safeconnect doctor``."""
 
+from __future__ import annotations
+
 from ..doctor import examine
 from . import FAILED
 from ._console import Console
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan", "ok": "green"}
 
 
-def run(arguments: "argparse.Namespace") -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Examine, and tell; 1 where a finding is an error."""
     console = Console()
     with console.messages.live(lambda: [["examining ", str(arguments.target or "this machine"), " ..."]]):
@@ -28,7 +30,7 @@ def run(arguments: "argparse.Namespace") -> int:
     return status
 
 
-def _tell(report: "Report", stream: "Stream") -> None:
+def _tell(report: Report, stream: Stream) -> None:
     found = list(sections(report.snapshot))
     names = width(found)
     for title, facts in found:
@@ -43,7 +45,7 @@ def _tell(report: "Report", stream: "Stream") -> None:
         stream.line("  nothing is wrong")
 
 
-def _tell_finding(finding: "Finding", stream: "Stream") -> None:
+def _tell_finding(finding: Finding, stream: Stream) -> None:
     stream.line("  ", (finding.severity, _STYLES[finding.severity]), f": {finding.title} [{finding.code}]")
     stream.line(f"    {finding.detail}")
     for advice in finding.advice:

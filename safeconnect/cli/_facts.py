@@ -1,5 +1,7 @@
 """The doctor's facts as lines: a name on the left, what this machine has on the right. Pure: nothing is read here."""
 
+from __future__ import annotations
+
 from .._host.tcp_sockets import named
 from .._sockets.endpoint import written
 from ..doctor.wording import time
@@ -17,7 +19,7 @@ _MOST = 5
 UNKNOWN = "not told by this platform"
 
 
-def sections(snapshot: "Snapshot") -> "Iterator[tuple[str, Sequence[Fact]]]":
+def sections(snapshot: Snapshot) -> Iterator[tuple[str, Sequence[Fact]]]:
     """The facts under their headings, in the order in which a connect meets them."""
     yield "machine", list(_host(snapshot.host))
     yield "source ports", list(_source_ports(snapshot.source_ports))
@@ -29,7 +31,7 @@ def sections(snapshot: "Snapshot") -> "Iterator[tuple[str, Sequence[Fact]]]":
         yield f"target {written((snapshot.target.host, snapshot.target.port))}", list(_target(snapshot.target))
 
 
-def _host(host: "Host") -> "Iterator[Fact]":
+def _host(host: Host) -> Iterator[Fact]:
     yield "system", f"{host.platform} {host.release}"
     namespaces = "not known" if host.user_namespaces is None else _yes(host.user_namespaces)
     yield "user namespaces", namespaces + (f": {why}" if (why := host.no_user_namespaces_because) else "")
@@ -42,7 +44,7 @@ def _host(host: "Host") -> "Iterator[Fact]":
     )
 
 
-def _source_ports(ports: "SourcePorts") -> "Iterator[Fact]":
+def _source_ports(ports: SourcePorts) -> Iterator[Fact]:
     yield "ip_local_port_range", UNKNOWN if ports.first is None else f"{ports.first}-{ports.last}"
     yield "ip_local_reserved_ports", UNKNOWN if ports.reserved is None else ports.reserved or "none"
     yield "usable", _number(ports.usable)
@@ -50,7 +52,7 @@ def _source_ports(ports: "SourcePorts") -> "Iterator[Fact]":
     yield "range of one's own per socket", _yes(ports.per_socket_range)
 
 
-def _names(names: "Names") -> "Iterator[Fact]":
+def _names(names: Names) -> Iterator[Fact]:
     yield "::1", _yes(names.ipv6_loopback)
     if names.localhost is not None:
         yield "localhost", _looked_up(names.localhost)
@@ -58,11 +60,11 @@ def _names(names: "Names") -> "Iterator[Fact]":
         yield f"{lookup.name}, {lookup.family}", _looked_up(lookup)
 
 
-def _looked_up(lookup: "Lookup") -> str:
+def _looked_up(lookup: Lookup) -> str:
     return f"{', '.join(lookup.addresses) or lookup.error or 'nothing'} in {time(lookup.seconds)}"
 
 
-def _timers(timers: "Timers") -> "Iterator[Fact]":
+def _timers(timers: Timers) -> Iterator[Fact]:
     keepalive = (timers.keepalive_time_seconds, timers.keepalive_intvl_seconds, timers.keepalive_probes)
     pace = f"{keepalive[0]} s, then {keepalive[2]} probes {keepalive[1]} s apart"
     yield "tcp_keepalive_*", _after(pace, timers.vanished_peer_noticed_after_seconds, "a vanished peer is noticed")
@@ -80,7 +82,7 @@ def _after(setting: str, seconds: float | None, what: str) -> str:
     return UNKNOWN if seconds is None else f"{setting}: {what} after {time(seconds)}"
 
 
-def _listening(listening: "Listening") -> "Iterator[Fact]":
+def _listening(listening: Listening) -> Iterator[Fact]:
     yield "somaxconn", _number(listening.somaxconn)
     yield "tcp_max_syn_backlog", _number(listening.max_syn_backlog)
     yield "tcp_abort_on_overflow", _yes(listening.abort_on_overflow)
@@ -91,7 +93,7 @@ def _listening(listening: "Listening") -> "Iterator[Fact]":
         yield "listening sockets", f"{len(listening.listeners):,}; `safeconnect ports` lists them"
 
 
-def _table(table: "Table | None", why: str | None) -> "Iterator[Fact]":
+def _table(table: Table | None, why: str | None) -> Iterator[Fact]:
     if table is None:
         yield "all", f"{UNKNOWN}: {why}"
         return
@@ -105,7 +107,7 @@ def _table(table: "Table | None", why: str | None) -> "Iterator[Fact]":
         yield f"{use.local} to {written(use.peer)}", share
 
 
-def _target(target: "Target") -> "Iterator[Fact]":
+def _target(target: Target) -> Iterator[Fact]:
     yield "addresses", _looked_up(target.lookup)
     for attempt in target.attempts:
         error = f": {attempt.error}" if attempt.error else ""
@@ -137,6 +139,6 @@ def _yes(value: bool | None) -> str:
     return UNKNOWN if value is None else "yes" if value else "no"
 
 
-def width(found: "Iterable[tuple[str, Sequence[Fact]]]") -> int:
+def width(found: Iterable[tuple[str, Sequence[Fact]]]) -> int:
     """How wide the names are."""
     return max(len(name) for _, facts in found for name, _ in facts)

@@ -1,5 +1,7 @@
 """The arguments of all commands and their help."""
 
+from __future__ import annotations
+
 import argparse
 import socket
 
@@ -143,7 +145,7 @@ examples:
 class _PrintCompletion(argparse.Action):
     """Print what a shell reads to complete the commands and their options."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *values: "Any", **_: "Any") -> None:
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any, **_: Any) -> None:
         try:
             import shtab
         except ImportError:
@@ -153,12 +155,12 @@ class _PrintCompletion(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> "NoReturn":
+    def error(self, message: str) -> NoReturn:
         """Say what is wrong; what was written may hold anything."""
         super().error(harmless(message))
 
 
-def parse(argv: "Sequence[str]") -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; ``argv`` holds those after the name of the program.
 
     What follows the first ``--`` is a command and its own arguments, ``command``.
@@ -188,7 +190,7 @@ def _asks_for_ports(arguments: argparse.Namespace) -> bool:
     return arguments.release or any(value is not None for value in (arguments.number, arguments.env, arguments.host))
 
 
-def _split(argv: "Sequence[str]") -> "tuple[Sequence[str], bool, Sequence[str]]":
+def _split(argv: Sequence[str]) -> tuple[Sequence[str], bool, Sequence[str]]:
     at = argv.index("--") if "--" in argv else len(argv)
     return argv[:at], at < len(argv), argv[at + 1 :]
 
@@ -217,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: "Any", name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,

@@ -1,5 +1,7 @@
 """``safeconnect ports N``: whoever has a port, or is connected to it."""
 
+from __future__ import annotations
+
 from .._host import tcp_table
 from .._host.tcp_sockets import holdings, named
 from .._sockets.endpoint import written
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _HEADERS = ("state", "local", "remote", "process")
 
 
-def run(arguments: "argparse.Namespace") -> int:
+def run(arguments: argparse.Namespace) -> int:
     """List the sockets that have the port as their own, or as their peer's."""
     console = Console()
     port = arguments.port
@@ -39,22 +41,22 @@ def run(arguments: "argparse.Namespace") -> int:
     return 0
 
 
-def _of_port(port: int) -> "Iterator[TcpSocket]":
+def _of_port(port: int) -> Iterator[TcpSocket]:
     return (each for each in tcp_table.sockets() if port in (each.local[1], each.peer and each.peer[1]))
 
 
-def _order(each: "TcpSocket", port: int) -> tuple[object, ...]:
+def _order(each: TcpSocket, port: int) -> tuple[object, ...]:
     """Servers first, then the others that have the port, then those that are connected to it."""
     return not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state
 
 
-def _cells(each: "TcpSocket", owners: "Sequence[Owner]") -> "Line":
+def _cells(each: TcpSocket, owners: Sequence[Owner]) -> Line:
     remote = "-" if each.peer is None else written(each.peer)
     cell: Part = (remote, "red") if each.meets_itself else remote
     return each.state, written(each.local), cell, named(owners) if owners else "-"
 
 
-def _notes(port: int, held: "Held") -> "Iterator[str]":
+def _notes(port: int, held: Held) -> Iterator[str]:
     own = {each: owners for each, owners in held.items() if each.local[1] == port}
     for each in holdings(own):
         if each.meets_itself:
@@ -66,7 +68,7 @@ def _notes(port: int, held: "Held") -> "Iterator[str]":
         )
 
 
-def _as_dict(row: "tuple[TcpSocket, Sequence[Owner]]") -> dict[str, object]:
+def _as_dict(row: tuple[TcpSocket, Sequence[Owner]]) -> dict[str, object]:
     each, owners = row
     return {
         "state": each.state,
@@ -76,15 +78,15 @@ def _as_dict(row: "tuple[TcpSocket, Sequence[Owner]]") -> dict[str, object]:
     }
 
 
-def owners_as_dicts(owners: "Sequence[Owner]") -> list[dict[str, object]]:
+def owners_as_dicts(owners: Sequence[Owner]) -> list[dict[str, object]]:
     """Processes as ``--json`` has them."""
     return [{"pid": owner.pid, "name": owner.name} for owner in owners]
 
 
-def no_server(each: "Holding") -> str:
+def no_server(each: Holding) -> str:
     """The note on a socket that is connected to itself."""
     return f"{each}, which keeps servers from the port; what to do: `safeconnect doctor {written(each.local)}`"
 
 
-def _end(end: "tuple[str, int] | None") -> dict[str, object] | None:
+def _end(end: tuple[str, int] | None) -> dict[str, object] | None:
     return None if end is None else {"host": end[0], "port": end[1]}

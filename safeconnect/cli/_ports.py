@@ -1,5 +1,7 @@
 """``safeconnect ports``."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -34,7 +36,7 @@ _SLOW = 0.5
 
 _LISTENER_HEADERS = ("address", "port", "owner", "ephemeral", "reserved", "exposed", "waiting", "backlog")
 _USE_HEADERS = ("from", "to", "source ports", "of", "share", "TIME_WAIT")
-_EXPOSURES: "dict[str, Part]" = {
+_EXPOSURES: dict[str, Part] = {
     "exposed": ("yes", "red"),
     "other-parity": ("under pressure", "yellow"),
     "unknown": "?",
@@ -42,7 +44,7 @@ _EXPOSURES: "dict[str, Part]" = {
 _EXPOSED = ("exposed", "other-parity")
 
 
-def run(arguments: "argparse.Namespace") -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run a command with reserved ports, or list the ports in use."""
     console = Console()
     if arguments.command:
@@ -62,7 +64,7 @@ def run(arguments: "argparse.Namespace") -> int:
     return 0
 
 
-def _look() -> "Rows":
+def _look() -> Rows:
     kernel.source_ports(refresh=True)
     found = tcp_table.sockets()
     owners = tcp_table.owners(each for each in found if each.listens)
@@ -85,7 +87,7 @@ def _exposure(host: str, port: int) -> str:
     return "unknown" if host.startswith("fe80:") and reason in ("no-way", "foreign-host") else reason
 
 
-def _print(console: Console, rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> None:
+def _print(console: Console, rows: Sequence[Listener], uses: Sequence[SourceUse]) -> None:
     data = console.data
     data.line(
         ("listening ports", "bold"), f" (source ports are taken from {kernel.ephemeral_ports()}{_less_reserved()})"
@@ -109,7 +111,7 @@ def _less_reserved() -> str:
     return f" less {reserved}" if reserved else ""
 
 
-def _listener_cells(row: "Listener") -> "Line":
+def _listener_cells(row: Listener) -> Line:
     times = f" x{row.sockets}" if row.sockets > 1 else ""
     return (
         row.host + times,
@@ -127,7 +129,7 @@ def _known(number: int | None) -> str:
     return "?" if number is None else str(number)
 
 
-def _names(owners: "Sequence[Owner]") -> str:
+def _names(owners: Sequence[Owner]) -> str:
     shown = [f"{owner.name or '?'} ({owner.pid})" for owner in owners[:_MOST_NAMES]]
     more = len(owners) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "") or "-"
@@ -137,7 +139,7 @@ def _yes(is_so: bool) -> str:
     return "yes" if is_so else "-"
 
 
-def _use_cells(use: "SourceUse") -> "Line":
+def _use_cells(use: SourceUse) -> Line:
     share = percent(use.share)
     return (
         use.local,
@@ -149,19 +151,17 @@ def _use_cells(use: "SourceUse") -> "Line":
     )
 
 
-def _is_slow(use: "SourceUse") -> bool:
+def _is_slow(use: SourceUse) -> bool:
     return use.share > _SLOW
 
 
-def _tell(
-    console: Console, rows: "Sequence[Listener]", uses: "Sequence[SourceUse]", stuck: "Sequence[Holding]"
-) -> None:
+def _tell(console: Console, rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequence[Holding]) -> None:
     """What is to be known beside the tables."""
     for note in (*_notes(rows, uses), *map(no_server, stuck)):
         console.messages.line(("note: ", "yellow"), note)
 
 
-def _notes(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]") -> "Iterator[str]":
+def _notes(rows: Sequence[Listener], uses: Sequence[SourceUse]) -> Iterator[str]:
     hidden = sum(not row.owners for row in rows)
     if hidden:
         yield f"the owners of {_counted(hidden, 'listening port')} may not be seen: {_who_sees()}"
@@ -190,7 +190,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _as_dict(rows: "Sequence[Listener]", uses: "Sequence[SourceUse]", stuck: "Sequence[Holding]") -> dict[str, object]:
+def _as_dict(rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequence[Holding]) -> dict[str, object]:
     return {
         "ephemeral_ports": str(kernel.ephemeral_ports()),
         "reserved_ports": str(kernel.reserved_ports()),

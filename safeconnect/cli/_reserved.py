@@ -1,5 +1,7 @@
 """Ports for a command: reserved, put into its environment, and kept as long as it runs."""
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
 
 
-def run(arguments: "argparse.Namespace", console: "Console") -> int:
+def run(arguments: argparse.Namespace, console: Console) -> int:
     """Run the command in this process's place, which keeps its ports; 1 where no ports could be reserved."""
     number = arguments.number or 1
     hosts: Sequence[str] = [arguments.host] if arguments.host is not None else _EVERY_ADDRESS
@@ -44,7 +46,7 @@ def run(arguments: "argparse.Namespace", console: "Console") -> int:
         return replace_with(arguments.command, os.environ | added, console.messages, keep=sockets)
 
 
-def every_address() -> "Sequence[str]":
+def every_address() -> Sequence[str]:
     """Where a port is to be free wherever a server will listen: every address, of both families if there are both.
 
     :raises OSError: there was no descriptor, or no memory, to find out.
@@ -59,13 +61,13 @@ def every_address() -> "Sequence[str]":
     return _EVERY_ADDRESS
 
 
-def variables(name: str, ports: "Sequence[int]") -> "Mapping[str, str]":
+def variables(name: str, ports: Sequence[int]) -> Mapping[str, str]:
     """NAME is the first port; where there are several, NAME1, NAME2 and so on are all of them."""
     numbered = {f"{name}{place}": str(port) for place, port in enumerate(ports, 1)} if len(ports) > 1 else {}
     return {name: str(ports[0])} | numbered
 
 
-def reserved(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
+def reserved(held: ExitStack, hosts: Sequence[str], number: int) -> Ports:
     """Ports that stay bound; servers that set SO_REUSEADDR or SO_REUSEPORT can bind to them as well, and listen.
 
     :returns: the ports, and the sockets that hold them.
@@ -75,7 +77,7 @@ def reserved(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
     return [each.port for each in found], [sock for each in found for sock in each.sockets]
 
 
-def lent(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
+def lent(held: ExitStack, hosts: Sequence[str], number: int) -> Ports:
     """Free ports that any server can bind to, for nothing is bound to them any more.
 
     They are of those that the kernel gives to nobody by itself, so only a program that asks for the very number can
@@ -99,7 +101,7 @@ def lent(held: ExitStack, hosts: "Sequence[str]", number: int) -> "Ports":
     return ports, names
 
 
-def _named(held: ExitStack, port: int) -> "list[socket.socket] | None":
+def _named(held: ExitStack, port: int) -> list[socket.socket] | None:
     """What tells other runs that the port is taken; None where it is theirs.
 
     unix(7): abstract names belong to the network namespace. Elsewhere than on Linux there are none.
@@ -116,7 +118,7 @@ def _named(held: ExitStack, port: int) -> "list[socket.socket] | None":
     return [name]
 
 
-def _tell(error: OSError, number: int, where: str, console: "Console") -> None:
+def _tell(error: OSError, number: int, where: str, console: Console) -> None:
     what = "a port" if number == 1 else f"{number} ports"
     console.messages.line((f"safeconnect: {what} could not be reserved at {where}: {error.strerror or error}", "red"))
     if error.errno in (errno.EMFILE, errno.ENFILE):

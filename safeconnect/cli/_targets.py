@@ -1,5 +1,7 @@
 """What a person writes for a target and for bytes."""
 
+from __future__ import annotations
+
 import argparse
 import re
 

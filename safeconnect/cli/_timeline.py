@@ -3,6 +3,8 @@
 Pure: moments are seconds from the beginning, and nothing is printed.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from .._connect.order import without_duplicates
@@ -42,7 +44,7 @@ class Span:
         self.ended, self.outcome, self.kind = now, outcome, kind
 
 
-def spans(moments: "Iterable[Moment]", end: float) -> list[Span]:
+def spans(moments: Iterable[Moment], end: float) -> list[Span]:
     """What took time, in the order in which it began.
 
     :param end: when it was over: so long took what has no end of its own.
@@ -66,7 +68,7 @@ def spans(moments: "Iterable[Moment]", end: float) -> list[Span]:
     return list(found.values())
 
 
-def _end_attempt(span: Span, now: float, message: "Connected | Failed | Abandon | Keep") -> None:
+def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon | Keep) -> None:
     if isinstance(message, Failed):
         span.end(now, str(message.error) or type(message.error).__name__, "lost")
     elif isinstance(message, Connected):
@@ -87,7 +89,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
-def lines(found: "Sequence[Span]", room: int) -> "list[Line]":
+def lines(found: Sequence[Span], room: int) -> list[Line]:
     """One line for each, with a bar of the time that it took; and one with the scale.
 
     :param room: how many columns the bars have.

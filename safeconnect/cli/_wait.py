@@ -1,5 +1,7 @@
 """``safeconnect wait``."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
@@ -34,7 +36,7 @@ _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("
 class Wait:
     """One target: what is known of it, and how it is told."""
 
-    def __init__(self, target: "Target", arguments: "argparse.Namespace", messages: "Stream", now: float) -> None:
+    def __init__(self, target: Target, arguments: argparse.Namespace, messages: Stream, now: float) -> None:
         self.target = target
         self.state = "waiting"
         self.notes: Sequence[str] = ()
@@ -104,7 +106,7 @@ class Wait:
         if is_news and (self._arguments.verbose or kind == "met itself") and not self._arguments.quiet:
             self._messages.line(f"{self.target}: {text}")
 
-    def line(self, now: float) -> "Line":
+    def line(self, now: float) -> Line:
         """How it stands."""
         seconds = (now if self.state == "waiting" else self._ended) - self._began
         tries = self._waiting.tries
@@ -138,7 +140,7 @@ class Wait:
         }
 
 
-def run(arguments: "argparse.Namespace") -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Wait, tell, and run the command in this process's place if there is one."""
     console = Console()
     waits = asyncio.run(_wait(arguments, console))
@@ -150,11 +152,11 @@ def run(arguments: "argparse.Namespace") -> int:
     return replace_with(arguments.command, os.environ, console.messages)
 
 
-async def _wait(arguments: "argparse.Namespace", console: Console) -> "Sequence[Wait]":
+async def _wait(arguments: argparse.Namespace, console: Console) -> Sequence[Wait]:
     loop = asyncio.get_running_loop()
     waits = [Wait(target, arguments, console.messages, loop.time()) for target in dict.fromkeys(arguments.targets)]
 
-    def lines() -> "Iterator[Line]":
+    def lines() -> Iterator[Line]:
         return (wait.line(loop.time()) for wait in waits if wait.state == "waiting")
 
     with nullcontext() if arguments.quiet else console.messages.live(lines):
@@ -171,14 +173,14 @@ async def _wait(arguments: "argparse.Namespace", console: Console) -> "Sequence[
     return waits
 
 
-def _is_decided(waits: "Sequence[Wait]", *, is_any: bool) -> bool:
+def _is_decided(waits: Sequence[Wait], *, is_any: bool) -> bool:
     """Whether nothing that may still come can change the end."""
     if is_any:
         return any(_is_met(wait) for wait in waits)
     return any(wait.state == "impossible" for wait in waits)
 
 
-def _status(waits: "Sequence[Wait]", *, is_any: bool) -> int:
+def _status(waits: Sequence[Wait], *, is_any: bool) -> int:
     met = [_is_met(wait) for wait in waits]
     if any(met) if is_any else all(met):
         return 0
@@ -190,7 +192,7 @@ def _is_met(wait: Wait) -> bool:
     return wait.state in _MET
 
 
-def _exposure(target: "Target") -> str:
+def _exposure(target: Target) -> str:
     """Whether a plain client can meet itself at the target, where that is known without asking a name server."""
     if not _is_known(target[0]):
         return ""

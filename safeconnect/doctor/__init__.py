@@ -10,6 +10,8 @@ changed, and nothing is printed.
 True
 """
 
+from __future__ import annotations
+
 from .._lazy import loader as _loader
 
 TYPE_CHECKING = False

@@ -1,5 +1,7 @@
 """The whole examination: gather, then judge."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from .findings import SEVERITIES, Finding
@@ -22,11 +24,11 @@ class Report:
     :ivar findings: what the rules say of them, the worst first.
     """
 
-    snapshot: "Snapshot"
+    snapshot: Snapshot
     findings: tuple[Finding, ...]
 
     @property
-    def worst(self) -> "Severity":
+    def worst(self) -> Severity:
         """The severity of the worst finding, ``"ok"`` where there is none."""
         found: set[Severity] = {finding.severity for finding in self.findings}
         for severity in SEVERITIES:
@@ -34,7 +36,7 @@ class Report:
                 return severity
         return "ok"
 
-    def as_dict(self) -> "dict[str, Any]":
+    def as_dict(self) -> dict[str, Any]:
         """All of it as JSON has it: ``worst``, ``findings``, ``snapshot``."""
         return {
             "worst": self.worst,

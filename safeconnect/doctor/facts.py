@@ -3,6 +3,8 @@
 Nothing here reads anything: `gathering` does.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
@@ -83,7 +85,7 @@ class SourcePorts:
     last: int | None = None
     reserved: str | None = None
     usable: int | None = None
-    preferred_parity: "Literal['even', 'odd'] | None" = None
+    preferred_parity: Literal["even", "odd"] | None = None
     per_socket_range: bool | None = None
 
 
@@ -193,10 +195,10 @@ class Lookup:
     """
 
     name: str
-    family: "Family"
+    family: Family
     seconds: float
     addresses: tuple[str, ...] = ()
-    failure: "Failure | None" = None
+    failure: Failure | None = None
     error: str | None = None
 
 
@@ -264,7 +266,7 @@ class Attempt:
     address: str
     port: int
     seconds: float
-    outcome: "Outcome"
+    outcome: Outcome
     own: bool = False
     error: str | None = None
 
@@ -332,13 +334,13 @@ class Snapshot:
     no_table_because: str | None = None
     target: Target | None = None
 
-    def as_dict(self) -> "dict[str, Any]":
+    def as_dict(self) -> dict[str, Any]:
         """The facts as JSON has them."""
         found: dict[str, Any] = plain(self)
         return found
 
 
-def plain(value: object) -> "Any":
+def plain(value: object) -> Any:
     """A value as JSON has it: objects by their fields and what follows from them, tuples as lists."""
     if is_dataclass(value):
         names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]

@@ -1,5 +1,7 @@
 """A finding, and a rule that makes them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from .._text import harmless
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     Severity = Literal["error", "warning", "info", "ok"]
 
 # The worst first. An error: connects fail, or will. A warning: they may, or take long. An info: good to know.
-SEVERITIES: "tuple[Severity, ...]" = ("error", "warning", "info", "ok")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,13 @@ class Finding:
     :ivar advice: what to do: ways to choose from, the best first. Empty where there is nothing to be done.
     """
 
-    severity: "Severity"
+    severity: Severity
     code: str
     title: str
     detail: str
     advice: tuple[str, ...] = ()
 
-    def as_dict(self) -> "dict[str, Any]":
+    def as_dict(self) -> dict[str, Any]:
         """The finding as JSON has it."""
         found: dict[str, Any] = plain(self)
         return found
@@ -51,7 +53,7 @@ class Case:
 
     detail: str
     advice: tuple[str, ...] = ()
-    severity: "Severity | None" = None
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,11 @@ class Rule:
 
     code: str
     title: str
-    severities: "tuple[Severity, ...]"
+    severities: tuple[Severity, ...]
     meaning: str
-    cases: "Callable[[Snapshot], Iterable[Case]]"
+    cases: Callable[[Snapshot], Iterable[Case]]
 
-    def __call__(self, snapshot: "Snapshot") -> list[Finding]:
+    def __call__(self, snapshot: Snapshot) -> list[Finding]:
         """What it finds."""
         return [
             Finding(
@@ -82,10 +84,10 @@ class Rule:
         ]
 
 
-def rule(code: str, title: str, *severities: "Severity") -> "Callable[[Callable[[Snapshot], Iterable[Case]]], Rule]":
+def rule(code: str, title: str, *severities: Severity) -> Callable[[Callable[[Snapshot], Iterable[Case]]], Rule]:
     """Make a rule of a function that yields cases; its docstring is the rule's meaning."""
 
-    def made(cases: "Callable[[Snapshot], Iterable[Case]]") -> Rule:
+    def made(cases: Callable[[Snapshot], Iterable[Case]]) -> Rule:
         return Rule(code, title, severities, " ".join((cases.__doc__ or "").split()), cases)
 
     return made

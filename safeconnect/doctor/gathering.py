@@ -4,6 +4,8 @@ Linux tells most by /proc (proc(5), and the kernel's ip-sysctl.rst for the setti
 source ports, IPv6 loopback, lookups, and what becomes of the target; with psutil their sockets, too.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import platform
@@ -203,14 +205,14 @@ def _listening() -> Listening:
     )
 
 
-def _sockets() -> "tuple[list[TcpSocket] | None, str | None]":
+def _sockets() -> tuple[list[TcpSocket] | None, str | None]:
     try:
         return tcp_table.sockets(), None
     except OSError as error:
         return None, error.strerror or str(error)
 
 
-def listeners_of(sockets: "Iterable[TcpSocket]") -> tuple[Listener, ...]:
+def listeners_of(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
     """The listening sockets among these, by port, with their backlogs and processes."""
     limits = backlogs()
     found = tcp_table.owners(each for each in sockets if each.listens)
@@ -221,7 +223,7 @@ def listeners_of(sockets: "Iterable[TcpSocket]") -> tuple[Listener, ...]:
     return tuple(sorted(listeners, key=lambda listener: (listener.port, listener.address)))
 
 
-def _with_holdings(tried: Target, sockets: "list[TcpSocket]") -> Target:
+def _with_holdings(tried: Target, sockets: list[TcpSocket]) -> Target:
     """What may keep a server from the target's port, as it was before the target was tried."""
     own = {attempt.address.partition("%")[0] for attempt in tried.attempts if attempt.own}
     if not own:
@@ -233,7 +235,7 @@ def _with_holdings(tried: Target, sockets: "list[TcpSocket]") -> Target:
     return replace(tried, held=tuple(held[:_HOLDERS]))
 
 
-def _closed_first(sockets: "list[TcpSocket]", listeners: "Iterable[Listener]") -> "Iterator[ClosedFirst]":
+def _closed_first(sockets: list[TcpSocket], listeners: Iterable[Listener]) -> Iterator[ClosedFirst]:
     """The servers with connections in TIME_WAIT, each of which is counted once, with the most first."""
     waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.meets_itself)
     by_port: dict[int, list[Listener]] = {}
@@ -249,7 +251,7 @@ def _closed_first(sockets: "list[TcpSocket]", listeners: "Iterable[Listener]") -
     return (ClosedFirst(listener, count) for listener, count in counts.most_common(_HOLDERS))
 
 
-def _table(sockets: "list[TcpSocket]", busiest: "list[SourceUse]", listeners: "Iterable[Listener]") -> Table:
+def _table(sockets: list[TcpSocket], busiest: list[SourceUse], listeners: Iterable[Listener]) -> Table:
     states = Counter(each.state for each in sockets)
     holders: Counter[Owner | None] = Counter()
     for processes in tcp_table.owners(each for each in sockets if each.state == "CLOSE_WAIT").values():

@@ -1,5 +1,7 @@
 """Rules about the machine: its patience, its limits, its names."""
 
+from __future__ import annotations
+
 from .findings import Case, rule
 from .wording import sysctl, time
 
@@ -23,7 +25,7 @@ _TIMES_SLOWER = 5
 
 
 @rule("keepalive-default", "Keepalive notices a vanished peer only after hours", "info")
-def keepalive_default(snapshot: "Snapshot") -> "Iterator[Case]":
+def keepalive_default(snapshot: Snapshot) -> Iterator[Case]:
     """A peer that vanishes (power cut, cable, a firewall that forgot) sends no sign. An idle connection without
     keepalive never notices; with keepalive and the kernel's times, 7200 s and 9 probes 75 s apart, it takes 2 h 11
     min. Set the times for the socket; the sysctls change them for all programs that turn keepalive on.
@@ -41,7 +43,7 @@ def keepalive_default(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("data-timeout-long", "Data that nobody acknowledges is given up late", "info")
-def data_timeout(snapshot: "Snapshot") -> "Iterator[Case]":
+def data_timeout(snapshot: Snapshot) -> Iterator[Case]:
     """Where the peer vanishes while data is under way, the kernel sends it again net.ipv4.tcp_retries2 times before it
     gives up: at 15, after 924.6 s at least. TCP_USER_TIMEOUT sets the time for one socket.
     """
@@ -52,7 +54,7 @@ def data_timeout(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("connect-timeout-long", "A connect without a timeout waits long for an answer", "info")
-def connect_timeout(snapshot: "Snapshot") -> "Iterator[Case]":
+def connect_timeout(snapshot: Snapshot) -> Iterator[Case]:
     """A connect that nobody answers sends its SYN again net.ipv4.tcp_syn_retries times before it fails: for each
     address, and where the program sets no timeout of its own. With 6 retries that is 127 s, and 131 s since Linux 6.5.
     """
@@ -63,7 +65,7 @@ def connect_timeout(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("descriptors-few", "A process may have few sockets open", "warning")
-def descriptors(snapshot: "Snapshot") -> "Iterator[Case]":
+def descriptors(snapshot: Snapshot) -> Iterator[Case]:
     """Each connection takes a descriptor; beyond the limit connect fails with EMFILE. The limit is the process's, and
     inherited: this one's may differ from a service's.
     """
@@ -76,7 +78,7 @@ def descriptors(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("descriptors-exhausted", "This process has hardly a descriptor left", "error", "warning")
-def descriptors_exhausted(snapshot: "Snapshot") -> "Iterator[Case]":
+def descriptors_exhausted(snapshot: Snapshot) -> Iterator[Case]:
     """Without a free descriptor connect fails with EMFILE: an error. With a few, a race of addresses, a lookup or a
     look at /proc may: a warning below 16. What takes more of them could not be found out here, and shows as not told.
     """
@@ -88,7 +90,7 @@ def descriptors_exhausted(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("connection-tracking-full", "The packet filter's table of connections is full", "error", "warning")
-def tracking(snapshot: "Snapshot") -> "Iterator[Case]":
+def tracking(snapshot: Snapshot) -> Iterator[Case]:
     """The packet filter remembers every connection (nf_conntrack); beyond nf_conntrack_max it drops the packets of new
     ones, and connects time out. A warning from 80 % on. Raise the maximum, or do not track what needs no tracking.
     """
@@ -101,7 +103,7 @@ def tracking(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("user-namespaces-off", "Programs may not have namespaces of their own", "info")
-def user_namespaces_off(snapshot: "Snapshot") -> "Iterator[Case]":
+def user_namespaces_off(snapshot: Snapshot) -> Iterator[Case]:
     """`exposed_host` and `dead_peer` of safeconnect.testing need user and network namespaces, and tests that use them
     are skipped here. Connects do not need them.
     """
@@ -117,7 +119,7 @@ def user_namespaces_off(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("ipv6-loopback-missing", "localhost stands for ::1, which this machine lacks", "warning", "info")
-def ipv6_loopback(snapshot: "Snapshot") -> "Iterator[Case]":
+def ipv6_loopback(snapshot: Snapshot) -> Iterator[Case]:
     """IPv6 is off on lo, and the hosts file names ::1 all the same. Connects to localhost try it in vain; where it
     comes first, programs that try one address only fail. An info where it comes later.
     """
@@ -133,7 +135,7 @@ def ipv6_loopback(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("localhost-elsewhere", "localhost does not stand for this machine", "warning")
-def localhost(snapshot: "Snapshot") -> "Iterator[Case]":
+def localhost(snapshot: Snapshot) -> Iterator[Case]:
     """The name localhost cannot be looked up, or has an address that is no loopback address: connects to it fail, or
     leave the machine. Mend the hosts file.
     """
@@ -149,7 +151,7 @@ def localhost(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("lookup-slow", "Looking names up takes long", "warning")
-def lookup_slow(snapshot: "Snapshot") -> "Iterator[Case]":
+def lookup_slow(snapshot: Snapshot) -> Iterator[Case]:
     """A lookup took a second or more: a name server does not answer and the next one is asked after 5 s, or there is
     none. See which servers /etc/resolv.conf names, and whether each answers. safeconnect's timeout covers lookups.
     """
@@ -159,7 +161,7 @@ def lookup_slow(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("aaaa-lookup-slow", "IPv6 addresses take longer to look up than IPv4 ones", "warning")
-def aaaa_slow(snapshot: "Snapshot") -> "Iterator[Case]":
+def aaaa_slow(snapshot: Snapshot) -> Iterator[Case]:
     """Some name servers answer for A at once and let AAAA run out, and a connect waits for both. Look both up apart,
     so that the answer that is there can be used.
     """
@@ -170,12 +172,12 @@ def aaaa_slow(snapshot: "Snapshot") -> "Iterator[Case]":
         yield Case(f"{_looked_up(aaaa)}, against {time(a.seconds)} for IPv4", advice)
 
 
-def _looked_up(lookup: "Lookup") -> str:
+def _looked_up(lookup: Lookup) -> str:
     ended = f" and failed ({lookup.error})" if lookup.failure else ""
     return f"the lookup of {lookup.name}, {lookup.family}, took {time(lookup.seconds)}{ended}"
 
 
-def _resolver_advice(lookup: "Lookup") -> tuple[str, ...]:
+def _resolver_advice(lookup: Lookup) -> tuple[str, ...]:
     return (
         "see which name servers /etc/resolv.conf names, and ask each: dig @SERVER " + lookup.name,
         "or put the name into the hosts file",

@@ -1,5 +1,7 @@
 """All rules, and what they say of a snapshot. Pure: no clock, no socket, nothing is read."""
 
+from __future__ import annotations
+
 from . import host_rules, server_rules, source_port_rules, target_rules
 from .findings import SEVERITIES, Finding, Rule
 
@@ -51,7 +53,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def diagnose(snapshot: "Snapshot") -> tuple[Finding, ...]:
+def diagnose(snapshot: Snapshot) -> tuple[Finding, ...]:
     """What all rules find in a snapshot, the worst first.
 
     :param snapshot: of this machine (`gather`), or made by hand.

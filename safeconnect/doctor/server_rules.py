@@ -1,5 +1,7 @@
 """Rules about servers on this machine: whether they take connects in time, and end what their peers have ended."""
 
+from __future__ import annotations
+
 from .findings import Case, rule
 from .wording import listed, sysctl
 
@@ -19,7 +21,7 @@ _MOST = 5
 
 
 @rule("accept-queue-full", "A server's accept queue is full", "warning")
-def queue_full(snapshot: "Snapshot") -> "Iterator[Case]":
+def queue_full(snapshot: Snapshot) -> Iterator[Case]:
     """Its backlog is used up by connections that it has not accepted. The kernel drops further SYNs without a word, so
     clients see silence, not a refusal, and try again a second later, and again. The server has to accept faster, or is
     stuck.
@@ -34,7 +36,7 @@ def queue_full(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("listen-overflows", "Connects have been lost because a server accepted too slowly", "warning")
-def overflows(snapshot: "Snapshot") -> "Iterator[Case]":
+def overflows(snapshot: Snapshot) -> Iterator[Case]:
     """The kernel counts (TcpExt ListenOverflows, since the machine or container started) how often a SYN or the end of
     a handshake met a full accept queue. Their clients waited a second or more. See whether the number grows (nstat -az
     TcpExtListenOverflows); if so, find the server whose queue is long (ss -ltn: Recv-Q against Send-Q), let it accept
@@ -52,7 +54,7 @@ def overflows(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("somaxconn-small", "Servers' accept queues are kept short", "warning")
-def somaxconn(snapshot: "Snapshot") -> "Iterator[Case]":
+def somaxconn(snapshot: Snapshot) -> Iterator[Case]:
     """net.core.somaxconn caps the backlog of every listener, whatever it asks for. 128, the default before Linux 5.4,
     is soon full in a burst of connects, and then they are lost. The default since is 4096.
     """
@@ -62,7 +64,7 @@ def somaxconn(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("syn-backlog-small", "Few half-open connections are kept", "warning")
-def syn_backlog(snapshot: "Snapshot") -> "Iterator[Case]":
+def syn_backlog(snapshot: Snapshot) -> Iterator[Case]:
     """Where SYN cookies are off, net.ipv4.tcp_max_syn_backlog is how many handshakes a listener remembers; from three
     quarters of it on connects are lost. With SYN cookies, the default, it limits nothing: the listener's backlog does.
     """
@@ -73,7 +75,7 @@ def syn_backlog(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("syncookies-off", "Nothing helps listeners through a flood of SYNs", "warning")
-def syncookies_off(snapshot: "Snapshot") -> "Iterator[Case]":
+def syncookies_off(snapshot: Snapshot) -> Iterator[Case]:
     """With net.ipv4.tcp_syncookies = 0 a listener with many unfinished handshakes loses connects. 1, the default,
     answers with SYN cookies only then.
     """
@@ -82,7 +84,7 @@ def syncookies_off(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("abort-on-overflow", "A full accept queue resets connections", "warning")
-def abort_on_overflow(snapshot: "Snapshot") -> "Iterator[Case]":
+def abort_on_overflow(snapshot: Snapshot) -> Iterator[Case]:
     """With net.ipv4.tcp_abort_on_overflow = 1 a client that meets a busy server gets a reset after a connect that
     seemed to succeed, instead of getting through a second later. The default is 0.
     """
@@ -91,7 +93,7 @@ def abort_on_overflow(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("close-wait-piling-up", "Connections that their peers have closed are not closed here", "warning")
-def close_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+def close_wait(snapshot: Snapshot) -> Iterator[Case]:
     """A connection in CLOSE_WAIT has been ended by its peer, and the program here has not closed its socket: it did
     not read to the end, or forgot. Each keeps a descriptor for ever. No setting of the kernel ends them; the program
     must close a socket whose recv() has returned nothing.
@@ -107,7 +109,7 @@ def close_wait(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("time-wait-at-server", "A server closes its connections before its clients do", "warning")
-def time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+def time_wait(snapshot: Snapshot) -> Iterator[Case]:
     """The side that closes first keeps the connection in TIME_WAIT for 60 s, and here that is the server: 1,000 or more
     at one port, which is 17 a second. They cost little memory and take no port from the server while it listens. But a
     restart fails with EADDRINUSE unless the server sets SO_REUSEADDR; a client that comes from the same port again may

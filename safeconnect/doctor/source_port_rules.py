@@ -1,5 +1,7 @@
 """Rules about source ports: are there enough, who else uses them, are they left free at once."""
 
+from __future__ import annotations
+
 from ..ports import PortRange, PortSet
 from .findings import Case, rule
 from .wording import end, listed, sysctl
@@ -21,7 +23,7 @@ _SERVERS = (1433, 1521, 2181, 3000, 3306, 5000, 5432, 5672, 6379, 8000, 8080, 84
 
 
 @rule("source-ports-exhausted", "No source port is left toward a destination", "error")
-def exhausted(snapshot: "Snapshot") -> "Iterator[Case]":
+def exhausted(snapshot: Snapshot) -> Iterator[Case]:
     """Every connection to one destination takes a source port of its own, and at least 99 % of them are taken:
     connects there fail with EADDRNOTAVAIL. Keep connections instead of making new ones, add source addresses, widen
     the range; ports in TIME_WAIT come back after a minute.
@@ -33,7 +35,7 @@ def exhausted(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("source-ports-filling", "More than half of the source ports toward a destination are taken", "warning")
-def filling(snapshot: "Snapshot") -> "Iterator[Case]":
+def filling(snapshot: Snapshot) -> Iterator[Case]:
     """From here on connect() by other clients takes 20 to 30 times as long, for the kernel goes through all ports of
     one parity before it looks at the others. safeconnect's connects do not. Keep connections, or as for exhausted
     ports.
@@ -45,7 +47,7 @@ def filling(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("range-tiny", "There are next to no source ports", "error")
-def tiny(snapshot: "Snapshot") -> "Iterator[Case]":
+def tiny(snapshot: Snapshot) -> Iterator[Case]:
     """So few ports are left to choose source ports from, after the reserved ones, that connects fail as soon as a few
     connections go to one destination. Widen the range, or reserve less.
     """
@@ -54,7 +56,7 @@ def tiny(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("range-small", "There are few source ports", "warning")
-def small(snapshot: "Snapshot") -> "Iterator[Case]":
+def small(snapshot: Snapshot) -> Iterator[Case]:
     """A connection that is over keeps its source port for 60 s (TIME_WAIT) on the side that closed first, so the
     number of ports, divided by 60, is how many new connections a second one destination can have. Widen the range.
     """
@@ -65,7 +67,7 @@ def small(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("range-parity", "The ends of the range of source ports have the same parity", "info")
-def parity(snapshot: "Snapshot") -> "Iterator[Case]":
+def parity(snapshot: Snapshot) -> Iterator[Case]:
     """connect() takes ports of the first one's parity, bind() those of the other: the kernel wants ends of different
     parity, so that both have as many. Only in a small range does it matter.
     """
@@ -78,7 +80,7 @@ def parity(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("range-covers-servers", "The range of source ports covers ports of well-known servers", "warning")
-def covers_servers(snapshot: "Snapshot") -> "Iterator[Case]":
+def covers_servers(snapshot: Snapshot) -> Iterator[Case]:
     """Any connection may take the port of a server that is down for a moment, which then cannot start again; and a
     client that tries to reach it meanwhile may be connected to itself. Begin the range higher, or reserve the ports.
     """
@@ -91,7 +93,7 @@ def covers_servers(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("listener-in-range", "Servers listen inside the range of source ports", "warning", "info")
-def listener_in_range(snapshot: "Snapshot") -> "Iterator[Case]":
+def listener_in_range(snapshot: Snapshot) -> Iterator[Case]:
     """While such a server is down, its port may be taken as a source port: then it cannot start, and a client that
     tries to reach it may be connected to itself. Move the server below the range or reserve its port. A server whose
     port was given by the system (port 0) is no trouble; those have the parity that connect() takes last, which is an
@@ -111,7 +113,7 @@ def listener_in_range(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("no-per-socket-range", "The kernel lacks the option by which self-connects are prevented", "info")
-def no_option(snapshot: "Snapshot") -> "Iterator[Case]":
+def no_option(snapshot: Snapshot) -> Iterator[Case]:
     """Without IP_LOCAL_PORT_RANGE (Linux 6.3) safeconnect cannot keep the target's port out of the choice of source
     ports. It then detects a connection to itself, resets it, and tries again.
     """
@@ -122,7 +124,7 @@ def no_option(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("tw-reuse-off", "Ports in TIME_WAIT are not used again", "info")
-def tw_reuse_off(snapshot: "Snapshot") -> "Iterator[Case]":
+def tw_reuse_off(snapshot: Snapshot) -> Iterator[Case]:
     """With net.ipv4.tcp_tw_reuse = 0 each connection that this machine closes first blocks its source port toward that
     destination for 60 s. The default, 2, lets connects over loopback have it after 1 s; 1 lets all, where both sides
     send timestamps.
@@ -131,11 +133,11 @@ def tw_reuse_off(snapshot: "Snapshot") -> "Iterator[Case]":
         yield Case("net.ipv4.tcp_tw_reuse is 0", (sysctl("net.ipv4.tcp_tw_reuse=2"),))
 
 
-def _destinations(snapshot: "Snapshot") -> "tuple[SourceUse, ...]":
+def _destinations(snapshot: Snapshot) -> tuple[SourceUse, ...]:
     return snapshot.table.destinations if snapshot.table else ()
 
 
-def _blocked(snapshot: "Snapshot", use: "SourceUse") -> float:
+def _blocked(snapshot: Snapshot, use: SourceUse) -> float:
     """The share of ports that a connect there cannot have; some it may take out of TIME_WAIT."""
     reuse = snapshot.timers.tw_reuse
     is_loopback = use.peer[0] == "::1" or use.peer[0].startswith("127.")
@@ -143,14 +145,14 @@ def _blocked(snapshot: "Snapshot", use: "SourceUse") -> float:
     return (use.taken - reusable) / use.available if use.available else 1.0
 
 
-def _told(snapshot: "Snapshot", use: "SourceUse") -> str:
+def _told(snapshot: Snapshot, use: SourceUse) -> str:
     percent = round(100 * _blocked(snapshot, use))
     waiting = f"; {use.in_time_wait} of them are in TIME_WAIT" if use.in_time_wait else ""
     way = f"from {use.local} to {end(*use.peer)}"
     return f"{use.taken} of {use.available} source ports {way} are taken ({percent} %){waiting}"
 
 
-def _more_ports(snapshot: "Snapshot", use: "SourceUse") -> tuple[str, ...]:
+def _more_ports(snapshot: Snapshot, use: SourceUse) -> tuple[str, ...]:
     advice = [
         f"keep connections and use them again; `ss -tn dst {use.peer[0]}` shows whose they are",
         "or connect from several addresses: safeconnect.SourcePool([...]) as source_address",
@@ -162,7 +164,7 @@ def _more_ports(snapshot: "Snapshot", use: "SourceUse") -> tuple[str, ...]:
     return tuple(advice)
 
 
-def _wider(snapshot: "Snapshot") -> tuple[str, ...]:
+def _wider(snapshot: Snapshot) -> tuple[str, ...]:
     """How to set the range that the platform has unless told otherwise."""
     if snapshot.host.platform == "linux":
         advice = [sysctl('net.ipv4.ip_local_port_range="32768 60999"')]
@@ -176,7 +178,7 @@ def _wider(snapshot: "Snapshot") -> tuple[str, ...]:
     return ()
 
 
-def _reserve(snapshot: "Snapshot", ports: "Sequence[int]") -> tuple[str, ...]:
+def _reserve(snapshot: Snapshot, ports: Sequence[int]) -> tuple[str, ...]:
     """How to keep the kernel from choosing these ports."""
     if snapshot.host.platform == "linux":
         return (
@@ -188,26 +190,26 @@ def _reserve(snapshot: "Snapshot", ports: "Sequence[int]") -> tuple[str, ...]:
     return ()
 
 
-def _usable(snapshot: "Snapshot") -> float:
+def _usable(snapshot: Snapshot) -> float:
     usable = snapshot.source_ports.usable
     return float("inf") if usable is None else usable
 
 
-def _range(snapshot: "Snapshot") -> str:
+def _range(snapshot: Snapshot) -> str:
     return f"{snapshot.source_ports.first}-{snapshot.source_ports.last}"
 
 
-def _range_told(snapshot: "Snapshot") -> str:
+def _range_told(snapshot: Snapshot) -> str:
     reserved = snapshot.source_ports.reserved
     less = f", less the reserved ports {reserved}" if reserved else ""
     return f"connect() has {snapshot.source_ports.usable} ports to choose from: {_range(snapshot)}{less}"
 
 
-def _reserved(snapshot: "Snapshot") -> PortSet:
+def _reserved(snapshot: Snapshot) -> PortSet:
     return PortSet.parse(snapshot.source_ports.reserved or "")
 
 
-def _ports(snapshot: "Snapshot") -> PortSet:
+def _ports(snapshot: Snapshot) -> PortSet:
     ports = snapshot.source_ports
     if ports.first is None or ports.last is None:
         return PortSet()

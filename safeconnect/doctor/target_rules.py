@@ -1,5 +1,7 @@
 """Rules about the target: what became of the connects, and what that means."""
 
+from __future__ import annotations
+
 from .._host.tcp_sockets import takes
 from .findings import Case, rule
 from .wording import end, listed, time
@@ -16,7 +18,7 @@ _SYN_LOST = 1.0
 
 
 @rule("target-unknown", "The target's name does not exist", "error")
-def unknown(snapshot: "Snapshot") -> "Iterator[Case]":
+def unknown(snapshot: Snapshot) -> Iterator[Case]:
     """The resolver says that there is no such name, or that it has no address. Check the spelling, the search domains,
     the hosts file; a name that was made a moment ago may be remembered as missing for some minutes.
     """
@@ -30,7 +32,7 @@ def unknown(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-lookup-failed", "The target's name cannot be looked up", "error")
-def lookup_failed(snapshot: "Snapshot") -> "Iterator[Case]":
+def lookup_failed(snapshot: Snapshot) -> Iterator[Case]:
     """The name servers did not answer, or not in time, so it is not known whether the name exists. See which servers
     /etc/resolv.conf names and whether each can be reached (dig @SERVER NAME).
     """
@@ -44,7 +46,7 @@ def lookup_failed(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-port-held", "The target's port is held by a socket that does not listen", "error", "warning")
-def held(snapshot: "Snapshot") -> "Iterator[Case]":
+def held(snapshot: Snapshot) -> Iterator[Case]:
     """Nobody listens there, and the server that should cannot start: bind() fails with EADDRINUSE. An error where a
     client that is connected to itself holds the port: end it; SO_REUSEADDR on the server helps only if that client has
     set it, too. Killed, it leaves the port in TIME_WAIT; `ss -K` does not. A warning where connections have that port
@@ -74,7 +76,7 @@ def held(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-port-in-time-wait", "The target's port is in TIME_WAIT", "error", "warning")
-def in_time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
+def in_time_wait(snapshot: Snapshot) -> Iterator[Case]:
     """Nobody listens there, and the kernel keeps the port for 60 s after a connection was closed. A server that sets
     SO_REUSEADDR can bind to it meanwhile if the closed socket had set it, too. Those that a server with SO_REUSEADDR
     accepted had (a warning); a client that was connected to itself most often had not (an error): bind() then fails
@@ -96,7 +98,7 @@ def in_time_wait(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-refused", "The target refuses connects", "error", "warning")
-def refused(snapshot: "Snapshot") -> "Iterator[Case]":
+def refused(snapshot: Snapshot) -> Iterator[Case]:
     """A refusal is an answer: a RST came back, so the host is up and nobody listens at that port and address (or a
     packet filter rejects in its place). Start the server, or see on which address and port it listens. A warning where
     another address of the same name works: clients that try one address only fail.
@@ -131,7 +133,7 @@ def refused(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-silent", "The target does not answer", "error", "warning")
-def silent(snapshot: "Snapshot") -> "Iterator[Case]":
+def silent(snapshot: Snapshot) -> Iterator[Case]:
     """Silence is no answer: a packet filter drops the packets, the host is down, or the server's accept queue is full
     and the kernel drops what comes. It may pass, so trying again makes sense; for a refusal less so. A warning where
     another address of the same name works: clients that try them in order wait for this one first.
@@ -158,7 +160,7 @@ def silent(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-unreachable", "There is no way to the target", "error", "warning")
-def unreachable(snapshot: "Snapshot") -> "Iterator[Case]":
+def unreachable(snapshot: Snapshot) -> Iterator[Case]:
     """This machine has no route or no address of that family, or a router says that there is no way on. For an IPv6
     address that often means that the machine has no IPv6. A warning where another address of the same name works.
     """
@@ -170,7 +172,7 @@ def unreachable(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-failed", "A connect to the target fails on this machine", "error", "warning")
-def failed(snapshot: "Snapshot") -> "Iterator[Case]":
+def failed(snapshot: Snapshot) -> Iterator[Case]:
     """Neither an answer nor silence: the connect failed here, as for want of source ports or descriptors, or because a
     packet filter forbids it; or the peer reset it at once. The detail has the kernel's words.
     """
@@ -185,7 +187,7 @@ def failed(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-exposed", "A connect to the target may connect to itself", "warning", "info")
-def exposed(snapshot: "Snapshot") -> "Iterator[Case]":
+def exposed(snapshot: Snapshot) -> Iterator[Case]:
     """The port lies in the range of source ports, and the address is this machine's: a client that tries while the
     server is down can be given that very port, and is then connected to itself. A warning where safeconnect can only
     detect that; an info where it prevents it: other clients on this machine are exposed all the same.
@@ -196,7 +198,7 @@ def exposed(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-slow", "A connect to the target takes a second or more", "warning")
-def slow(snapshot: "Snapshot") -> "Iterator[Case]":
+def slow(snapshot: Snapshot) -> Iterator[Case]:
     """A connect that takes a little more than a whole number of seconds has lost its first SYNs, which are sent again
     after a second: by a full accept queue or SYN queue, or on the way. Try again, and see whether it happens often.
     """
@@ -209,19 +211,19 @@ def slow(snapshot: "Snapshot") -> "Iterator[Case]":
 
 
 @rule("target-answers", "The target takes connects", "ok")
-def answers(snapshot: "Snapshot") -> "Iterator[Case]":
+def answers(snapshot: Snapshot) -> Iterator[Case]:
     """At least one of its addresses does; the detail says which, and after how long."""
     found = _connected(snapshot)
     if found:
         yield Case(", ".join(f"{end(each.address, each.port)} after {time(each.seconds)}" for each in found))
 
 
-def _connected(snapshot: "Snapshot") -> "list[Attempt]":
+def _connected(snapshot: Snapshot) -> list[Attempt]:
     attempts = snapshot.target.attempts if snapshot.target else ()
     return [attempt for attempt in attempts if attempt.outcome == "connected"]
 
 
-def _ended(snapshot: "Snapshot", *outcomes: "Outcome") -> "Iterator[tuple[Target, list[Attempt]]]":
+def _ended(snapshot: Snapshot, *outcomes: Outcome) -> Iterator[tuple[Target, list[Attempt]]]:
     """The target and those of its addresses where a connect ended so, if there are any."""
     target = snapshot.target
     found = [attempt for attempt in target.attempts if attempt.outcome in outcomes] if target else []
@@ -229,7 +231,7 @@ def _ended(snapshot: "Snapshot", *outcomes: "Outcome") -> "Iterator[tuple[Target
         yield target, found
 
 
-def _holdings(snapshot: "Snapshot", *, is_over: bool) -> "Iterator[tuple[Target, Holding]]":
+def _holdings(snapshot: Snapshot, *, is_over: bool) -> Iterator[tuple[Target, Holding]]:
     """What keeps a server from the target's port: in TIME_WAIT, or not."""
     target = snapshot.target
     for holding in (target and target.held) or ():
@@ -237,7 +239,7 @@ def _holdings(snapshot: "Snapshot", *, is_over: bool) -> "Iterator[tuple[Target,
             yield target, holding
 
 
-def _at_once(target: "Target") -> str:
+def _at_once(target: Target) -> str:
     """How to end a connection to itself that is another program's: sock_diag(7), SOCK_DESTROY (Linux 4.5)."""
     condition = f"sport = :{target.port} dport = :{target.port}"
     return (
@@ -245,15 +247,15 @@ def _at_once(target: "Target") -> str:
     )
 
 
-def _severity(target: "Target") -> "Severity | None":
+def _severity(target: Target) -> Severity | None:
     """A warning where another address works."""
     return "warning" if any(attempt.outcome == "connected" for attempt in target.attempts) else None
 
 
-def _addresses(attempts: "list[Attempt]") -> str:
+def _addresses(attempts: list[Attempt]) -> str:
     return ", ".join(end(attempt.address, attempt.port) for attempt in attempts)
 
 
-def _takes(listener: "Listener", attempts: "list[Attempt]") -> bool:
+def _takes(listener: Listener, attempts: list[Attempt]) -> bool:
     """Whether one of these connects may reach the listener."""
     return takes(listener.address, [attempt.address.partition("%")[0] for attempt in attempts])

@@ -1,5 +1,7 @@
 """Look names up, and connect to the target's addresses: how that ends, and how long it takes."""
 
+from __future__ import annotations
+
 import errno
 import socket
 from contextlib import suppress
@@ -28,18 +30,18 @@ _PLAIN = Settings()
 # A name may have hundreds of addresses; with each of them timing out, the first few tell as much.
 _MOST_ATTEMPTS = 8
 
-_FAMILIES: "dict[Family, int]" = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6, "both": socket.AF_UNSPEC}
+_FAMILIES: dict[Family, int] = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6, "both": socket.AF_UNSPEC}
 
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EAFNOSUPPORT)
 
 # getaddrinfo(3); some are glibc's own, and some have one number elsewhere: then what stands last counts.
-_EAI: "dict[str, Failure]" = {
+_EAI: dict[str, Failure] = {
     "EAI_NODATA": "no-address",
     "EAI_ADDRFAMILY": "no-address",
     "EAI_NONAME": "unknown",
     "EAI_AGAIN": "no-answer",
 }
-_FAILURES: "dict[int, Failure]" = {
+_FAILURES: dict[int, Failure] = {
     getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)
 }
 
@@ -55,7 +57,7 @@ def look_at_names(host: str | None, timeout: float) -> Names:
     )
 
 
-def try_target(host: str, port: int, timeout: float, listeners: "tuple[Listener, ...] | None") -> Target:
+def try_target(host: str, port: int, timeout: float, listeners: tuple[Listener, ...] | None) -> Target:
     """Connect to each address of the target, one after the other."""
     lookup, candidates = _look_up(host, "both", timeout, port)
     attempts = tuple(_attempt(candidate, timeout) for candidate in candidates[:_MOST_ATTEMPTS])
@@ -74,7 +76,7 @@ def try_target(host: str, port: int, timeout: float, listeners: "tuple[Listener,
     )
 
 
-def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tuple[Lookup, list[Candidate]]":
+def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[Lookup, list[Candidate]]:
     """Look a name up, of which a hanging resolver does not keep us."""
     began = perf_counter()
     candidates: list[Candidate] = []
@@ -93,7 +95,7 @@ def _look_up(name: str, family: "Family", timeout: float, port: int = 0) -> "tup
     return Lookup(name, family, seconds, addresses, failure, text), candidates
 
 
-def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
+def _attempt(candidate: Candidate, timeout: float) -> Attempt:
     """Connect once, by one address, and leave nothing behind."""
     sockaddr = candidate[4]
     error: str | None = None
@@ -110,7 +112,7 @@ def _attempt(candidate: "Candidate", timeout: float) -> Attempt:
     return Attempt(_host(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
 
 
-def _outcome(error: OSError) -> "Outcome":
+def _outcome(error: OSError) -> Outcome:
     if isinstance(error, SelfConnectError):
         return "met-itself"
     if isinstance(error, PortsExhaustedError):
@@ -122,7 +124,7 @@ def _outcome(error: OSError) -> "Outcome":
     return "unreachable" if error.errno in _UNREACHABLE else "failed"
 
 
-def _host(sockaddr: "SockAddr") -> str:
+def _host(sockaddr: SockAddr) -> str:
     scope = f"%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] and "%" not in sockaddr[0] else ""
     return f"{sockaddr[0]}{scope}"
 

@@ -1,5 +1,7 @@
 """How facts are written in findings."""
 
+from __future__ import annotations
+
 from .._host.tcp_sockets import named
 from .._sockets.endpoint import written
 
@@ -34,7 +36,7 @@ def time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def listed(listeners: "Sequence[Listener]", more: "Callable[[Listener], str]" = lambda _: "") -> str:
+def listed(listeners: Sequence[Listener], more: Callable[[Listener], str] = lambda _: "") -> str:
     """Listeners with their processes, of many the first few; ``more`` adds what else there is to say of each."""
     shown = []
     for each in listeners[:_MOST]:

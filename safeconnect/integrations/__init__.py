@@ -6,6 +6,8 @@ of the connect: each puts the whole safe connect into one client, and is the onl
 has them in a table.
 """
 
+from __future__ import annotations
+
 import socket
 
 from .._connect import attempt
@@ -54,7 +56,7 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
     return [(socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE, value)]
 
 
-def socket_factory(addr_info: "AddrInfo") -> socket.socket:
+def socket_factory(addr_info: AddrInfo) -> socket.socket:
     """Open a socket that cannot connect to itself, for clients that take a factory of sockets.
 
     aiohttp's ``TCPConnector(socket_factory=...)`` (3.12 and later) and aiohappyeyeballs'

@@ -1,5 +1,7 @@
 """The joint: the safe connect, as all clients need it that bring their own timeouts, options and errors along."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Iterable
 from typing import Any, TypeVar

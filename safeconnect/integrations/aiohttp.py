@@ -4,6 +4,8 @@ aiohttp looks names up, with its own resolver and cache, and speaks HTTP, TLS an
 connect to one of the addresses, is the safe one.
 """
 
+from __future__ import annotations
+
 import inspect
 from typing import Any
 

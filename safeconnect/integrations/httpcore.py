@@ -1,5 +1,7 @@
 """httpcore with safe connects: a network backend for its pools, and so for everything built on them."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Iterable
 from typing import Any

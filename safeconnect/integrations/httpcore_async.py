@@ -1,5 +1,7 @@
 """httpcore's asynchronous half with safe connects: a network backend for its pools, on asyncio and trio."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Iterable
 from typing import Any

@@ -1,5 +1,7 @@
 """httpx with safe connects: a transport for its clients."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from . import _joint

@@ -1,5 +1,7 @@
 """httpx's asynchronous half with safe connects: a transport for its clients, on asyncio and trio."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from . import _joint

@@ -11,6 +11,8 @@ Every other argument is the standard one's. ``timeout`` is a deadline for names 
 as ever, the timeout of each reading and writing. The errors of a failed connect are those of `create_connection`.
 """
 
+from __future__ import annotations
+
 import imaplib
 import poplib
 import smtplib

@@ -1,5 +1,7 @@
 """PyMySQL with safe connects: a connection class, and `connect`."""
 
+from __future__ import annotations
+
 import socket
 import traceback
 from typing import Any

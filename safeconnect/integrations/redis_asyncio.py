@@ -1,5 +1,7 @@
 """redis.asyncio with safe connects: connection classes for its pools."""
 
+from __future__ import annotations
+
 import socket
 from typing import Any
 

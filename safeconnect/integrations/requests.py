@@ -1,5 +1,7 @@
 """requests with safe connects: an adapter to mount on a session."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from . import _joint

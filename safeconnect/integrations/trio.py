@@ -4,6 +4,8 @@ This is the level of options, for libraries that call `trio.open_tcp_stream` or 
 the connections yourself, `safeconnect.trio` gives the whole safe connect.
 """
 
+from __future__ import annotations
+
 import socket
 
 from . import _joint, socket_options

@@ -4,6 +4,8 @@ Everything urllib3 offers stays as it is: its timeouts, its ``source_address`` a
 retries. They read the same, and take one more keyword, ``connector``.
 """
 
+from __future__ import annotations
+
 import socket
 import sys
 from functools import partial

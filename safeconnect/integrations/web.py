@@ -5,6 +5,8 @@ class is the standard one of its name with one more keyword, ``connector``: a `C
 ``options``. Its timeout holds for the connect where the client has none.
 """
 
+from __future__ import annotations
+
 import http.client
 import urllib.request
 import xmlrpc.client

@@ -11,6 +11,8 @@ Traceback (most recent call last):
 ConnectionRefusedError: [Errno 111] Connection refused
 """
 
+from __future__ import annotations
+
 from ._server import Connection, Fault, Over, Peer, Server
 from .faults import (
     BlackHole,

@@ -1,5 +1,7 @@
 """What happens around every connect of this process that goes through `socket.socket`."""
 
+from __future__ import annotations
+
 import socket
 from weakref import ref
 
@@ -20,18 +22,18 @@ if TYPE_CHECKING:
 _METHODS = ("connect", "connect_ex")
 _guard = Guard()
 # Known by weak reference: a hook that an interrupt keeps from being removed is gone with whoever was to remove it.
-_hooks: "list[ref[Any]]" = []
-_patched_classes: "set[type[socket.socket]]" = set()  # those that may have our methods
+_hooks: list[ref[Any]] = []
+_patched_classes: set[type[socket.socket]] = set()  # those that may have our methods
 
 
-def add(hook: "Hook") -> None:
+def add(hook: Hook) -> None:
     """Tell a hook of every connect from now on, as long as somebody else refers to it."""
     with _guard.lock:
         _hooks.append(ref(hook, _gone))
         _settle()
 
 
-def remove(hook: "Hook") -> None:
+def remove(hook: Hook) -> None:
     """Tell it no more; no hook left, `socket.socket` is as it was."""
     with _guard.lock:
         try:
@@ -58,13 +60,13 @@ def _settle() -> None:
         _patched_classes.discard(kind)
 
 
-def _patch(kind: "type[socket.socket]") -> None:
+def _patch(kind: type[socket.socket]) -> None:
     for name in _METHODS:
         if not hasattr(vars(kind).get(name), "in_place_of"):
             setattr(kind, name, _told(kind, name))
 
 
-def _unpatch(kind: "type[socket.socket]") -> None:
+def _unpatch(kind: type[socket.socket]) -> None:
     for name in _METHODS:
         ours: Any = vars(kind).get(name)
         if not hasattr(ours, "in_place_of"):
@@ -75,10 +77,10 @@ def _unpatch(kind: "type[socket.socket]") -> None:
             setattr(kind, name, ours.in_place_of)
 
 
-def _told(kind: "type[socket.socket]", name: str) -> "Callable[..., Any]":
+def _told(kind: type[socket.socket], name: str) -> Callable[..., Any]:
     method: Callable[..., Any] = getattr(kind, name)
 
-    def connect(sock: socket.socket, address: "Any") -> "Any":
+    def connect(sock: socket.socket, address: Any) -> Any:
         hooks = [hook for each in tuple(_hooks) if (hook := each()) is not None]
         for hook in hooks:
             hook.before(sock, address)

@@ -3,6 +3,8 @@
 ``python _echo.py HOST PORT`` says so in a line when it listens, and ends when there is nothing more to read.
 """
 
+from __future__ import annotations
+
 import contextlib
 import socketserver
 import sys

@@ -5,6 +5,8 @@ exit code and signals. REPORT is the descriptor of a socket: it closes when the 
 not.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import signal

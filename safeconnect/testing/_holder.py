@@ -5,6 +5,8 @@ first is ``enter``. When there is nothing more to read it ends, and with it all 
 whoever started it was killed. See namespaces(7), user_namespaces(7).
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno
@@ -144,7 +146,7 @@ def _has_ended(process: int, timeout: float | None) -> bool:
     return bool(poll.poll(timeout))
 
 
-_COMMANDS: "dict[str, Callable[..., None]]" = {"enter": enter, "port": set_port, "vanish": vanish, "heal": heal}
+_COMMANDS: dict[str, Callable[..., None]] = {"enter": enter, "port": set_port, "vanish": vanish, "heal": heal}
 
 
 def _obey(name: str, arguments: list[str], outside: set[str]) -> str:

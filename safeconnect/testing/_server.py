@@ -1,5 +1,7 @@
 """A server whose every connection is handled as a test wants: what all faults are built on."""
 
+from __future__ import annotations
+
 import contextlib
 import selectors
 import socket
@@ -41,7 +43,7 @@ class Connection:
     :ivar ended_at: when the server's side was closed, None as long as it is open.
     """
 
-    def __init__(self, number: int, peer: "tuple[Any, ...]") -> None:
+    def __init__(self, number: int, peer: tuple[Any, ...]) -> None:
         self.number = number
         self.peer = peer
         self.accepted_at = monotonic()
@@ -125,7 +127,7 @@ class Fault:
     :ivar connections: the log, a `Connection` for each connection that was accepted, in their order.
     """
 
-    def __init__(self, address: "tuple[Any, ...]", family: int) -> None:
+    def __init__(self, address: tuple[Any, ...], family: int) -> None:
         self.address = address
         self.family = family
         self.connections: list[Connection] = []
@@ -143,7 +145,7 @@ class Fault:
     def close(self) -> None:
         """End it; a ``with`` block does so by itself."""
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,7 +167,7 @@ class Server(Fault):
     def __init__(
         self,
         listener: socket.socket,
-        handler: "Handler",
+        handler: Handler,
         *,
         backlog: int = 128,
         accept_delay: float = 0.0,
@@ -202,7 +204,7 @@ class Server(Fault):
     def _start_accepting(self) -> None:
         self._start_thread(_keep_accepting, ref(self))
 
-    def wait_for_connections(self, count: int, timeout: float = 10.0) -> "list[Connection]":
+    def wait_for_connections(self, count: int, timeout: float = 10.0) -> list[Connection]:
         """Wait until so many connections have been accepted in all, and return them.
 
         :raises AssertionError: not in time.
@@ -236,7 +238,7 @@ class Server(Fault):
                     watched.register(sock, selectors.EVENT_READ)
                 watched.select(min(seconds, 0.02))
 
-    def _left_open(self) -> "dict[Connection, socket.socket]":
+    def _left_open(self) -> dict[Connection, socket.socket]:
         with self._guard.lock:
             live = dict(self._open)
         return {each: peer.socket for each, peer in live.items() if not _is_closed(peer.socket)}
@@ -257,16 +259,16 @@ class Server(Fault):
         for peer in self._live():
             peer.end()
 
-    def _live(self) -> "list[Peer]":
+    def _live(self) -> list[Peer]:
         with self._guard.lock:
             return list(self._open.values())
 
-    def _start_thread(self, target: "Callable[..., None]", *arguments: object) -> None:
+    def _start_thread(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, name="safeconnect.testing", daemon=True)
         thread.start()
         self._threads.append(thread)
 
-    def waits_for(self) -> "tuple[socket.socket | None, float | None]":
+    def waits_for(self) -> tuple[socket.socket | None, float | None]:
         """What the thread that accepts waits for: the listener, where there is one, and how long (None: any time)."""
         return self._listener, None
 
@@ -277,7 +279,7 @@ class Server(Fault):
         with contextlib.suppress(OSError):  # the client is gone again
             self._accepted(*self._listener.accept())
 
-    def _accepted(self, sock: socket.socket, address: "tuple[Any, ...]", handler: "Handler | None" = None) -> None:
+    def _accepted(self, sock: socket.socket, address: tuple[Any, ...], handler: Handler | None = None) -> None:
         sock.settimeout(None)
         with self._guard.lock:
             connection = Connection(len(self.connections) + 1, address)
@@ -301,7 +303,7 @@ class Server(Fault):
 # start was interrupted stays in a list of threading's for good: so it is given nothing else that would be left open.
 
 
-def _keep_accepting(server_ref: "ref[Server]") -> None:
+def _keep_accepting(server_ref: ref[Server]) -> None:
     server = server_ref()
     if server is None:
         return
@@ -317,7 +319,7 @@ def _keep_accepting(server_ref: "ref[Server]") -> None:
         rings.close()
 
 
-def _wait(server_ref: "ref[Server]", rings: socket.socket) -> bool:
+def _wait(server_ref: ref[Server], rings: socket.socket) -> bool:
     """Wait for what the server waits for; False: it is over."""
     server = server_ref()
     if server is None or server._over.is_set():  # noqa: SLF001 - the same module
@@ -333,7 +335,7 @@ def _wait(server_ref: "ref[Server]", rings: socket.socket) -> bool:
     return server is not None and not server._over.is_set()  # noqa: SLF001
 
 
-def _handle(server_ref: "ref[Server]", peer: Peer, handler: "Handler") -> None:
+def _handle(server_ref: ref[Server], peer: Peer, handler: Handler) -> None:
     try:
         with contextlib.suppress(OSError, Over):
             handler(peer)

@@ -1,5 +1,7 @@
 """Ways in which a connect fails, on demand. Each call makes an address that behaves so while its block lasts."""
 
+from __future__ import annotations
+
 import socket
 import sys
 
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     from ._server import Handler, Peer
 
 
-def send_back(peer: "Peer") -> None:
+def send_back(peer: Peer) -> None:
     """The handler of a server that sends back what it gets."""
     while data := peer.recv():
         peer.sendall(data)
 
 
-def _read_silently(peer: "Peer") -> None:
+def _read_silently(peer: Peer) -> None:
     while peer.recv():
         pass
     peer.wait()
@@ -48,7 +50,7 @@ def bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(handler: "Handler" = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+def serve(handler: Handler = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
     """A server that does what a function says; without one it sends back what it gets.
 
     :param handler: called with a `Peer` for each connection, in a thread of its own. When it returns, the connection is
@@ -104,7 +106,7 @@ def never_reads(*, host: str = "127.0.0.1", port: int = 0) -> Server:
 
 
 def resets(
-    when: 'Literal["accept", "first_byte", "manual"]' = "accept", *, host: str = "127.0.0.1", port: int = 0
+    when: Literal["accept", "first_byte", "manual"] = "accept", *, host: str = "127.0.0.1", port: int = 0
 ) -> Server:
     """A server that resets its connections.
 
@@ -120,7 +122,7 @@ def resets(
     ConnectionResetError: [Errno 104] Connection reset by peer
     """
 
-    def after_a_byte(peer: "Peer") -> None:
+    def after_a_byte(peer: Peer) -> None:
         if peer.recv():
             peer.reset()
 
@@ -144,7 +146,7 @@ def half_closes(data: bytes = b"", *, host: str = "127.0.0.1", port: int = 0) ->
     (b'bye', b'', 11)
     """
 
-    def handler(peer: "Peer") -> None:
+    def handler(peer: Peer) -> None:
         peer.sendall(data)
         peer.shutdown()
         while peer.recv():
@@ -171,12 +173,12 @@ def drips(
     if size < 1:
         raise ValueError(f"size must be 1 or more, not {size}")
 
-    def drip(peer: "Peer", whole: bytes) -> None:
+    def drip(peer: Peer, whole: bytes) -> None:
         for first in range(0, len(whole), size):
             peer.wait(delay)
             peer.sendall(whole[first : first + size])
 
-    def handler(peer: "Peer") -> None:
+    def handler(peer: Peer) -> None:
         peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if data is not None:
             drip(peer, data)
@@ -186,7 +188,7 @@ def drips(
     return serve(handler, host=host, port=port)
 
 
-def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler: "Handler" = send_back) -> Server:
+def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
     """A server that accepts slowly: connects succeed at once (the kernel's part), and then nothing happens for a while.
 
     :param delay: seconds before each accept.
@@ -208,7 +210,7 @@ def crossed_replies(delay: float = 0.05, *, host: str = "127.0.0.1", port: int =
     """
     check_seconds("delay", delay)
 
-    def handler(peer: "Peer") -> None:
+    def handler(peer: Peer) -> None:
         first = peer.recv()
         peer.wait(delay)
         peer.sendall(first)
@@ -242,7 +244,7 @@ def refused(*, host: str = "127.0.0.1", port: int = 0) -> Refusing:
     return Refusing(bound(host, port))
 
 
-def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: "Handler" = send_back) -> Server:
+def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
     """A server that refuses connections until its ``start()`` is called.
 
     :param handler: what it does then; left out, it sends back what it gets.
@@ -257,7 +259,7 @@ def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: "Handler" 
 class BlackHole(Server):
     """A listener whose queue is full, so that connects are not answered."""
 
-    def __init__(self, listener: socket.socket, handler: "Handler") -> None:
+    def __init__(self, listener: socket.socket, handler: Handler) -> None:
         super().__init__(listener, handler, listens=False)
         listener.listen(0)
         self._fillers: list[socket.socket] = []
@@ -295,7 +297,7 @@ class BlackHole(Server):
         self._fillers.clear()
 
 
-def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: "Handler" = send_back) -> BlackHole:
+def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> BlackHole:
     """An address where connects are not answered; its ``heal()`` makes a server of it.
 
     It is a listener with a full queue, as a server has that is too busy to accept. Linux then drops SYNs; other systems

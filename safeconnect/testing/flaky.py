@@ -1,5 +1,7 @@
 """`flaky`: a server whose every connection goes another way, by a script."""
 
+from __future__ import annotations
+
 import socket
 import sys
 from contextlib import suppress
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     Step = Literal["refuse", "reset", "close", "silent", "serve"] | Handler
 
-_HANDLERS: "dict[object, Handler]" = {
+_HANDLERS: dict[object, Handler] = {
     "reset": lambda peer: peer.reset(),
     "close": lambda peer: peer.shutdown(),
     "silent": lambda peer: peer.wait(),
@@ -25,7 +27,7 @@ _HANDLERS: "dict[object, Handler]" = {
 }
 
 
-def flaky(script: "Iterable[Step]", *, refuse_for: float = 0.1, host: str = "127.0.0.1", port: int = 0) -> "Flaky":
+def flaky(script: Iterable[Step], *, refuse_for: float = 0.1, host: str = "127.0.0.1", port: int = 0) -> Flaky:
     """A server that does as a script says, a step for each connection; the last step stays.
 
     :param script: ``"refuse"``: nobody listens. ``"reset"``: the connection is accepted and reset. ``"close"``: it is
@@ -56,7 +58,7 @@ def flaky(script: "Iterable[Step]", *, refuse_for: float = 0.1, host: str = "127
 class Flaky(Server):
     """A server with a script."""
 
-    def __init__(self, held: socket.socket, script: "tuple[Step, ...]", refuse_for: float) -> None:
+    def __init__(self, held: socket.socket, script: tuple[Step, ...], refuse_for: float) -> None:
         super().__init__(held, send_back, listens=False)
         self._script = script
         self._step = 0
@@ -88,7 +90,7 @@ class Flaky(Server):
             self._current.close()
             self._current = None
 
-    def waits_for(self) -> "tuple[socket.socket | None, float | None]":
+    def waits_for(self) -> tuple[socket.socket | None, float | None]:
         if self._script[self._step] != "refuse":
             return self._listen(), None
         self._stop_listening()

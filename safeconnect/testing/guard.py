@@ -1,5 +1,7 @@
 """`guard`: a block that must leave no descriptor, meet no connection to itself, and stay on loopback."""
 
+from __future__ import annotations
+
 import errno
 import gc
 import os
@@ -23,7 +25,7 @@ class Guard:
     def __init__(self) -> None:
         self.findings: list[str] = []
 
-    def before(self, sock: socket.socket, address: "Any") -> None:
+    def before(self, sock: socket.socket, address: Any) -> None:
         """Refuse what leaves this host.
 
         :raises PermissionError: the address is not one of loopback (EACCES).
@@ -32,7 +34,7 @@ class Guard:
             self.findings.append(f"a connect outside loopback, to {address!r}")
             raise PermissionError(errno.EACCES, f"this test may connect to loopback only, not to {address!r}")
 
-    def after(self, sock: socket.socket, address: "Any") -> None:
+    def after(self, sock: socket.socket, address: Any) -> None:
         """Look whether it has met itself."""
         try:
             meets_itself = sock.family in (socket.AF_INET, socket.AF_INET6) and is_self_connected(sock)
@@ -57,7 +59,7 @@ class Guard:
         if findings:
             raise AssertionError("\n".join(findings))
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         self._before = _descriptors()
         _connects.add(self)
         return self
@@ -82,7 +84,7 @@ def guard() -> Guard:
     return Guard()
 
 
-def _is_loopback(address: "Any") -> bool:
+def _is_loopback(address: Any) -> bool:
     host = address[0] if isinstance(address, tuple) and address else ""
     try:
         ip = ip_address(str(host).partition("%")[0])

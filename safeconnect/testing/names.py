@@ -1,5 +1,7 @@
 """Names as a test wants them: `names` for a block, `dual_stack` for a name with two behaviours."""
 
+from __future__ import annotations
+
 import copy
 import ipaddress
 import socket
@@ -32,7 +34,7 @@ class Lookup:
     :raises ValueError: an address is not a literal one, or the delay is negative.
     """
 
-    addresses: "Sequence[str]" = ()
+    addresses: Sequence[str] = ()
     delay: float = 0.0
     error: BaseException | None = None
 
@@ -42,7 +44,7 @@ class Lookup:
             ipaddress.ip_address(address)
 
 
-def _lookup(answer: "Any") -> Lookup:
+def _lookup(answer: Any) -> Lookup:
     if isinstance(answer, Lookup):
         return answer
     if isinstance(answer, BaseException):
@@ -53,7 +55,7 @@ def _lookup(answer: "Any") -> Lookup:
 class Names:
     """The names of a block. ``asked`` is the log: every host that was looked up, in order."""
 
-    def __init__(self, answers: "Mapping[str, Any]") -> None:
+    def __init__(self, answers: Mapping[str, Any]) -> None:
         self.asked: list[str] = []
         self._answers = {name.lower(): _lookup(answer) for name, answer in answers.items()}
         self._over = Latch()
@@ -62,19 +64,19 @@ class Names:
     def __getitem__(self, name: str) -> Lookup:
         return self._answers[name]
 
-    def __setitem__(self, name: str, answer: "Any") -> None:
+    def __setitem__(self, name: str, answer: Any) -> None:
         """Change an answer, or add one."""
         self._answers[name.lower()] = _lookup(answer)
 
     def getaddrinfo(  # noqa: PLR0917 - socket.getaddrinfo()'s arguments
         self,
-        host: "Any",
-        port: "Any",
+        host: Any,
+        port: Any,
         family: int = 0,
         type: int = 0,  # noqa: A002 - getaddrinfo()'s own name for it
         proto: int = 0,
         flags: int = 0,
-    ) -> "list[Any]":
+    ) -> list[Any]:
         """What takes the place of `socket.getaddrinfo`; literal addresses and ``localhost`` are left to the real one.
 
         :raises socket.gaierror: EAI_NONAME: the name is none of this block's, or has no address of the family.
@@ -93,7 +95,7 @@ class Names:
                 return found
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    def _literal(self, address: str, *arguments: "Any") -> "list[Any]":
+    def _literal(self, address: str, *arguments: Any) -> list[Any]:
         try:
             return list(self._real(address, *arguments, socket.AI_NUMERICHOST))
         except socket.gaierror:
@@ -124,7 +126,7 @@ def _is_literal(name: str) -> bool:
 
 
 @contextmanager
-def names(answers: "Mapping[str, Any]") -> "Iterator[Names]":
+def names(answers: Mapping[str, Any]) -> Iterator[Names]:
     """Decide what names are looked up to, for a block: in `socket.getaddrinfo`, and so in asyncio and trio.
 
     Any other name does not exist, so that no test asks the network; literal addresses and ``localhost`` stay as they
@@ -150,7 +152,7 @@ def names(answers: "Mapping[str, Any]") -> "Iterator[Names]":
 class DualStack:
     """A name with an IPv6 and an IPv4 address, each with a fault of its own: ``v6`` and ``v4``."""
 
-    def __init__(self, name: str, v6: "Fault", v4: "Fault") -> None:
+    def __init__(self, name: str, v6: Fault, v4: Fault) -> None:
         self.name = name
         self.v6 = v6
         self.v4 = v4
@@ -160,11 +162,11 @@ class DualStack:
 
 @contextmanager
 def dual_stack(
-    v6: "str | Callable[..., Fault]" = "blackhole",
-    v4: "str | Callable[..., Fault]" = "echo",
+    v6: str | Callable[..., Fault] = "blackhole",
+    v4: str | Callable[..., Fault] = "echo",
     *,
     name: str = "dual.test",
-) -> "Iterator[DualStack]":
+) -> Iterator[DualStack]:
     """A name whose two addresses, ::1 and 127.0.0.1, behave differently, on the same port.
 
     :param v6: the fault at ::1, by its name or as a function that takes ``host`` and ``port``; ``"blackhole"`` unless
@@ -189,7 +191,7 @@ def dual_stack(
         yield DualStack(name, six, four)
 
 
-def _made(which: str, fault: "Any", host: str, port: int) -> "Fault":
+def _made(which: str, fault: Any, host: str, port: int) -> Fault:
     if isinstance(fault, str):
         made = getattr(faults, fault, None)
         if made is None or fault.startswith("_"):

@@ -11,6 +11,8 @@ of that host. On files they have the rights that they have outside. The host has
 ::1, and no way to anywhere else.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import functools
@@ -90,8 +92,8 @@ class Host:
         return self.address[1]
 
     def run(
-        self, args: "Args", timeout: float | None = 60, *, check: bool = False, **kwargs: "Any"
-    ) -> "subprocess.CompletedProcess[str]":
+        self, args: Args, timeout: float | None = 60, *, check: bool = False, **kwargs: Any
+    ) -> subprocess.CompletedProcess[str]:
         r"""Run a program in there and wait for its end, as `subprocess.run` does; its output is captured, as text.
 
         :param args: the program and its arguments. A string is a program without arguments, for there is no shell.
@@ -121,7 +123,7 @@ class Host:
             done.check_returncode()
         return done
 
-    def popen(self, args: "Args", **kwargs: "Any") -> "subprocess.Popen[str]":
+    def popen(self, args: Args, **kwargs: Any) -> subprocess.Popen[str]:
         """Start a program in there. At the end of the block it is killed, if it still runs, and its pipes are closed.
 
         :param args: as for `run`.
@@ -158,8 +160,8 @@ class Host:
         return process
 
     def run_python(
-        self, code: str, *args: "Word", timeout: float | None = 60, **kwargs: "Any"
-    ) -> "subprocess.CompletedProcess[str]":
+        self, code: str, *args: Word, timeout: float | None = 60, **kwargs: Any
+    ) -> subprocess.CompletedProcess[str]:
         r"""Run Python source in there, in the interpreter and with the `sys.path` of this process.
 
         :param code: what to run; it may be indented as a whole.
@@ -176,7 +178,7 @@ class Host:
         """
         return self.run(_source(code, args), timeout, **_with_path(kwargs))
 
-    def popen_python(self, code: str, *args: "Word", **kwargs: "Any") -> "subprocess.Popen[str]":
+    def popen_python(self, code: str, *args: Word, **kwargs: Any) -> subprocess.Popen[str]:
         """Start Python source in there, as `run_python` does, and do not wait: as `popen`."""
         return self.popen(_source(code, args), **_with_path(kwargs))
 
@@ -189,7 +191,7 @@ class Host:
             for process in list(self._programs):
                 self._end(process)
 
-    def _end(self, process: "subprocess.Popen[str]") -> None:
+    def _end(self, process: subprocess.Popen[str]) -> None:
         """Kill and reap a program, if it still runs, and close its pipes."""
         process.kill()
         if process.stdin:
@@ -221,7 +223,7 @@ class Host:
         if code is not None:
             raise RuntimeError(f"the host has ended: the process that held it is gone (exit code {code})")
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -376,11 +378,11 @@ def _check_platform() -> None:
         raise OSError(errno.ENOSYS, "network namespaces exist on Linux only")
 
 
-def _source(code: str, args: "Sequence[Word]") -> "list[Word]":
+def _source(code: str, args: Sequence[Word]) -> list[Word]:
     return [sys.executable, "-P", "-c", textwrap.dedent(code), *args]  # -P: not what lies in the current directory
 
 
-def _with_path(kwargs: "dict[str, Any]") -> "dict[str, Any]":
+def _with_path(kwargs: dict[str, Any]) -> dict[str, Any]:
     environment = os.environ if kwargs.get("env") is None else kwargs["env"]
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path if isinstance(entry, str))
     return kwargs | {"env": {**environment, "PYTHONPATH": path}}

@@ -1,5 +1,7 @@
 """`Script`: a network on paper and virtual time, for tests of one's own settings: exact, and in no time at all."""
 
+from __future__ import annotations
+
 import errno
 import heapq
 import os
@@ -42,12 +44,12 @@ class Result:
     :ivar seconds: how long it took, in virtual time.
     """
 
-    timeline: "list[tuple[float, str]]"
+    timeline: list[tuple[float, str]]
     connected_to: str | None
     error: BaseException | None
     seconds: float
 
-    def starts(self) -> "list[tuple[float, str]]":
+    def starts(self) -> list[tuple[float, str]]:
         """When each address was tried: ``[(seconds, address), ...]``."""
         return [(when, what[6:]) for when, what in self.timeline if what.startswith("start ")]
 
@@ -74,7 +76,7 @@ class Script:
     0.25 start 192.0.2.1
     """
 
-    def __init__(self, addresses: "Mapping[str, str | Sequence[str]]", *, port: int = 80, lookup: float = 0.0) -> None:
+    def __init__(self, addresses: Mapping[str, str | Sequence[str]], *, port: int = 80, lookup: float = 0.0) -> None:
         check_seconds("lookup", lookup)
         if not addresses:
             raise ValueError("addresses must have an address")
@@ -88,10 +90,10 @@ class Script:
         timeout: float | None = None,
         attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
-        retry: "Retry | None" = None,
+        retry: Retry | None = None,
         allow_self_connect: bool = False,
         all_errors: bool = False,
-        draw: "Callable[[], float]" = lambda: 0.5,
+        draw: Callable[[], float] = lambda: 0.5,
     ) -> Result:
         """Connect in virtual time.
 
@@ -117,8 +119,8 @@ class _Run:
     def __init__(
         self,
         dial: Dial,
-        outcomes: "Mapping[str, Sequence[tuple[str, float]]]",
-        candidates: "tuple[Candidate, ...]",
+        outcomes: Mapping[str, Sequence[tuple[str, float]]],
+        candidates: tuple[Candidate, ...],
         lookup: float,
     ) -> None:
         self._dial = dial
@@ -141,7 +143,7 @@ class _Run:
             self._obey(self._dial.receive(event, self._now))
         return Result(self._timeline, self._kept, self._error, round(self._now, 6))
 
-    def _next(self) -> "Event":
+    def _next(self) -> Event:
         wake_at = self._dial.wake_at
         if not self._coming and wake_at is None:
             raise AssertionError("it would wait for ever: give it a timeout")
@@ -151,7 +153,7 @@ class _Run:
         self._now, _, event = heapq.heappop(self._coming)
         return event
 
-    def _obey(self, orders: "Sequence[Order]") -> None:
+    def _obey(self, orders: Sequence[Order]) -> None:
         for order in orders:
             if isinstance(order, Resolve):
                 self._happens(self._lookup, Resolved(order.lookup, self._candidates))
@@ -181,7 +183,7 @@ class _Run:
         if what != "silent":
             self._happens(seconds, event)
 
-    def _happens(self, seconds: float, event: "Event") -> None:
+    def _happens(self, seconds: float, event: Event) -> None:
         self._number += 1
         heapq.heappush(self._coming, (self._now + seconds, self._number, event))
 
@@ -189,13 +191,13 @@ class _Run:
         self._timeline.append((round(self._now, 6), what))
 
 
-def _candidate(address: str, port: int) -> "Candidate":
+def _candidate(address: str, port: int) -> Candidate:
     is_six = ip_address(address).version == 6
     sockaddr: tuple[Any, ...] = (address, port, 0, 0) if is_six else (address, port)
     return socket.AF_INET6 if is_six else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr
 
 
-def _outcomes(address: str, said: "str | Sequence[str]") -> "list[tuple[str, float]]":
+def _outcomes(address: str, said: str | Sequence[str]) -> list[tuple[str, float]]:
     outcomes = []
     for each in [said] if isinstance(said, str) else said:
         what, _, seconds = each.partition(" after ")

@@ -1,5 +1,7 @@
 """`self_connecting`: an address where the next connect of this process meets itself, every time."""
 
+from __future__ import annotations
+
 import errno
 import socket
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 class SelfConnecting(Fault):
     """An address where nobody listens and every connect meets itself. ``meetings`` counts them."""
 
-    def __init__(self, address: "tuple[Any, ...]", family: int) -> None:
+    def __init__(self, address: tuple[Any, ...], family: int) -> None:
         super().__init__(address, family)
         self.meetings = 0
         self._is_over = False
@@ -29,17 +31,17 @@ class SelfConnecting(Fault):
             self._is_over = True
             _connects.remove(self)
 
-    def before(self, sock: socket.socket, address: "Any") -> None:
+    def before(self, sock: socket.socket, address: Any) -> None:
         """Aim a connect to this address at itself."""
         if self._is_meant(address) and not sock.getsockname()[1]:  # else it is bound, or this is its second call
             self._aim_at_itself(sock)
 
-    def after(self, sock: socket.socket, address: "Any") -> None:
+    def after(self, sock: socket.socket, address: Any) -> None:
         """Count the meetings."""
         if self._is_meant(address) and sock.fileno() >= 0 and is_self_connected(sock):
             self.meetings += 1
 
-    def _is_meant(self, address: "Any") -> bool:
+    def _is_meant(self, address: Any) -> bool:
         return isinstance(address, tuple) and address[:2] == self.address[:2]
 
     def _aim_at_itself(self, sock: socket.socket) -> None:

@@ -1,5 +1,7 @@
 """`tls`: a server that speaks TLS, with a certificate of its own."""
 
+from __future__ import annotations
+
 import ssl
 
 from ._server import Server
@@ -27,7 +29,7 @@ def tls(
     context: ssl.SSLContext | None = None,
     *,
     name: str = "localhost",
-    handler: "Handler" = send_back,
+    handler: Handler = send_back,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> TlsServer:
@@ -53,7 +55,7 @@ def tls(
         context, client, authority = _certified(name, host)
     serving = context
 
-    def handle(peer: "Peer") -> None:
+    def handle(peer: Peer) -> None:
         peer.socket = serving.wrap_socket(peer.socket, server_side=True)  # closed with the connection
         handler(peer)
 

@@ -7,6 +7,8 @@ Every call is a checkpoint, and the checkpoint comes before there is a socket. A
 loopback, has no other.
 """
 
+from __future__ import annotations
+
 try:
     import trio as _trio  # noqa: F401 - so that its absence is told first
 except ImportError as error:
