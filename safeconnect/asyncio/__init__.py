@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "PersistentConnection": "...._persistent.asyncio",
-    "close_gracefully": "...._close.asyncio",
-    "simultaneous_open": "...._simultaneous.asyncio",
-    "wait_for_port": "...._wait.asyncio",
+    "PersistentConnection": "._persistent.asyncio",
+    "close_gracefully": "._close.asyncio",
+    "simultaneous_open": "._simultaneous.asyncio",
+    "wait_for_port": "._wait.asyncio",
 }
 
 __getattr__ = _loader(__name__, _LATER)

@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "PersistentConnection": "...._persistent.trio",
-    "close_gracefully": "...._close.trio",
-    "simultaneous_open": "...._simultaneous.trio",
-    "wait_for_port": "...._wait.trio",
+    "PersistentConnection": "._persistent.trio",
+    "close_gracefully": "._close.trio",
+    "simultaneous_open": "._simultaneous.trio",
+    "wait_for_port": "._wait.trio",
 }
 
 __getattr__ = _loader(__name__, _LATER)
