@@ -150,6 +150,11 @@ def descriptors():
     return found
 
 
+def sockets():
+    """The open sockets of this process, where there is /proc; else none."""
+    return {what for what in descriptors().values() if what.startswith("socket:")} if sys.platform == "linux" else set()
+
+
 def tcp_sockets(port, *, remote=False, peer=None):
     """The states of all TCP sockets of this network namespace whose own port, or whose peer's, is ``port``.
 

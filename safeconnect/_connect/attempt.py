@@ -28,6 +28,7 @@ _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
 # and the processes of a busy host take tens of milliseconds to look at.
 _FEW_PORTS = 16
+_TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
@@ -156,19 +157,21 @@ def explain(
         holders.tell_connection(error, sock, sockaddr)
 
 
-def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet:
+def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet | None:
     """The source ports of the user's own that a connect failed over because somebody has them; most often none.
 
     None also where they are many.
     """
     source = plan.source
+    if error.errno not in _TAKEN:
+        return None
     if error.errno == errno.EADDRINUSE:
         addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
         return PortSet(index(address[1]) for address in addresses if address[1])
     if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
         ports = source.ports - PortSet([sockaddr[1]])
-        return ports if len(ports) <= _FEW_PORTS else PortSet()
-    return PortSet()
+        return ports if len(ports) <= _FEW_PORTS else None
+    return None
 
 
 def tell_taken(error: BaseException, ports: PortSet) -> None:

@@ -164,7 +164,7 @@ def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidat
 
     A connect that is limited to the family refuses each of these, and tells.
     """
-    return [each for each in candidates if family in (0, each[0])] or candidates
+    return [each for each in candidates if each[0] == family] or candidates if family else candidates
 
 
 def usable(found: Iterable[Any]) -> list[Candidate]:

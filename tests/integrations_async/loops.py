@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 import pytest
 
@@ -16,13 +17,25 @@ if sys.platform != "win32":
     uvloop.new_event_loop().close()  # libuv opens a pipe with the first loop and keeps it: not the fault of a test
 
 LOOPS = {"asyncio": asyncio.SelectorEventLoop} | ({"uvloop": uvloop.new_event_loop} if uvloop else {})
+MOST_SECONDS = 5
 on_every_loop = pytest.mark.parametrize("loop", LOOPS)
 
 
 def run(main, loop="asyncio"):
     """Run a coroutine function on an event loop in debug mode, which tells of what was never awaited or closed."""
+
+    async def work():
+        before = support.sockets()
+        try:
+            return await main()
+        finally:
+            # A TLS connection that is closed ends when the peer has said so. uvloop cannot be closed in the middle of it.
+            until = time.monotonic() + MOST_SECONDS
+            while support.sockets() - before and time.monotonic() < until:
+                await asyncio.sleep(0.001)
+
     with asyncio.Runner(debug=True, loop_factory=LOOPS[loop]) as runner:
-        return runner.run(main())
+        return runner.run(work())
 
 
 def leading_to(*sockaddrs, **settings):
