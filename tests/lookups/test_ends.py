@@ -9,9 +9,10 @@ import pytest
 from safeconnect import ConnectMemory, Connector, RetryBudget
 from safeconnect._sockets import lookups
 
-from .. import interrupting, support
-from ..test_persistent_threads import in_a_child
-from ..test_process import python
+from .. import support
+from ..library import interrupting
+from ..library.test_process import python
+from ..persistent.test_threads import in_a_child
 
 pytestmark = support.linux_only
 HUNG = 100

@@ -13,9 +13,9 @@ import pytest
 from safeconnect._connect.names import look_up_in_time
 from safeconnect._sockets import lookups, resolve
 
-from .. import interrupting
+from ..library import interrupting
+from ..library.test_process import python
 from ..support import linux_only, wait_until
-from ..test_process import python
 from .kit import FOUND, Resolver, idle, join
 
 SIGNALS = int(os.environ.get("SAFECONNECT_ROUNDS", "150"))
