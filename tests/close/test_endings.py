@@ -31,8 +31,8 @@ from safeconnect import (
 
 from .. import namespace, replying, support
 from ..integrations import kit
-from ..persistent import drivers as persistent
-from ..persistent.drivers import each_driver
+from ..persistent import kit as persistent
+from ..persistent.kit import each_driver
 from ..replying import ReplyingServer
 from ..support import linux_only, wait_until
 

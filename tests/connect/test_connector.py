@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection, is_global_address
 from safeconnect._sockets.sockets import DEFAULT_TIMEOUT
 
-from ..library.test_process import python
+from ..support import python
 
 COPIES = [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 

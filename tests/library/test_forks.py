@@ -12,8 +12,7 @@ import pytest
 
 from safeconnect import _fork
 
-from ..support import linux_only
-from .test_process import python
+from ..support import linux_only, python
 
 FORKS = int(os.environ.get("SAFECONNECT_ROUNDS", "20"))
 QUIET = """

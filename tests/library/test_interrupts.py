@@ -16,9 +16,8 @@ import safeconnect
 from safeconnect import Backoff, Connector, Retry, create_connection, testing
 from safeconnect._sockets import lookups
 
-from .. import support
-from ..conftest import opened_since
-from . import interrupting
+from .. import interrupting, support
+from ..support import opened_since
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
 STEP = int(os.environ.get("SAFECONNECT_STEP", "7"))

@@ -16,22 +16,7 @@ from safeconnect._sockets import sockets
 
 from .. import support
 from ..namespace import ROOT
-from ..support import linux_only
-
-
-def python(code, *, timeout=60, **settings):
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        cwd=ROOT,
-        **settings,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+from ..support import linux_only, python
 
 
 def test_64_threads_at_once():

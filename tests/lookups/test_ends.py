@@ -9,10 +9,8 @@ import pytest
 from safeconnect import ConnectMemory, Connector, RetryBudget
 from safeconnect._sockets import lookups
 
-from .. import support
-from ..library import interrupting
-from ..library.test_process import python
-from ..persistent.test_threads import in_a_child
+from .. import interrupting, support
+from ..support import in_a_child, python
 
 pytestmark = support.linux_only
 HUNG = 100

@@ -8,8 +8,7 @@ from safeconnect import PeerClosedError
 
 from .. import replying, support
 from ..replying import number_of, request
-from .drivers import each_driver
-from .test_exchanges import AT_ONCE, ask, wait_for_data
+from .kit import AT_ONCE, ask, each_driver, wait_for_data
 
 pytestmark = [each_driver, support.linux_only]
 

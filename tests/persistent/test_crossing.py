@@ -9,29 +9,21 @@ import random
 import socket
 import threading
 
-import pytest
 import trio
 
 import safeconnect
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Backoff, Retry
 
 from .. import support
-from ..replying import ReplyingServer, number_of, read_exactly, request
+from ..replying import number_of, read_exactly, request
+from .kit import AT_ONCE
 
 pytestmark = support.linux_only
 
 CONNECTIONS = 10
 EACH = int(os.environ.get("SAFECONNECT_EXCHANGES", "2500")) // CONNECTIONS
 TIMEOUT = 0.008
-AT_ONCE = Retry(backoff=Backoff(initial=0))
-
-
-@pytest.fixture
-def server():
-    with ReplyingServer() as replying_server:
-        yield replying_server
 
 
 def timeout_of(number):

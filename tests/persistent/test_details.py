@@ -15,8 +15,7 @@ from safeconnect import Backoff, Connector, Retry, RetryBudget
 
 from .. import replying, support
 from ..replying import number_of, request
-from .drivers import each_driver
-from .test_exchanges import AT_ONCE, ask
+from .kit import AT_ONCE, ask, each_driver
 
 pytestmark = support.linux_only
 
@@ -191,8 +190,6 @@ def test_a_trio_connection_closed_outside_of_trio(server):
 
 def test_a_fork_leaves_every_connection(server):
     """One that cannot be closed in the ordinary way there, trio's, does not keep the others the parent's."""
-    from .test_threads import in_a_child
-
     idle = safeconnect.trio.PersistentConnection(server.address)
     trio.run(ask, idle)
     others = [safeconnect.PersistentConnection(server.address) for _ in range(5)]
@@ -200,6 +197,6 @@ def test_a_fork_leaves_every_connection(server):
         with other.exchange(5) as exchange:
             exchange.sendall(request(exchange.id))
             assert number_of(exchange.recv_exactly(8)) == 1
-    assert in_a_child(lambda: sum(other._line._sock is not None for other in [idle, *others])) == 0
+    assert support.in_a_child(lambda: sum(other._line._sock is not None for other in [idle, *others])) == 0
     for each in [idle, *others]:
         each.close()

@@ -9,26 +9,10 @@ import pytest
 from safeconnect import Backoff, Connector, CrossedReplyError, PeerClosedError, Retry
 
 from .. import replying, support
-from ..replying import ReplyingServer, number_of, request
-from .drivers import each_driver
+from ..replying import number_of, request
+from .kit import AT_ONCE, ask, each_driver, wait_for_data
 
 pytestmark = [each_driver, support.linux_only]
-
-AT_ONCE = Retry(attempts=3, backoff=Backoff(initial=0))
-
-
-@pytest.fixture
-def server():
-    with ReplyingServer() as replying_server:
-        yield replying_server
-
-
-async def ask(connection, what=replying.ANSWER, milliseconds=0, *, timeout=5.0, **settings):
-    async with connection.exchange(timeout, **settings) as exchange:
-        await exchange.sendall(request(exchange.id, what, milliseconds))
-        reply = number_of(await exchange.recv_exactly(8))
-        exchange.verify(reply)
-    return reply
 
 
 async def send_and_fail(connection):
@@ -92,12 +76,6 @@ def test_bytes_that_nobody_asked_for(run, server):
 
     run(scenario)
     assert server.requests == [(1, 1), (2, 2)]
-
-
-def wait_for_data(sock):
-    import select
-
-    assert select.select([sock], [], [], 5)[0]
 
 
 @pytest.mark.parametrize("end", [None, support.reset], ids=["closed", "reset"])

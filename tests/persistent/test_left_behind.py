@@ -11,36 +11,14 @@ from contextlib import suppress
 import pytest
 
 import safeconnect.asyncio
-from safeconnect import Backoff, PersistentConnection, Retry
 
-from .. import replying, support
-from ..library import interrupting
-from ..replying import ReplyingServer, number_of, request
+from .. import interrupting, replying, support
+from ..replying import number_of, request
+from .kit import ask_blocking as ask
 
 pytestmark = support.linux_only
-AT_ONCE = Retry(backoff=Backoff(initial=0))
 ROUNDS = int(os.environ.get("SAFECONNECT_EXCHANGES", "400"))
 LOGIN = 999
-
-
-@pytest.fixture
-def server():
-    with ReplyingServer() as replying_server:
-        yield replying_server
-
-
-@pytest.fixture
-def connection(server):
-    with PersistentConnection(server.address, retry=AT_ONCE) as persistent:
-        yield persistent
-
-
-def ask(connection, timeout=5.0, **settings):
-    with connection.exchange(timeout, **settings) as exchange:
-        exchange.sendall(request(exchange.id))
-        reply = number_of(exchange.recv_exactly(8))
-        assert reply == exchange.id
-    return reply
 
 
 def halves(connection):

@@ -6,13 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from safeconnect import Backoff, CrossedReplyError, PeerClosedError, PersistentConnection, Retry
+from safeconnect import CrossedReplyError, PeerClosedError, PersistentConnection
 from safeconnect._inspect import peer
 
 from .. import replying, support
 from ..replying import ReplyingServer, number_of, request
+from .kit import AT_ONCE
 
-AT_ONCE = Retry(attempts=3, backoff=Backoff(initial=0))
 LIMIT = 60.0
 MAX_AGE = 200.0
 

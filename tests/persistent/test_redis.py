@@ -13,17 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from safeconnect import Backoff, Retry, create_connection
+from safeconnect import create_connection
 
 from ..integrations import kit
 from ..support import linux_only, wait_until
-from .drivers import each_driver
+from .kit import AT_ONCE, each_driver
 
 pytestmark = linux_only
 
 STOPS = 5
 TOO_SHORT = 0.03
-AT_ONCE = Retry(backoff=Backoff(initial=0))
 IN_MEMORY = ["--save", "", "--appendonly", "no"]
 
 

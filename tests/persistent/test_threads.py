@@ -2,12 +2,9 @@
 
 import asyncio
 import errno
-import os
 import random
-import signal
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -18,32 +15,12 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Backoff, PersistentConnection, Retry
 
-from .. import replying, support
-from ..library import interrupting
-from ..replying import ReplyingServer, number_of, request
+from .. import interrupting, replying, support
+from ..replying import number_of, request
+from .kit import AT_ONCE
+from .kit import ask_blocking as ask
 
-AT_ONCE = Retry(backoff=Backoff(initial=0))
 pytestmark = support.linux_only
-
-
-@pytest.fixture
-def server():
-    with ReplyingServer() as replying_server:
-        yield replying_server
-
-
-@pytest.fixture
-def connection(server):
-    with PersistentConnection(server.address, retry=AT_ONCE) as persistent:
-        yield persistent
-
-
-def ask(connection, what=replying.ANSWER, milliseconds=0, *, timeout=5.0, **settings):
-    with connection.exchange(timeout, **settings) as exchange:
-        exchange.sendall(request(exchange.id, what, milliseconds))
-        reply = number_of(exchange.recv_exactly(8))
-        exchange.verify(reply)
-    return reply
 
 
 class Holder(threading.Thread):
@@ -157,31 +134,16 @@ def test_closed_at_any_moment(server):
         assert connection._line._sock is None
 
 
-def in_a_child(work):
-    """What a forked child returns (0: all right), after at most 10 seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads of the test's server are here
-        pid = os.fork()
-    if not pid:
-        signal.alarm(10)
-        code = 1
-        try:
-            code = work()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 class TestFork:
     def test_the_child_makes_a_connection_of_its_own(self, connection, server):
         assert ask(connection) == 1
-        assert in_a_child(lambda: ask(connection) - 2) == 0
+        assert support.in_a_child(lambda: ask(connection) - 2) == 0
         assert ask(connection) == 2
         assert sorted(server.requests) == [(1, 1), (1, 2), (2, 2)]
 
     def test_while_another_thread_has_its_turn(self, connection, server):
         with Holder(connection):
-            assert in_a_child(lambda: ask(connection) - 2) == 0
+            assert support.in_a_child(lambda: ask(connection) - 2) == 0
         assert ask(connection) == 2
         assert server.requests == [(2, 2), (1, 2)]
 
@@ -194,7 +156,7 @@ class TestFork:
             return 0
 
         with connection.exchange(5) as exchange:
-            assert in_a_child(work) == 0
+            assert support.in_a_child(work) == 0
             exchange.sendall(request(exchange.id))
             assert number_of(exchange.recv_exactly(8)) == 1
 
@@ -205,7 +167,7 @@ class TestFork:
 
         context = connection.exchange(5)
         exchange = context.__enter__()
-        assert in_a_child(work) == 0
+        assert support.in_a_child(work) == 0
         exchange.sendall(request(exchange.id))
         assert number_of(exchange.recv_exactly(8)) == 1
         context.__exit__(None, None, None)
@@ -222,7 +184,7 @@ def test_the_asynchronous_ones_after_a_fork(server):
     async def main(connect, run):
         connection = connect(server.address)
         async with connection.exchange(5) as exchange:
-            assert in_a_child(lambda: in_a_thread(run, ask_async, connection) - 2) == 0
+            assert support.in_a_child(lambda: in_a_thread(run, ask_async, connection) - 2) == 0
             await exchange.sendall(request(exchange.id))
             assert number_of(await exchange.recv_exactly(8)) == 1
         connection.close()

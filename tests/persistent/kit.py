@@ -1,6 +1,7 @@
 """PersistentConnection of each driver behind one asynchronous face, so that one scenario runs on all of them."""
 
 import asyncio
+import select
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,8 +10,13 @@ import trio
 import safeconnect
 import safeconnect.asyncio
 import safeconnect.trio
+from safeconnect import Backoff, Retry
 
+from .. import replying
 from ..drivers import uvloop
+from ..replying import number_of, request
+
+AT_ONCE = Retry(backoff=Backoff(initial=0))
 
 
 def drive(coroutine):
@@ -87,3 +93,23 @@ RUNNERS = [
     on_trio,
 ]
 each_driver = pytest.mark.parametrize("run", RUNNERS)
+
+
+async def ask(connection, what=replying.ANSWER, milliseconds=0, *, timeout=5.0, **settings):
+    async with connection.exchange(timeout, **settings) as exchange:
+        await exchange.sendall(request(exchange.id, what, milliseconds))
+        reply = number_of(await exchange.recv_exactly(8))
+        exchange.verify(reply)
+    return reply
+
+
+def ask_blocking(connection, what=replying.ANSWER, milliseconds=0, *, timeout=5.0, **settings):
+    with connection.exchange(timeout, **settings) as exchange:
+        exchange.sendall(request(exchange.id, what, milliseconds))
+        reply = number_of(exchange.recv_exactly(8))
+        exchange.verify(reply)
+    return reply
+
+
+def wait_for_data(sock):
+    assert select.select([sock], [], [], 5)[0]

@@ -8,15 +8,14 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Backoff, PersistentConnection, Retry
+from safeconnect import PersistentConnection
 
-from .. import replying, support
+from .. import interrupting, replying, support
 from ..drivers import EAGER, uvloop
-from ..replying import ReplyingServer, number_of, request
-from . import interrupting
+from ..replying import number_of, request
+from .kit import AT_ONCE
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
-AT_ONCE = Retry(backoff=Backoff(initial=0))
 each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
 
 
@@ -32,12 +31,6 @@ BLOCKS = {
     "a reply too many": (replying.TWICE, 0, 5.0, None),
 }
 each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
-
-
-@pytest.fixture
-def server():
-    with ReplyingServer() as replying_server:
-        yield replying_server
 
 
 def check_reply(connection_id, reply, where):
