@@ -4,13 +4,10 @@ import asyncio
 import contextlib
 import errno
 import socket
-import ssl
 import threading
 import time
 
 import pytest
-import trio
-import trustme
 
 import safeconnect.asyncio
 import safeconnect.trio
@@ -18,94 +15,8 @@ from safeconnect import Closed, close_gracefully
 from safeconnect._close.outcome import LIMIT
 
 from .. import support
-from ..drivers import uvloop
 from ..support import linux_only
-
-
-def blocking(sock, timeout=5.0, **settings):
-    return close_gracefully(sock, timeout, **settings)
-
-
-def on_asyncio(sock, timeout=5.0, *, loop_factory=None, **settings):
-    async def main():
-        return await safeconnect.asyncio.close_gracefully(sock, timeout, **settings)
-
-    with asyncio.Runner(debug=True, loop_factory=loop_factory) as runner:
-        return runner.run(main())
-
-
-def on_uvloop(sock, timeout=5.0, **settings):
-    return on_asyncio(sock, timeout, loop_factory=uvloop.new_event_loop, **settings)
-
-
-def on_streams(sock, timeout=5.0, **settings):
-    async def main():
-        streams = await asyncio.open_connection(sock=sock)
-        try:
-            return await safeconnect.asyncio.close_gracefully(streams, timeout, **settings)
-        finally:
-            streams[1].close()  # where the arguments were wrong
-            await asyncio.sleep(0)
-
-    with asyncio.Runner(debug=True) as runner:
-        return runner.run(main())
-
-
-def on_trio(sock, timeout=5.0, **settings):
-    async def main():
-        return await safeconnect.trio.close_gracefully(trio.socket.from_stdlib_socket(sock), timeout, **settings)
-
-    return trio.run(main)
-
-
-def on_a_trio_stream(sock, timeout=5.0, **settings):
-    async def main():
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        return await safeconnect.trio.close_gracefully(stream, timeout, **settings)
-
-    return trio.run(main)
-
-
-WAYS = [
-    blocking,
-    on_asyncio,
-    pytest.param(on_uvloop, marks=pytest.mark.skipif(uvloop is None, reason="there is no uvloop for Windows")),
-    on_streams,
-    on_trio,
-    on_a_trio_stream,
-]
-each_way = pytest.mark.parametrize("close", WAYS)
-
-
-@pytest.fixture
-def pair(server):
-    """Both ends of a connection."""
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(socket.create_connection(server.getsockname()))
-        other = stack.enter_context(server.accept()[0])
-        other.settimeout(5)
-        yield one, other
-
-
-@contextlib.contextmanager
-def meanwhile(work):
-    """Let a function run in a thread, and pass on what it raises."""
-    raised = []
-
-    def run():
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised below
-            raised.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    for error in raised:
-        raise error
+from .kit import blocking, each_tls, each_way, meanwhile, on_asyncio, on_trio
 
 
 def send_for_ever(sock):
@@ -258,47 +169,7 @@ def test_cancelled(pair):
     asyncio.run(main(), debug=True)
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def contexts(authority):
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    return client, server
-
-
-def close_blocking_tls(address, context, before):
-    raw = socket.create_connection(address)
-    with context.wrap_socket(raw, server_hostname="localhost") as sock:
-        sock.sendall(before)
-        return close_gracefully(sock)
-
-
-def close_asyncio_tls(address, context, before):
-    async def main():
-        reader, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="localhost")
-        writer.write(before)
-        return await safeconnect.asyncio.close_gracefully((reader, writer))
-
-    return asyncio.run(main(), debug=True)
-
-
-def close_trio_tls(address, context, before):
-    async def main():
-        stream = await trio.open_ssl_over_tcp_stream(*address, ssl_context=context)
-        await stream.send_all(before)
-        return await safeconnect.trio.close_gracefully(stream)
-
-    context.check_hostname = False
-    return trio.run(main)
-
-
-@pytest.mark.parametrize("close", [close_blocking_tls, close_asyncio_tls, close_trio_tls])
+@each_tls
 @pytest.mark.parametrize("answers", ["close_notify", "only FIN", "reset"])
 def test_tls(close, answers, server, contexts):
     """The peer reads to our close_notify: suppress_ragged_eofs=False tells it from a mere FIN."""

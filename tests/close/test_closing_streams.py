@@ -12,13 +12,7 @@ from safeconnect import Closed, close_gracefully
 
 from .. import support
 from ..support import linux_only
-from .test_closing import (
-    close_asyncio_tls,
-    close_blocking_tls,
-    close_trio_tls,
-    each_way,
-    meanwhile,
-)
+from .kit import each_tls, each_way, meanwhile
 
 
 @linux_only
@@ -44,7 +38,7 @@ def test_the_peer_reads_after_its_end(close, pair):
     assert other.recv(2000, socket.MSG_WAITALL) == b"x" * 1000
 
 
-@pytest.mark.parametrize("close", [close_blocking_tls, close_asyncio_tls, close_trio_tls])
+@each_tls
 def test_tls_peer_has_more_to_say_before_it_reads(close, server, contexts):
     """It gets everything all the same."""
     client, serving = contexts

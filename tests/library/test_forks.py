@@ -104,7 +104,7 @@ server = socket.create_server(("127.0.0.1", 0))
 resolver = support.resolver(server.getsockname())
 
 def connect():
-    safeconnect.create_connection(("localhost", server.getsockname()[1]), 15, resolver=resolver).close()
+    safeconnect.create_connection(("localhost", server.getsockname()[1]), 15, resolver=resolver, trace=str).close()
 
 thread = threading.Thread(target=connect)
 thread.start()
