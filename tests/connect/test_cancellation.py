@@ -146,6 +146,7 @@ def test_of_a_tls_handshake(run, hole):
     run(main)
 
 
+@pytest.mark.slow
 @each_loop
 @pytest.mark.timeout(600)
 def test_after_many_connects_with_random_cancellations(run, server):

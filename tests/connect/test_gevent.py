@@ -132,7 +132,7 @@ SCENARIOS = {
     """,
 }
 
-pytestmark = linux_only
+pytestmark = [linux_only, pytest.mark.slow]
 on_both = pytest.mark.parametrize("tool", PATCH)
 in_either_order = pytest.mark.parametrize("order", ["patched first", "safeconnect first"])
 

@@ -47,6 +47,7 @@ class TestFailover:
             assert sock.getpeername() == server.getsockname()
             assert seconds < 5
 
+    @pytest.mark.slow
     @linux_only
     def test_past_20_black_holes_within_the_deadline(self, server):
         with black_hole(20) as holes:
@@ -263,6 +264,7 @@ class TestTrace:
 
 @linux_only
 class TestNothingIsLeftOver:
+    @pytest.mark.slow
     def test_after_10000_races_with_random_outcomes(self, server):
         done = threading.Event()
         outcomes = Counter()

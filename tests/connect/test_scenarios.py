@@ -88,6 +88,7 @@ class TestConnected:
             assert sock.getpeername() == server.getsockname()
         assert 0.1 <= seconds < SOON
 
+    @pytest.mark.slow
     @linux_only
     def test_past_9_silent_ones_before_the_deadline(self, connect, server):
         with black_hole(9) as holes:  # one more than are tried at once

@@ -272,6 +272,7 @@ class TestPrevention:
         assert len(windows) >= 300
         assert all(not first <= port <= last for first, last in windows)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1"])
     def test_a_host_whose_only_source_port_is_the_target(self, host):
         code = f"""

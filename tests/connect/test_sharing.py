@@ -107,6 +107,7 @@ def test_over_ipv6():
 class TestOrder:
     """The kernel remembers of a port what its sockets had in common (fastreuse): whoever came first must not count."""
 
+    @pytest.mark.slow
     @given(st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(STATES), st.booleans()), max_size=5))
     @settings(max_examples=150)
     def test_only_those_that_are_there_count(self, there, history):

@@ -11,6 +11,8 @@ from textwrap import dedent
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUNNER = Path(__file__).with_name("stdlib_suite.py")
 NAMES = runpy.run_path(str(RUNNER))["NAMES"]
 # The tests that regrtest runs with -u walltime take another minute.

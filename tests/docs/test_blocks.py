@@ -34,6 +34,7 @@ def test_every_block_of_a_page_runs(page, capsys):
         names.clear()
 
 
+@pytest.mark.slow
 def test_the_test_files_that_are_shown_pass(pytester):
     blocks = [block for page in PAGES for block in BLOCK.findall(page.read_text())]
     files = {name[1]: block for block in blocks if (name := TEST_FILE.match(block))}

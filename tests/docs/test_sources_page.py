@@ -32,6 +32,7 @@ BLOCKS = [block for page in sorted((ROOT / "docs/sources").glob("*.md")) for blo
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not beside these tests")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block", BLOCKS, ids=[block.partition("\n")[0].strip("# ").replace(", ", "-") for block in BLOCKS]
 )

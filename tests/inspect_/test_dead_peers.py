@@ -16,6 +16,8 @@ import pytest
 
 from .. import namespace
 
+pytestmark = pytest.mark.slow
+
 CODE = """
     import json, os, select, socket, subprocess, time
     from pathlib import Path

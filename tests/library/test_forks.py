@@ -21,6 +21,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later: a fork be
 """
 
 
+@pytest.mark.slow
 @linux_only
 def test_children_of_32_threads_that_connect():
     code = f"""

@@ -15,7 +15,7 @@ from safeconnect.events import Connected
 
 from .. import support
 from ..support import listening, resolver
-from .drivers import each_driver
+from .kit import each_driver
 
 pytestmark = support.linux_only
 

@@ -9,6 +9,7 @@ import random
 import socket
 import threading
 
+import pytest
 import trio
 
 import safeconnect
@@ -19,7 +20,7 @@ from .. import support
 from ..replying import number_of, read_exactly, request
 from .kit import AT_ONCE
 
-pytestmark = support.linux_only
+pytestmark = [support.linux_only, pytest.mark.slow]
 
 CONNECTIONS = 10
 EACH = int(os.environ.get("SAFECONNECT_EXCHANGES", "2500")) // CONNECTIONS

@@ -19,7 +19,7 @@ from .. import support
 from . import restarting
 from .restarting import REQUEST
 
-pytestmark = support.linux_only
+pytestmark = [support.linux_only, pytest.mark.slow]
 
 # The longer, the better: with SAFECONNECT_SOAK=30 as long as it is meant to be.
 SECONDS = float(os.environ.get("SAFECONNECT_SOAK", "3"))

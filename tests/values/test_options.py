@@ -160,6 +160,7 @@ class TestInTheKernel:
         )
         assert printed.split() == ["lo"] * 10
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("within", [3, 4])
     @pytest.mark.parametrize("under_way", [b"", b"x"], ids=["idle", "data under way"])
     def test_a_silent_peer_is_detected_in_time(self, server, within, under_way):
