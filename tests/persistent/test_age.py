@@ -15,7 +15,6 @@ from safeconnect.events import Connected
 
 from .. import support
 from ..support import listening, resolver
-from .kit import each_driver
 
 pytestmark = support.linux_only
 
@@ -46,48 +45,40 @@ def server():
         yield listener
 
 
-@each_driver
 class TestEachDriver:
-    def test_an_old_connection_is_closed_in_order_and_made_anew(self, run, server):
-        async def scenario(connect):
-            async with connect(server.getsockname(), max_age=MAX_AGE) as connection:
-                time = Time(connection)
-                first = await use(connection)
-                time.now += 89.9
-                assert await use(connection) == first  # a busy one is no younger
-                time.now += 0.1
-                second = await use(connection)
-                assert second != first
-                time.now += 89.9
-                assert await use(connection) == second
-
-        run(scenario)
+    async def test_an_old_connection_is_closed_in_order_and_made_anew(self, connect, server):
+        async with connect(server.getsockname(), max_age=MAX_AGE) as connection:
+            time = Time(connection)
+            first = await use(connection)
+            time.now += 89.9
+            assert await use(connection) == first  # a busy one is no younger
+            time.now += 0.1
+            second = await use(connection)
+            assert second != first
+            time.now += 89.9
+            assert await use(connection) == second
         for _ in range(2):
             with server.accept()[0] as peer:
                 assert peer.recv(3, socket.MSG_WAITALL) == b"xx"  # and the end of the stream: a FIN, no RST
 
-    def test_no_exchange_is_broken_off(self, run, server):
-        async def scenario(connect):
-            async with connect(server.getsockname(), max_age=MAX_AGE) as connection:
-                time = Time(connection)
-                async with connection.exchange(5) as exchange:
-                    await exchange.sendall(b"x")
-                    time.now += 10 * MAX_AGE
-                    with server.accept()[0] as peer:
-                        peer.sendall(b"reply")
-                        assert await exchange.recv_exactly(5) == b"reply"
-                        assert peer.recv(1) == b"x"
-                        first = exchange.socket.getsockname()[1]
-                assert await use(connection) != first
+    async def test_no_exchange_is_broken_off(self, connect, server):
+        async with connect(server.getsockname(), max_age=MAX_AGE) as connection:
+            time = Time(connection)
+            async with connection.exchange(5) as exchange:
+                await exchange.sendall(b"x")
+                time.now += 10 * MAX_AGE
+                with server.accept()[0] as peer:
+                    peer.sendall(b"reply")
+                    assert await exchange.recv_exactly(5) == b"reply"
+                    assert peer.recv(1) == b"x"
+                    first = exchange.socket.getsockname()[1]
+            assert await use(connection) != first
 
-        run(scenario)
-
-    def test_a_change_of_addresses_is_followed(self, run, server):
+    async def test_a_change_of_addresses_is_followed(self, connect, server):
         """Also with a memory, which knows the old address as the one that has answered last."""
-
-        async def scenario(connect):
-            addresses = [server.getsockname()]
-            connector = Connector(resolver=lambda *_: resolver(*addresses)("db.internal", 1), memory=ConnectMemory())
+        addresses = [server.getsockname()]
+        connector = Connector(resolver=lambda *_: resolver(*addresses)("db.internal", 1), memory=ConnectMemory())
+        with listening() as other:
             async with connect(("db.internal", 1), connector=connector, max_age=MAX_AGE) as connection:
                 time = Time(connection)
                 for expected in (server, server, other):
@@ -96,54 +87,38 @@ class TestEachDriver:
                     time.now += 45
                     addresses[:] = [other.getsockname()]
 
-        with listening() as other:
-            run(scenario)
-
-    def test_an_address_that_is_not_allowed_is_not_followed(self, run, server):
-        async def scenario(connect):
-            addresses = [server.getsockname(), ("127.0.0.2", server.getsockname()[1])]
-            connector = Connector(resolver=lambda *_: resolver(addresses.pop(0))("a.test", 1), allow=["127.0.0.1"])
-            async with connect(("a.test", 1), connector=connector, max_age=MAX_AGE) as connection:
-                time = Time(connection)
+    async def test_an_address_that_is_not_allowed_is_not_followed(self, connect, server):
+        addresses = [server.getsockname(), ("127.0.0.2", server.getsockname()[1])]
+        connector = Connector(resolver=lambda *_: resolver(addresses.pop(0))("a.test", 1), allow=["127.0.0.1"])
+        async with connect(("a.test", 1), connector=connector, max_age=MAX_AGE) as connection:
+            time = Time(connection)
+            await use(connection)
+            time.now += MAX_AGE
+            with pytest.raises(AddressNotAllowedError, match=r"does not permit 127\.0\.0\.2"):
                 await use(connection)
-                time.now += MAX_AGE
-                with pytest.raises(AddressNotAllowedError, match=r"does not permit 127\.0\.0\.2"):
-                    await use(connection)
 
-        run(scenario)
+    async def test_on_connect_and_the_trace_see_each_connection(self, connect, server):
+        greeted, trace = [], []
+        settings = {"on_connect": greeted.append, "connector": Connector(trace=trace.append)}
+        async with connect(server.getsockname(), max_age=MAX_AGE, **settings) as connection:
+            time = Time(connection)
+            for _ in range(4):
+                await use(connection)
+                time.now += 60
+        assert len(greeted) == 2
+        assert [type(each) for each in trace].count(Connected) == 2
 
-    def test_on_connect_and_the_trace_see_each_connection(self, run, server):
-        async def scenario(connect):
-            greeted, trace = [], []
-            settings = {"on_connect": greeted.append, "connector": Connector(trace=trace.append)}
-            async with connect(server.getsockname(), max_age=MAX_AGE, **settings) as connection:
-                time = Time(connection)
-                for _ in range(4):
-                    await use(connection)
-                    time.now += 60
-            assert len(greeted) == 2
-            assert [type(each) for each in trace].count(Connected) == 2
-
-        run(scenario)
-
-    def test_no_pause_is_due(self, run, server):
+    async def test_no_pause_is_due(self, connect, server):
         """That a connection is old is no failure."""
-
-        async def scenario(connect):
-            async with connect(server.getsockname(), max_age=0) as connection:
-                ports = [await use(connection) for _ in range(5)]
-                assert len(set(ports)) == 5
-                assert getattr(connection, "connection", connection)._line.reconnection.lost == 0
-
-        run(scenario)
+        async with connect(server.getsockname(), max_age=0) as connection:
+            ports = [await use(connection) for _ in range(5)]
+            assert len(set(ports)) == 5
+            assert getattr(connection, "connection", connection)._line.reconnection.lost == 0
 
     @pytest.mark.parametrize(("value", "kind"), [(-1, ValueError), (float("nan"), ValueError), ("60", TypeError)])
-    def test_what_is_no_time(self, run, value, kind):
-        async def scenario(connect):
-            with pytest.raises(kind, match="max_age must be"):
-                connect(("host", 1), max_age=value)
-
-        run(scenario)
+    async def test_what_is_no_time(self, connect, value, kind):
+        with pytest.raises(kind, match="max_age must be"):
+            connect(("host", 1), max_age=value)
 
 
 def line(max_age, draw, now=0.0):

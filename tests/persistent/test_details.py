@@ -15,68 +15,51 @@ from safeconnect import Backoff, Connector, Retry, RetryBudget
 
 from .. import replying, support
 from ..replying import number_of, request
-from .kit import AT_ONCE, ask, each_driver
+from .kit import AT_ONCE, ask
 
 pytestmark = support.linux_only
 
 SLOWLY = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
 
 
-@each_driver
 class TestBlocks:
-    def test_a_timeout_that_is_caught_inside(self, run, server):
+    async def test_a_timeout_that_is_caught_inside(self, connect, server):
         """The late reply would come to the next exchange."""
-
-        async def scenario(connect):
-            async with connect(server.address, retry=AT_ONCE) as connection:
-                async with connection.exchange(5) as exchange:
-                    await exchange.sendall(request(exchange.id, milliseconds=1000))
-                    await give_up_soon(exchange)
-                assert await ask(connection) == 2
-
-        run(scenario)
+        async with connect(server.address, retry=AT_ONCE) as connection:
+            async with connection.exchange(5) as exchange:
+                await exchange.sendall(request(exchange.id, milliseconds=1000))
+                await give_up_soon(exchange)
+            assert await ask(connection) == 2
         # The first's connection was reset, and the request with it if the server was slow to read.
         assert [each for each in server.requests if each != (1, 1)] == [(2, 2)]
 
-    def test_an_error_of_ones_own_is_no_lost_connection(self, run, server):
-        async def scenario(connect):
-            async with connect(server.address, retry=SLOWLY) as connection:
-                with pytest.raises(FileNotFoundError):
-                    await look_for_a_file(connection)
-                assert await ask(connection) == 2  # without a pause
+    async def test_an_error_of_ones_own_is_no_lost_connection(self, connect, server):
+        async with connect(server.address, retry=SLOWLY) as connection:
+            with pytest.raises(FileNotFoundError):
+                await look_for_a_file(connection)
+            assert await ask(connection) == 2  # without a pause
 
-        run(scenario)
+    async def test_all_errors_is_a_lost_connection(self, connect):
+        connector = Connector(all_errors=True)
+        async with connect(("127.0.0.1", support.closed_port()), connector=connector, retry=SLOWLY) as connection:
+            with pytest.raises(ExceptionGroup):
+                await ask(connection)
+            with pytest.raises(TimeoutError, match="timed out"):
+                await ask(connection)
 
-    def test_all_errors_is_a_lost_connection(self, run):
-        async def scenario(connect):
-            connector = Connector(all_errors=True)
-            async with connect(("127.0.0.1", support.closed_port()), connector=connector, retry=SLOWLY) as connection:
-                with pytest.raises(ExceptionGroup):
-                    await ask(connection)
-                with pytest.raises(TimeoutError, match="timed out"):
-                    await ask(connection)
-
-        run(scenario)
-
-    def test_a_connect_is_charged_once(self, run):
+    async def test_a_connect_is_charged_once(self, connect):
         budget = RetryBudget(tokens=10)
 
-        async def scenario(connect):
-            retry = Retry(attempts=1, budget=budget)
-            async with connect(("127.0.0.1", support.closed_port()), retry=retry) as connection:
-                with pytest.raises(ConnectionRefusedError):
-                    await ask(connection)
-
-        run(scenario)
+        retry = Retry(attempts=1, budget=budget)
+        async with connect(("127.0.0.1", support.closed_port()), retry=retry) as connection:
+            with pytest.raises(ConnectionRefusedError):
+                await ask(connection)
         assert budget.level == 9
 
     @pytest.mark.parametrize("timeout", [float("inf"), 1e12])
-    def test_for_ever(self, run, server, timeout):
-        async def scenario(connect):
-            async with connect(server.address) as connection:
-                assert await ask(connection, timeout=timeout) == 1
-
-        run(scenario)
+    async def test_for_ever(self, connect, server, timeout):
+        async with connect(server.address) as connection:
+            assert await ask(connection, timeout=timeout) == 1
 
 
 async def look_for_a_file(connection):
@@ -100,32 +83,25 @@ async def give_up_soon(exchange):
             await exchange.recv_exactly(8)
 
 
-@each_driver
 class TestOnConnect:
-    def test_that_closes_what_it_was_given(self, run, server):
+    async def test_that_closes_what_it_was_given(self, connect, server):
         def close(sock):
             sock.close()
 
-        async def scenario(connect):
-            async with connect(server.address, on_connect=close) as connection:
-                with pytest.raises(RuntimeError, match="on_connect has closed the socket"):
-                    await ask(connection)
+        async with connect(server.address, on_connect=close) as connection:
+            with pytest.raises(RuntimeError, match="on_connect has closed the socket"):
+                await ask(connection)
 
-        run(scenario)
-
-    def test_that_closes_it_and_fails(self, run, server):
+    async def test_that_closes_it_and_fails(self, connect, server):
         """Its error is not replaced."""
 
         def refuse(sock):
             sock.close()
             raise PermissionError(errno.EACCES, "login refused")
 
-        async def scenario(connect):
-            async with connect(server.address, on_connect=refuse) as connection:
-                with pytest.raises(PermissionError, match="login refused"):
-                    await ask(connection)
-
-        run(scenario)
+        async with connect(server.address, on_connect=refuse) as connection:
+            with pytest.raises(PermissionError, match="login refused"):
+                await ask(connection)
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
