@@ -9,7 +9,7 @@ from safeconnect.events import Abandon, Keep, Start
 
 from .. import support
 from ..drivers import each_driver
-from ..support import closed_port, linux_only, ran_into, resolver, wait_until
+from ..support import closed_port, linux_only, ran_into, resolver, timed, wait_until
 
 TWICE = Retry(attempts=2, backoff=Backoff(0))
 SOON_AGAIN = Retry(attempts=None, backoff=Backoff(initial=0.01))
@@ -31,8 +31,10 @@ def written(address):
 class TestShares:
     def test_a_short_time_is_shared_out_in_a_row(self, connect, hole, server):
         names = resolver(hole, server.getsockname())
-        with connect(("name", 1), 2, resolver=names, happy_eyeballs_delay=None) as sock:
+        sock, seconds = timed(lambda: connect(("name", 1), 2, resolver=names, happy_eyeballs_delay=None))
+        with sock:
             assert sock.getpeername() == server.getsockname()
+        assert 1 <= seconds < 2
 
     @pytest.mark.parametrize("settings", [{}, {"retry": TWICE}, {"happy_eyeballs_delay": None}], ids=MODES)
     def test_an_address_that_had_no_turn_is_told(self, connect, settings):

@@ -12,70 +12,16 @@ from collections import Counter
 import pytest
 
 import safeconnect
-from safeconnect import Backoff, ConnectMemory, Connector, Retry, SelfConnectError, create_connection
+from safeconnect import Backoff, Retry, SelfConnectError, create_connection
 from safeconnect._connect.state_machine import Dial
 from safeconnect._sockets import kernel
-from safeconnect.events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
+from safeconnect.events import Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 from .. import support
-from ..support import SOON, black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port, resolver, timed
+from ..support import SOON, black_hole, closed_port, linux_only, needs_ipv6, one_port, resolver
 
 
 class TestFailover:
-    @linux_only
-    def test_from_a_black_hole_after_the_attempt_delay(self, hole, server):
-        names = resolver(hole, server.getsockname())
-        sock, seconds = timed(lambda: create_connection(("name", 1), 5, resolver=names))
-        with sock:
-            assert sock.getpeername() == server.getsockname()
-            assert sock.gettimeout() == 5
-            assert 0.25 <= seconds < SOON
-
-    @linux_only
-    def test_with_memory_only_once(self, hole, server):
-        connector = Connector(timeout=5, memory=ConnectMemory(), resolver=resolver(hole, server.getsockname()))
-        trace = []
-        connector.connect(("name", 1)).close()
-        again = Connector(timeout=5, memory=connector.memory, resolver=connector.resolver, trace=trace.append)
-        again.connect(("name", 1)).close()
-        assert [message.candidate[4] for message in trace if isinstance(message, Start)] == [server.getsockname()]
-
-    def test_from_a_refusal_at_once(self, server):
-        names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
-        sock, seconds = timed(lambda: create_connection(("name", 1), 30, resolver=names, happy_eyeballs_delay=10))
-        with sock:
-            assert sock.getpeername() == server.getsockname()
-            assert seconds < 5
-
-    @pytest.mark.slow
-    @linux_only
-    def test_past_20_black_holes_within_the_deadline(self, server):
-        with black_hole(20) as holes:
-            names = resolver(*holes, server.getsockname())
-            with create_connection(("name", 1), 10, resolver=names) as sock:
-                assert sock.getpeername() == server.getsockname()
-
-    @linux_only
-    def test_one_after_the_other(self, hole, server):
-        names = resolver(hole, server.getsockname())
-        sock, seconds = timed(lambda: create_connection(("name", 1), 4.5, resolver=names, happy_eyeballs_delay=None))
-        with sock:
-            assert sock.getpeername() == server.getsockname()
-            assert 2.25 <= seconds < 4.5
-
-    @linux_only
-    def test_the_deadline_ends_it(self, hole):
-        names = resolver(hole, ("127.0.0.1", closed_port(1)))
-        began = time.monotonic()
-        with pytest.raises(TimeoutError, match="timed out") as caught:
-            create_connection(("name", 1), 1, resolver=names, happy_eyeballs_delay=0.01)
-        assert 1 <= time.monotonic() - began < SOON
-        silent, refused = (
-            caught.value.__notes__ if "refused" in caught.value.__notes__[1] else caught.value.__notes__[::-1]
-        )
-        assert "timed out after" in silent
-        assert "Connection refused after" in refused
-
     @needs_ipv6
     def test_families_take_turns(self, server):
         closed = closed_port(1)
@@ -138,21 +84,6 @@ class TestNoMachine:
 
 
 class TestRetry:
-    def test_until_the_server_is_there(self):
-        with support.held_port() as held:
-            address = held.getsockname()
-            trace = []
-
-            def tell(message):
-                trace.append(message)
-                if isinstance(message, Failed) and message.attempt == 2:
-                    held.listen()
-
-            retry = Retry(attempts=None, backoff=Backoff(initial=0.01, jitter="none"))
-            with create_connection(address, 10, retry=retry, trace=tell) as sock:
-                assert sock.getpeername() == address
-        assert [type(message) for message in trace].count(Failed) == 2
-
     def test_gives_up_before_a_pause_that_would_outlast_the_deadline(self):
         retry = Retry(attempts=None, backoff=Backoff(initial=30, maximum=30, jitter="none"))
         began = time.monotonic()
@@ -176,39 +107,6 @@ class TestRetry:
 
 
 class TestSelfConnect:
-    @needs_port_range
-    @linux_only
-    def test_never_wins_a_race(self, server):
-        port = closed_port()
-        names = resolver(("127.0.0.1", port), server.getsockname())
-        # Whatever the range, the second address can be reached from that one port, too.
-        with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
-            assert sock.getpeername() == server.getsockname()
-            safeconnect._sockets.sockets.reset(sock)
-        assert support.tcp_sockets(port) == []
-
-    @needs_port_range
-    @linux_only
-    def test_ends_in_an_error_after_16_meetings(self, monkeypatch):
-        monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
-        port = closed_port()
-        trace = []
-        with pytest.raises(SelfConnectError, match="16 tries out of 16"):
-            create_connection(("127.0.0.1", port), 5, options=[one_port(port)], trace=trace.append)
-        resets = [message for message in trace if isinstance(message, Abandon) and message.reset]
-        assert len(resets) == 16
-        assert support.tcp_sockets(port) == []
-        support.serve_plainly(port)
-
-    @needs_port_range
-    @linux_only
-    def test_may_be_allowed(self):
-        port = closed_port()
-        settings = {"options": [one_port(port)], "allow_self_connect": True, "retry": Retry()}
-        with create_connection(("127.0.0.1", port), 5, **settings) as sock:
-            assert safeconnect.is_self_connected(sock)
-            safeconnect._sockets.sockets.reset(sock)
-
     def test_source_equal_to_target_fails_on_the_first(self):
         address = ("127.0.0.1", closed_port())
         with pytest.raises(SelfConnectError, match="its source address is the target"):
@@ -252,14 +150,6 @@ class TestTrace:
             create_connection(server.getsockname(), 5).close()
             create_connection(server.getsockname(), 5, retry=Retry()).close()
         assert caplog.records == []
-
-    def test_an_error_of_the_listener_ends_the_race_and_leaves_nothing(self, server):
-        def fails(message):
-            if isinstance(message, Connected):
-                raise KeyError("listener")
-
-        with pytest.raises(KeyError):
-            create_connection(server.getsockname(), 5, trace=fails)
 
 
 @linux_only

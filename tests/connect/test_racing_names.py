@@ -13,21 +13,10 @@ from safeconnect import Backoff, Retry, create_connection
 from safeconnect.events import Failed, Resolve
 
 from ..namespace import ROOT
-from ..support import SOON, closed_port, linux_only, needs_ipv6, resolver, timed
+from ..support import closed_port, needs_ipv6, resolver
 
 
 class TestNames:
-    def test_a_resolver_that_hangs_is_left_behind(self):
-        release = threading.Event()
-        try:
-            began = time.monotonic()
-            with pytest.raises(TimeoutError) as caught:
-                create_connection(("hangs.example", 80), 0.2, resolver=lambda *_: release.wait() and [])
-            assert 0.2 <= time.monotonic() - began < SOON
-            assert caught.value.__notes__ == ["while looking up host 'hangs.example', port 80"]
-        finally:
-            release.set()
-
     def test_a_resolver_that_hangs_does_not_hold_the_interpreter(self):
         code = """
             import time, safeconnect
@@ -68,26 +57,6 @@ class TestNames:
 
         with pytest.raises(type(error), match=str(error.args[-1])):
             create_connection(("name", 1), timeout, resolver=fails, **settings)
-
-    @linux_only
-    def test_families_apart_one_hangs(self, server):
-        release = threading.Event()
-
-        def getaddrinfo(host, port, family, kind):
-            if family == socket.AF_INET6:
-                release.wait()
-                return []
-            return resolver(server.getsockname())(host, port, family, kind)
-
-        try:
-            trace = []
-            settings = {"resolver": getaddrinfo, "resolution_delay": 0.05, "trace": trace.append}
-            sock, seconds = timed(lambda: create_connection(("name", 1), 5, **settings))
-            sock.close()
-            assert 0.05 <= seconds < SOON
-            assert trace[:2] == [Resolve("AAAA"), Resolve("A")]
-        finally:
-            release.set()
 
     @needs_ipv6
     def test_families_apart_late_answers_join(self, server):
