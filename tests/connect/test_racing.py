@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 import safeconnect
-from safeconnect import Backoff, Retry, SelfConnectError, create_connection
+from safeconnect import Backoff, Retry, create_connection
 from safeconnect._connect.state_machine import Dial
 from safeconnect._sockets import kernel
 from safeconnect.events import Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
@@ -104,24 +104,6 @@ class TestRetry:
                 ("127.0.0.1", 1), 5, ("192.0.2.1", 0), retry=Retry(on=lambda _: False), trace=trace.append
             )
         assert [type(message) for message in trace].count(Start) == 1
-
-
-class TestSelfConnect:
-    def test_source_equal_to_target_fails_on_the_first(self):
-        address = ("127.0.0.1", closed_port())
-        with pytest.raises(SelfConnectError, match="its source address is the target"):
-            create_connection(address, 5, source_address=address, trace=lambda _: None)
-
-    def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform):
-        class RefusesItself(socket.socket):
-            def connect_ex(self, address):
-                self.getsockname = lambda: address
-                return errno.EINVAL
-
-        monkeypatch.setattr(socket, "socket", RefusesItself)
-        on_platform("darwin")
-        with pytest.raises(SelfConnectError):
-            create_connection(("127.0.0.1", 40000), 5, trace=lambda _: None)
 
 
 class TestTrace:

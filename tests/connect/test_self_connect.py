@@ -30,6 +30,9 @@ TRIES = int(os.environ.get("SAFECONNECT_TRIES", "20000"))
 # linux/in6.h: with it, getpeername() tells the flow label and getsockname() does not.
 FLOWINFO_SEND = (socket.IPPROTO_IPV6, 33, 1)
 
+# A connect alone, and one that the state machine makes.
+WAYS = [pytest.param({}, id="alone"), pytest.param({"trace": lambda _: None}, id="traced")]
+
 # How the standard library's socket meets itself with certainty, by the address it connects to.
 TARGETS = [
     pytest.param("127.0.0.1", id="IPv4"),
@@ -156,14 +159,15 @@ class TestDetectionAlone:
             create_connection(("::1", port, 74565, 0), 5, options=[one_port(port), FLOWINFO_SEND])
         assert_free(port, "::1")
 
+    @pytest.mark.parametrize("settings", WAYS)
     @pytest.mark.parametrize("prevention", [True, False])
     @both_families
-    def test_source_equal_to_target_fails_at_once(self, request, prevention, family):
+    def test_source_equal_to_target_fails_at_once(self, request, settings, prevention, family):
         if not prevention:
             request.getfixturevalue("no_prevention")
         address = (LOOPBACK[family], closed_port())
         with pytest.raises(SelfConnectError, match="its source address is the target"):
-            create_connection(address, 5, source_address=address)
+            create_connection(address, 5, source_address=address, **settings)
         assert_free(address[1], address[0])
 
     @needs_port_range
@@ -225,18 +229,22 @@ class TestDetectionAlone:
         printed = namespace.run(code, ports="40000 40000", address="192.0.2.1")
         assert printed.splitlines() == ["192.0.2.1 []", "127.0.0.1 []"]
 
-    def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform):
+    @pytest.mark.parametrize("settings", WAYS)
+    def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform, settings):
         class RefusesItself(socket.socket):
-            def connect(self, address):
+            def connect_ex(self, address):
                 self.getsockname = lambda: address
-                raise OSError(errno.EINVAL, "Invalid argument")
+                return errno.EINVAL
+
+            def connect(self, address):
+                raise OSError(self.connect_ex(address), "Invalid argument")
 
         monkeypatch.setattr(socket, "socket", RefusesItself)
         with pytest.raises(OSError, match="Invalid argument"):
-            create_connection(("127.0.0.1", 40000), 5)
+            create_connection(("127.0.0.1", 40000), 5, **settings)
         on_platform("darwin")
         with pytest.raises(SelfConnectError):
-            create_connection(("127.0.0.1", 40000), 5)
+            create_connection(("127.0.0.1", 40000), 5, **settings)
 
 
 @linux_only
