@@ -52,13 +52,9 @@ def leaves_nothing_behind():
     assert left <= threads
     # A later test would look for its ports in the wrong place.
     assert ephemeral_ports() == ephemeral_ports(refresh=True), "what was pretended of the kernel is still remembered"
-    if sys.platform == "linux" and opened_since(before):
+    if sys.platform == "linux" and support.opened_since(before):
         gc.collect()  # what is closed only now warns of it; a collection after each test would double their time
-        assert opened_since(before) == {}, "descriptors left open"
-
-
-def opened_since(before):
-    return {number: what for number, what in support.descriptors().items() if number not in before}
+        assert support.opened_since(before) == {}, "descriptors left open"
 
 
 @pytest.fixture

@@ -4,9 +4,13 @@ import contextlib
 import os
 import random
 import select
+import signal
 import socket
+import subprocess
 import sys
+import textwrap
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,8 @@ import pytest
 from safeconnect import ephemeral_ports
 from safeconnect._sockets import kernel
 from safeconnect._sockets.sockets import reset  # noqa: F401 - for the tests
+
+from .namespace import ROOT
 
 IP_LOCAL_PORT_RANGE = 51
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -155,6 +161,10 @@ def sockets():
     return {what for what in descriptors().values() if what.startswith("socket:")} if sys.platform == "linux" else set()
 
 
+def opened_since(before):
+    return {number: what for number, what in descriptors().items() if number not in before}
+
+
 def tcp_sockets(port, *, remote=False, peer=None):
     """The states of all TCP sockets of this network namespace whose own port, or whose peer's, is ``port``.
 
@@ -169,3 +179,33 @@ def tcp_sockets(port, *, remote=False, peer=None):
             if ports[remote] == port and peer in (None, ports[not remote]):
                 states.append(int(state, 16))
     return states
+
+
+def python(code, *, timeout=60, **settings):
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=ROOT,
+        **settings,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def in_a_child(work):
+    """What a forked child returns (0: all right), after at most 10 seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of the test's server are here
+        pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        code = 1
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -32,6 +32,10 @@ def environment(**changes):
     return {**left, "TERM": "xterm-256color", "http_proxy": "http://127.0.0.1:9", **changes}
 
 
+def written(address):
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+
 def run(*arguments, program=PROGRAM, **changes):
     """Run it without a terminal, to its end."""
     return subprocess.run(

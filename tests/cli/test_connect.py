@@ -11,8 +11,7 @@ from safeconnect.cli._timeline import Span, duration, lines, spans
 from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 from ..support import linux_only
-from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run
-from .test_wait import written
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, written
 
 V6, V4 = ("::1", 80, 0, 0), ("127.0.0.1", 80)
 CANDIDATES = tuple((family, socket.SOCK_STREAM, 6, "", name) for family, name in ((10, V6), (2, V4)))
@@ -77,18 +76,6 @@ class TestLines:
     )
     def test_durations(self, seconds, text):
         assert duration(seconds) == text
-
-
-@pytest.fixture
-def up():
-    with testing.echo() as server:
-        yield written(server.address)
-
-
-@pytest.fixture
-def down():
-    with testing.refused() as closed:
-        yield written(closed.address)
 
 
 class TestOnce:

@@ -11,8 +11,7 @@ from safeconnect.doctor.facts import Host, Listening, Names, Snapshot, SourcePor
 
 from .. import namespace
 from ..support import linux_only
-from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run
-from .test_wait import written
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, written
 
 pytestmark = linux_only
 

@@ -7,8 +7,7 @@ import pytest
 from safeconnect import cli, testing
 
 from ..support import needs_ipv6
-from .terminal import run
-from .test_wait import written
+from .terminal import run, written
 
 FLAGS = {"-4": "127.0.0.1", "--ipv4": "127.0.0.1", "-6": "[::1]", "--ipv6": "[::1]"}
 

@@ -9,7 +9,7 @@ from .. import namespace
 from ..support import linux_only, needs_port_range
 from .terminal import PROGRAM, environment
 
-pytestmark = [linux_only, needs_port_range]
+pytestmark = [linux_only, needs_port_range, pytest.mark.slow]
 
 # The only source port is 40000, so a plain connect to it meets itself; then other programs have source ports again.
 WORLD = """

@@ -28,6 +28,7 @@ RUN = """
 """
 
 pytestmark = [
+    pytest.mark.slow,
     linux_only,
     needs_port_range,
     pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not beside these tests"),

@@ -8,11 +8,8 @@ import sys
 
 import pytest
 
-from safeconnect import testing
-
 from ..support import linux_only
-from .terminal import environment, run
-from .test_wait import written
+from .terminal import environment, run, written
 
 pytestmark = linux_only
 
@@ -20,12 +17,6 @@ pytestmark = linux_only
 def in_a_shell(text):
     """Run the program with redirections as the shell has them; ``$S`` is the program."""
     return run(program=("sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable))
-
-
-@pytest.fixture
-def up():
-    with testing.echo() as server:
-        yield written(server.address)
 
 
 class TestClosedAndFull:

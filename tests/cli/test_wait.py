@@ -13,26 +13,11 @@ from safeconnect import cli, testing
 
 from .. import namespace, support
 from ..support import linux_only, needs_ipv6, needs_port_range
-from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, start
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, start, written
 
 pytestmark = linux_only
 
 NOWHERE = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-
-def written(address):
-    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
-
-
-@pytest.fixture
-def up(server):
-    return written(server.getsockname())
-
-
-@pytest.fixture
-def down():
-    with testing.refused() as closed:
-        yield written(closed.address)
 
 
 class TestWhatItWaitsFor:

@@ -10,6 +10,8 @@ import pytest
 
 from .. import namespace
 
+pytestmark = pytest.mark.slow
+
 # What every machine of these tests has, whatever else is done to it: the kernel's defaults.
 USUAL = {"keepalive-default", "data-timeout-long", "connect-timeout-long"}
 # What a busy machine may show besides.

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
 from safeconnect.doctor import RULES, Report, Snapshot, diagnose, facts
 from safeconnect.doctor.findings import SEVERITIES
+
+pytestmark = pytest.mark.slow
 
 TEXT = st.text(max_size=8)
 SAID = st.text(min_size=1, max_size=8)

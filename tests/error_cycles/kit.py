@@ -9,7 +9,7 @@ import weakref
 import pytest
 import trio
 
-from ..drivers.drivers import EAGER, LoopWithoutWriters, uvloop
+from ..drivers import EAGER, LoopWithoutWriters, uvloop
 
 # A lookup's thread holds the error it has handed over until its next line, and a loop what it is about to run: both
 # let go by themselves, while a cycle never does.

@@ -9,7 +9,7 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import ConnectMemory
 
-from ..meetings import A, B
+from ..simultaneous.meetings import A, B
 from ..support import linux_only
 from .kit import ON_ASYNCIO, on_trio
 

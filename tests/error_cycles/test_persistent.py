@@ -9,7 +9,7 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Connector, CrossedReplyError, Retry
 
-from ..drivers.persistent import Adapted, drive
+from ..persistent.kit import Adapted, drive
 from ..replying import ReplyingServer, number_of, request
 from ..support import black_hole, held_port, linux_only
 from .failing import AGAIN, two_refused

@@ -6,8 +6,7 @@ import threading
 
 from safeconnect._sockets import lookups
 
-from ..support import wait_until
-from ..test_process import python
+from ..support import python, wait_until
 
 WAIT = 30  # seconds until a test that hangs fails
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]

@@ -10,8 +10,7 @@ from safeconnect import ConnectMemory, Connector, RetryBudget
 from safeconnect._sockets import lookups
 
 from .. import interrupting, support
-from ..test_persistent_threads import in_a_child
-from ..test_process import python
+from ..support import in_a_child, python
 
 pytestmark = support.linux_only
 HUNG = 100

@@ -14,8 +14,7 @@ from safeconnect._connect.names import look_up_in_time
 from safeconnect._sockets import lookups, resolve
 
 from .. import interrupting
-from ..support import linux_only, wait_until
-from ..test_process import python
+from ..support import linux_only, python, wait_until
 from .kit import FOUND, Resolver, idle, join
 
 SIGNALS = int(os.environ.get("SAFECONNECT_ROUNDS", "150"))

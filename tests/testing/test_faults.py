@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import os
 import select
 import socket
+import statistics
 import threading
 import time
 
@@ -15,6 +17,8 @@ from safeconnect.testing import Peer
 
 from .. import support
 from ..support import SOON, linux_only, needs_ipv6
+
+ROUNDS = int(os.environ.get("SAFECONNECT_ROUNDS", "10"))  # 500 is what each fault is meant to bear
 
 
 def connect(fault, timeout=5.0):
@@ -349,3 +353,29 @@ def test_arguments(make, text):
 def test_a_port_that_is_taken(server):
     with pytest.raises(OSError, match="in use"):
         testing.echo(port=server.getsockname()[1])
+
+
+def use(fault):
+    """Do as a client does, whatever comes of it."""
+    try:
+        with connect(fault, 0.005) as sock:
+            sock.sendall(b"ping")
+            sock.recv(10)
+    except OSError:
+        return
+
+
+@pytest.mark.parametrize(
+    "make", [*EVERY, lambda: testing.flaky(["reset", "refuse", "serve"])], ids=lambda make: make.__name__
+)
+def test_round_after_round(make):
+    threads = threading.active_count()
+    ends = []
+    for _ in range(ROUNDS):
+        with make() as fault:
+            use(fault)
+            began = time.monotonic()
+        ends.append(time.monotonic() - began)
+        assert threading.active_count() <= threads
+    print(f"{make.__name__}: the end takes {statistics.median(ends) * 1e3:.1f} ms, {max(ends) * 1e3:.1f} at most")
+    assert statistics.median(ends) < support.SOON

@@ -149,6 +149,7 @@ class TestDeadPeer:
         print(json.dumps([*answers, time.monotonic() - began]), flush=True)
     """
 
+    @pytest.mark.slow
     def test_vanishes_and_comes_back(self, peer):
         client = peer.popen_python(self.CLIENT, str(peer.port), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert json.loads(client.stdout.readline()) == ["before"] * 3

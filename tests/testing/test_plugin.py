@@ -7,6 +7,8 @@ import pytest
 
 from safeconnect import pytest_plugin
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = "pytester"
 
 

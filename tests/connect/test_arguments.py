@@ -1,0 +1,228 @@
+"""Wrong arguments are refused at once, each by its name; right ones are what the standard library takes."""
+
+import asyncio
+import socket
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+import trio
+
+import safeconnect
+import safeconnect.asyncio
+import safeconnect.trio
+from safeconnect import Connector, NoDelay, PortRange, PortSet, close_gracefully
+from safeconnect.cli import _targets
+
+from ..drivers import blocking, each_driver
+from ..support import listening
+
+HUGE = 10**5000  # more digits than Python makes text of
+
+
+class Index:
+    def __index__(self):
+        return 5
+
+
+class Float:
+    def __float__(self):
+        return 5.0
+
+
+@pytest.fixture
+def address():
+    with listening() as server:
+        yield server.getsockname()
+
+
+NO_TIMES = [Decimal("NaN"), Decimal(5), Fraction(5), Float(), "5", b"5", 5j, [5]]
+names_of = {"ids": lambda value: type(value).__name__}
+
+
+class TestSeconds:
+    @each_driver
+    @pytest.mark.parametrize("value", NO_TIMES, **names_of)
+    def test_what_the_standard_library_refuses(self, connect, address, value):
+        with socket.socket() as sock, pytest.raises(TypeError):
+            sock.settimeout(value)
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not"):
+            connect(address, value)
+        with pytest.raises(TypeError, match="happy_eyeballs_delay must be a number of seconds or None, not"):
+            connect(address, 5, happy_eyeballs_delay=value)
+        with pytest.raises(TypeError, match="attempt_timeout must be a number of seconds or None, not"):
+            connect(address, 5, attempt_timeout=value)
+
+    @each_driver
+    @pytest.mark.parametrize("host", ["127.0.0.1", "anybody.test"])
+    def test_what_it_takes(self, connect, address, host):
+        settings = {} if host == "127.0.0.1" else {"resolver": lambda *_: [(socket.AF_INET, 1, 6, "", address)]}
+        times = ("timeout", "attempt_timeout", "happy_eyeballs_delay", "resolution_delay")
+        connector = Connector(**dict.fromkeys(times, Index()), **settings)
+        assert [getattr(connector, name) for name in times] == [5, 5, 5, 5]
+        with socket.socket() as sock:
+            sock.settimeout(Index())
+            assert sock.gettimeout() == 5
+        if connect is blocking:
+            with safeconnect.create_connection((host, address[1]), Index(), **settings) as sock:
+                assert sock.gettimeout() == 5
+        else:
+            connect((host, address[1]), Index(), **settings).close()
+        connect((host, address[1]), 5, connector=connector).close()
+
+    @pytest.mark.parametrize("value", NO_TIMES, **names_of)
+    def test_of_a_connector(self, address, value):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not"):
+            Connector(timeout=value)
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not"):
+            Connector().connect(address, value)
+        with pytest.raises(ValueError, match="timeout must be 0 or more seconds, not -1"):
+            Connector().connect(address, -1)
+
+    @each_driver
+    @pytest.mark.parametrize("value", [-1, float("nan"), -HUGE], ids=["negative", "nan", "huge"])
+    def test_of_a_wrong_value(self, connect, address, value):
+        with pytest.raises(ValueError, match="timeout must be 0 or more seconds, not"):
+            connect(address, value)
+
+    def test_elsewhere(self, address):
+        with socket.create_connection(address, 5) as sock, pytest.raises(TypeError, match="timeout must be a number"):
+            close_gracefully(sock, timeout=Decimal(1))
+        with listening() as server, socket.create_connection(server.getsockname(), 5) as sock:
+            server.accept()[0].close()
+            assert close_gracefully(sock, timeout=Index()).is_clean
+        safeconnect.wait_for_port(address, Index())
+        with pytest.raises(TypeError, match="timeout must be a number"):
+            safeconnect.wait_for_port(address, Decimal("NaN"))
+        ends = ("127.0.0.1", 20811), ("127.0.0.1", 20812)
+        with pytest.raises(TypeError, match="timeout must be a number"):
+            safeconnect.simultaneous_open(*ends, timeout=Decimal("NaN"))
+
+
+class TestNumbersThatAreTooLong:
+    def test_ports(self):
+        for call in (
+            lambda: PortSet([HUGE]),
+            lambda: PortRange(HUGE),
+            lambda: PortSet.parse(str(9) * 5001),
+            lambda: PortRange.parse("9" * 5001),
+            lambda: safeconnect.reserve_port(port=HUGE),
+            lambda: safeconnect.self_connect_exposure("127.0.0.1", HUGE),
+            lambda: safeconnect.bind_socket(("127.0.0.1", HUGE)),
+        ):
+            with pytest.raises(ValueError, match=r"must be [01]-65535, not"):
+                call()
+        assert PortRange.parse("0" * 5001 + "80") == PortRange(80)
+
+    def test_options(self):
+        with pytest.raises(ValueError, match=r"must be .* not a number of 16610 bits"):
+            safeconnect.SynCount(HUGE)
+
+    def test_on_the_command_line(self):
+        for read in (_targets.target, lambda text: _targets.target(f"localhost:{text}")):
+            with pytest.raises(Exception, match=r"expected HOST:PORT|from 1 to 65535"):
+                read("9" * 5001)
+        with pytest.raises(Exception, match="expected a number of 1 or more"):
+            _targets.count("9" * 5001)
+        with pytest.raises(Exception, match="without NUL"):
+            _targets.target("127.0.0.1\0x:80")
+        assert _targets.count("007") == 7
+
+
+class TestSeveralTargets:
+    """What other libraries take in one call is refused, and the error says what to do."""
+
+    @each_driver
+    @pytest.mark.parametrize("timeout", [None, 5])
+    @pytest.mark.parametrize("kind", [list, tuple])
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+    def test_in_the_place_of_one(self, connect, kind, count, timeout):
+        targets = kind([("127.0.0.1", 1 + each) for each in range(count)])
+        with pytest.raises(TypeError, match=f"must be one target, .* not a {kind.__name__} of .*give a resolver that"):
+            connect(targets, timeout)
+
+    @each_driver
+    @pytest.mark.parametrize("targets", [iter([("a", 1)]), {("a", 1), ("b", 1)}, {("a", 1): 1}], **names_of)
+    def test_what_has_no_order(self, connect, targets):
+        with pytest.raises(TypeError, match=f"address must be a tuple .* not {type(targets).__name__}"):
+            connect(targets, 5)
+
+    @each_driver
+    def test_one_as_a_list_is_one(self, connect, address):
+        connect(list(address), 5).close()
+
+
+class TestUnknownSettings:
+    """The error names what was called, and what may have been meant."""
+
+    ADDRESS = ("127.0.0.1", 1)
+
+    def refused(self, function, call, meant="retry"):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value).startswith(f"{function}() got an unexpected keyword argument ")
+        assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+
+    def test_blocking(self):
+        self.refused("create_connection", lambda: safeconnect.create_connection(self.ADDRESS, retries=3))
+        self.refused("Connector", lambda: Connector(retries=3))
+        self.refused("Connector", lambda: Connector().replace(retries=3))
+        with safeconnect.patched():
+            self.refused("create_connection", lambda: socket.create_connection(self.ADDRESS, retries=3))
+
+    def test_a_subclass_by_its_name(self):
+        class Mine(Connector):
+            __slots__ = ()
+
+        self.refused("Mine", lambda: Mine(retries=3))
+
+    def test_nothing_alike(self):
+        with pytest.raises(TypeError, match="keyword argument 'zzz'; there are all_errors, allow, allow_self_c"):
+            safeconnect.create_connection(self.ADDRESS, zzz=1)
+
+    def test_a_wrong_value_is_told_as_ever(self):
+        with pytest.raises(TypeError, match="retry must be a Retry, not int"):
+            safeconnect.create_connection(self.ADDRESS, retry=3)
+        with pytest.raises(TypeError, match="retry must be a Retry, not int"):
+            asyncio.run(safeconnect.asyncio.create_connection(self.ADDRESS, retry=3))
+
+    @pytest.mark.parametrize("beside", [{}, {"connector": Connector()}], ids=["alone", "beside a connector"])
+    def test_on_asyncio(self, beside):
+        self.refused(
+            "create_connection",
+            lambda: asyncio.run(safeconnect.asyncio.create_connection(self.ADDRESS, retries=3, **beside)),
+        )
+        for ssl in (None, True):
+            self.refused(
+                "open_connection",
+                lambda ssl=ssl: asyncio.run(
+                    safeconnect.asyncio.open_connection(self.ADDRESS, ssl=ssl, retries=3, **beside)
+                ),
+            )
+        self.refused(
+            "connect_transport",
+            lambda: asyncio.run(
+                safeconnect.asyncio.connect_transport(asyncio.Protocol, self.ADDRESS, server_hostnam="a", **beside)
+            ),
+            "server_hostname",
+        )
+
+    def test_on_trio(self):
+        self.refused(
+            "create_connection",
+            lambda: trio.run(lambda: safeconnect.trio.create_connection(self.ADDRESS, retries=3)),
+        )
+        self.refused(
+            "open_tcp_stream",
+            lambda: trio.run(lambda: safeconnect.trio.open_tcp_stream(*self.ADDRESS, local_adress="a")),
+            "local_address",
+        )
+
+    def test_on_anyio(self):
+        pytest.importorskip("anyio")
+        from safeconnect.anyio import connect_tcp
+
+        self.refused("connect_tcp", lambda: asyncio.run(connect_tcp(*self.ADDRESS, retries=3)))
+
+    def test_with_options_all_is_well(self, address):
+        safeconnect.create_connection(address, 5, options=[NoDelay()]).close()

@@ -1,0 +1,81 @@
+"""The plots of the documentation show the figures that the benchmarks have written."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from ..namespace import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+MODULES = ("plots", "plot_looks")
+
+pytestmark = pytest.mark.skipif(not BENCHMARKS.exists(), reason="the benchmarks are not beside these tests")
+
+
+@pytest.fixture
+def plots():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield importlib.import_module("plots")
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def test_they_are_up_to_date(plots):
+    assert list(plots.stale()) == []
+
+
+def test_other_figures_are_noticed(plots, monkeypatch):
+    before = plots.results
+
+    def changed(name):
+        figures = before(name)
+        if name == "failover":
+            figures["trio"]["dead"]["median_s"] += 0.001
+        return figures
+
+    monkeypatch.setattr(plots, "results", changed)
+    assert list(plots.stale()) == [
+        f"failover-{theme}.svg shows other figures than results/ has" for theme in ("light", "dark")
+    ]
+
+
+def test_a_missing_one_is_noticed(plots, monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "PLOTS", tmp_path)
+    complaints = list(plots.stale())
+    assert len(complaints) == 2 * len(plots.KINDS)
+    assert "race-dark.svg is missing" in complaints
+
+
+def test_checking_needs_no_matplotlib(tmp_path):
+    code = f"""
+import sys
+sys.modules["matplotlib"] = None
+sys.path[:0] = {[str(ROOT), str(BENCHMARKS), *sys.path]!r}
+sys.argv = ["plots.py", "--check"]
+import plots
+sys.exit(plots.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "all plots are up to date"), done.stderr
+
+
+def test_the_race_is_the_dials(plots):
+    # 45 ms after its start the refusal lets the next one start at once; the one after that waits its 250 ms.
+    assert plots.race_data() == [
+        ("2001:db8::1", 0.0, 0.625, "abandoned"),
+        ("192.0.2.1", 0.25, 0.295, "refused"),
+        ("2001:db8::2", 0.295, 0.625, "abandoned"),
+        ("192.0.2.2", 0.545, 0.625, "connected"),
+    ]
+
+
+def test_they_are_small_and_their_text_is_text(plots):
+    for path in (ROOT / "docs/plots").glob("*.svg"):
+        text = path.read_text()
+        assert len(text) < 60_000
+        assert "<text" in text
+        assert "font-family: sans-serif" in text
+        assert "DejaVu" not in text

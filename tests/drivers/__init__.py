@@ -1,1 +1,0 @@
-"""The same connect, whoever waits: blocking, asyncio, uvloop, trio, anyio."""

@@ -1,0 +1,146 @@
+"""Text of others is harmless wherever it is told: it moves no cursor, ends no line, and turns nothing around."""
+
+import io
+import re
+import subprocess
+import sys
+import threading
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeconnect import bind_socket, reserve_port, self_connect_exposure
+from safeconnect._connect import verdict
+from safeconnect._host import tcp_table
+from safeconnect._host.tcp_sockets import Owner
+from safeconnect._sockets.endpoint import written
+from safeconnect._text import harmless, shown
+from safeconnect.cli import _parser
+from safeconnect.cli._console import Stream
+from safeconnect.doctor.findings import Case, rule
+from safeconnect.testing import guard
+
+from ..drivers import each_driver
+from ..support import linux_only, ran_into, wait_until
+
+EVIL = "\x1b[2J\nERROR \u202e\u2028\u2029\u200b\x9b"
+TOLD = r"\x1b[2J\x0aERROR \u202e\u2028\u2029\u200b\x9b"
+HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@given(st.text(st.characters()))
+def test_nothing_is_left_but_what_can_be_seen(text):
+    clean = harmless(text)
+    assert not {unicodedata.category(each) for each in clean} & HARMFUL
+    assert clean.isprintable()
+    assert harmless(clean) == clean
+    if text.isprintable():
+        assert clean == text
+
+
+def test_each_kind():
+    assert harmless(EVIL) == TOLD
+    assert harmless("\udcff\U000e0001\ue000 é漢") == r"\xff\U000e0001\ue000 é漢"
+
+
+def test_what_is_shown_of_a_wrong_value():
+    assert shown("a") == "'a'"
+    assert shown("a" * 200) == f"'{'a' * 39}... (202 characters)"
+    assert shown(10**5000) == "a number of 16610 bits"
+    assert shown([10**5000]) == "a list"
+
+
+@linux_only
+def test_the_name_of_a_process_in_notes():
+    code = r"""
+import ctypes, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+ctypes.CDLL(None).prctl(15, b"\x1b[2J\nERR\xe2\x80\xae", 0, 0, 0)  # PR_SET_NAME
+print(server.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as named:
+        port = int(named.stdout.readline())
+        errors = [
+            ran_into(OSError, reserve_port, "127.0.0.1", port),
+            ran_into(OSError, bind_socket, ("127.0.0.1", port)),
+        ]
+        owners = tcp_table.owners(each for each in tcp_table.sockets() if each.local[1] == port)
+        named.stdin.close()
+    for error in errors:
+        told = "\n".join(error.__notes__)
+        assert rf"\x1b[2J\x0aERR\u202e (process {named.pid})" in told
+        assert "\x1b" not in told
+    assert {owner.name for each in owners.values() for owner in each} == {"\x1b[2J\nERR\u202e"}, "data stays what it is"
+
+
+def test_values_as_text():
+    assert str(Owner(7, EVIL)) == f"{TOLD} (process 7)"
+    assert written((EVIL, 80)) == f"{TOLD}:80"
+    assert TOLD in str(self_connect_exposure(EVIL, 1))
+
+
+@each_driver
+def test_what_a_resolver_says(connect):
+    def fail(*_):
+        raise OSError(EVIL)
+
+    error = ran_into(OSError, connect, (EVIL, 80), 5, resolver=fail)
+    assert "\x1b" not in "".join(error.__notes__)
+
+
+def test_what_became_of_an_address():
+    error = verdict.conclude([((EVIL, 80), OSError(EVIL), 1.0)], (EVIL, 0), all_errors=False)
+    assert error.__notes__ == [f"{TOLD}:80 from {TOLD}:0: {TOLD} after 1.00 s"]
+
+
+def test_findings_of_the_doctor():
+    @rule("a", "b", "info")
+    def cases(_):
+        yield Case(EVIL, (EVIL,))
+
+    (finding,) = cases(None)
+    assert (finding.detail, finding.advice) == (TOLD, (TOLD,))
+
+
+def test_descriptors_that_the_guard_names(tmp_path):
+    path = tmp_path / "a\x1b[2J\nb"
+    with pytest.raises(AssertionError) as caught, guard():
+        file = path.open("w")
+    file.close()
+    assert r"a\x1b[2J\x0ab" in str(caught.value)
+
+
+class TestCommandLine:
+    def test_lines(self):
+        file = io.StringIO()
+        stream = Stream(file)
+        stream.line("a", (EVIL, "red"))
+        stream.table(["name"], [[EVIL]])
+        assert file.getvalue() == f"a{TOLD}\nname\n{TOLD}\n"
+
+    def test_what_is_live(self, monkeypatch):
+        pytest.importorskip("rich", reason="what is live is rich's")
+        monkeypatch.setenv("TERM", "xterm")
+
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        file = Terminal()
+        stream = Stream(file)
+        with stream.live(lambda: [[EVIL]]), stream.progress(EVIL, 1) as advance:
+            advance()
+        # rich does not wait for its thread that draws.
+        wait_until(lambda: not [thread for thread in threading.enumerate() if "Refresh" in type(thread).__name__])
+        assert "\x1b[2J" not in file.getvalue()
+        assert not re.search("[\u202e\u2028\u2029\u200b\x9b]", file.getvalue())
+
+    def test_wrong_usage(self, capsys):
+        with pytest.raises(SystemExit):
+            _parser.parse(["connect", ":1", EVIL])
+        told = capsys.readouterr().err
+        assert TOLD in told
+        assert "\x1b" not in told

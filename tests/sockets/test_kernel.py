@@ -1,0 +1,299 @@
+"""What the kernel says, on this platform for real and on the others by what their tools print."""
+
+import errno
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
+from safeconnect._sockets import kernel, port_window
+
+from .. import namespace
+from ..support import linux_only
+
+TARGET = ("127.0.0.1", 80)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    kernel.forget()
+    yield
+    kernel.forget()
+
+
+@pytest.fixture
+def prints(monkeypatch, on_platform):
+    """Make this a platform whose tool prints the given text, or fails where there is none."""
+
+    def pretend(name, text):
+        asked = []
+
+        def run(command, **settings):
+            asked.append(command)
+            assert settings["timeout"] > 0
+            if text is None:
+                raise FileNotFoundError(command[0])
+            return subprocess.CompletedProcess(command, 0, stdout=text)
+
+        on_platform(name)
+        monkeypatch.setattr(subprocess, "run", run)
+        return asked
+
+    return pretend
+
+
+@linux_only
+class TestLinux:
+    def test_reads_the_files_of_the_kernel(self):
+        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+        assert ephemeral_ports() == PortRange(int(first), int(last))
+        reserved = Path("/proc/sys/net/ipv4/ip_local_reserved_ports").read_text()
+        assert reserved_ports() == PortSet.parse(reserved)
+        assert kernel.source_ports() == PortSet(ephemeral_ports()) - reserved_ports()
+
+    def test_remembers_until_asked_afresh_and_in_a_child(self):
+        code = """
+            import os
+            from pathlib import Path
+            from safeconnect import ephemeral_ports, reserved_ports
+            setting = Path("/proc/sys/net/ipv4/ip_local_port_range")
+            reserved = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
+            print(ephemeral_ports(), reserved_ports(), flush=True)
+            setting.write_text("50000 50010")
+            reserved.write_text("50001,50005-50007")
+            print(ephemeral_ports(), reserved_ports(), flush=True)
+            child = os.fork()
+            if not child:
+                print(ephemeral_ports(), reserved_ports(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(ephemeral_ports(), reserved_ports())
+            print(ephemeral_ports(refresh=True), reserved_ports(refresh=True))
+        """
+        now, then = "40000-40010", "50000-50010 50001,50005-50007"
+        printed = [line.strip() for line in namespace.run(code, ports="40000 40010").splitlines()]
+        assert printed == [now, now, then, now, then]
+
+    def test_reads_once(self, monkeypatch):
+        reads = []
+        monkeypatch.setattr(kernel, "_read_file", lambda path: reads.append(path) or "40000\t40010\n")
+        assert [ephemeral_ports() for _ in range(3)] == [PortRange(40000, 40010)] * 3
+        assert len(reads) == 1
+        ephemeral_ports(refresh=True)
+        assert len(reads) == 2
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "0 5", "60000 50000", "1 70000", "5"])
+    def test_guesses_where_the_file_is_missing_or_odd(self, monkeypatch, text):
+        monkeypatch.setattr(kernel, "_read_file", lambda _: text)
+        assert ephemeral_ports() == PortRange(32768, 60999)
+
+    def test_a_missing_file_is_empty(self):
+        assert kernel._read_file("/proc/sys/net/ipv4/no_such_setting") == ""
+
+
+class TestOtherPlatforms:
+    @pytest.mark.parametrize("platform", ["darwin", "freebsd14", "dragonfly6"])
+    def test_bsd(self, prints, platform):
+        asked = prints(platform, "10000\n65535\n")
+        assert ephemeral_ports() == PortRange(10000, 65535)
+        assert reserved_ports() == PortSet()
+        assert asked == [("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last")]
+
+    def test_windows(self, prints):
+        # The words are in the system's language; only the numbers and their order count.
+        prints(
+            "win32", "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n"
+        )
+        assert ephemeral_ports() == PortRange(49152, 65535)
+
+    def test_reserved_on_windows(self, prints):
+        table = (
+            "Protocol tcp Port Exclusion Ranges\n\n 5357        5357\n  50000       50059     *\n\n* - Administered\n"
+        )
+        prints("win32", table)
+        assert str(reserved_ports()) == "5357,50000-50059"
+
+    @pytest.mark.parametrize("platform", ["darwin", "win32", "sunos5"])
+    @pytest.mark.parametrize("text", [None, "", "no numbers here"])
+    def test_guess_where_nothing_answers(self, prints, platform, text):
+        prints(platform, text)
+        assert ephemeral_ports() == PortRange(49152, 65535)
+        assert reserved_ports() == PortSet()
+
+
+@linux_only
+class TestOptions:
+    @pytest.mark.parametrize("code", [errno.ENOPROTOOPT, errno.EOPNOTSUPP])
+    def test_one_that_is_missing_is_asked_for_once(self, monkeypatch, code):
+        asked = []
+
+        class Old(socket.socket):
+            def setsockopt(self, *option):
+                asked.append(option)
+                raise OSError(code, "no such option")
+
+        monkeypatch.setattr(socket, "socket", Old)
+        monkeypatch.setattr(kernel, "_socket", SimpleNamespace(socket=Old))
+        assert not kernel.has_port_range()
+        assert not kernel.has_port_range()
+        with socket.socket() as sock:
+            assert port_window.aim(sock, TARGET) is None
+        assert len(asked) == 2, "once on the socket at hand, once on one of its own"
+
+    def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
+        class Odd(socket.socket):
+            def setsockopt(self, *option):
+                raise OSError(errno.ENOPROTOOPT, "not with me")
+
+        with Odd() as sock:
+            assert port_window.aim(sock, TARGET) is None
+        assert kernel.missing == set()
+
+    def test_one_that_is_refused_for_one_socket_is_not_missing(self):
+        sock = socket.socket()
+        sock.close()
+        assert not kernel.set_option(sock, kernel.IP_LOCAL_PORT_RANGE, 0)
+        assert kernel.missing == set()
+
+    def test_elsewhere_the_numbers_mean_other_things(self):
+        code = "import sys; sys.platform = 'darwin'\nimport safeconnect._sockets.kernel as k\nprint(sorted(k.missing))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=namespace.ROOT
+        )
+        assert done.stdout == "[24, 51]\n"
+
+
+@linux_only
+class TestDeck:
+    @given(
+        st.lists(st.builds(lambda a, n: PortRange(a, min(a + n, 65535)), st.integers(1, 65535), st.integers(0, 900)))
+    )
+    def test_windows_hold_each_source_port_once(self, ranges):
+        ports = PortSet(ranges)
+        windows = [range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1) for value in port_window._side_by_side(ports)]
+        held = [[port for port in window if port in ports] for window in windows]
+        assert [port for group in held for port in group] == list(ports)
+        sizes = {len(group) for group in held}
+        assert not sizes or max(sizes) <= port_window.WINDOW_SIZE
+        assert not sizes or max(sizes) - min(sizes) <= 1, "a port of a smaller window would be chosen more often"
+
+    def test_deals_windows_with_their_values(self, monkeypatch):
+        monkeypatch.setattr(
+            kernel, "_remembered", {"source": PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])}
+        )
+        kernel._tell()
+        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in port_window._deal()}
+        assert sorted(window.start for window in dealt.values()) == [*(40000, 40015, 40030, 40046, 40061, 40077, 40092)]
+        assert all(value == window[-1] << 16 | window[0] for value, window in dealt.items())
+
+    def test_a_host_without_source_ports_gets_no_window(self, monkeypatch):
+        monkeypatch.setattr(kernel, "_remembered", {"source": PortSet()})
+        kernel._tell()
+        with socket.socket() as sock:
+            assert port_window.aim(sock, TARGET) is None
+
+    def test_is_void_once_the_ports_have_changed(self, monkeypatch):
+        with socket.socket() as sock:
+            port_window.aim(sock, TARGET)
+            kernel.source_ports(refresh=True)
+            assert port_window._deck, "the same ports, so nothing is void"
+            monkeypatch.setattr(kernel, "_read_file", lambda path: "50000 50031" if path.endswith("range") else "")
+            kernel.source_ports(refresh=True)
+            assert not port_window._deck
+            assert port_window.aim(sock, TARGET) in (range(50000, 50016), range(50016, 50032))
+
+    def test_no_child_draws_its_parents_windows(self):
+        code = """
+            import os, socket
+            from safeconnect._sockets import port_window
+            port_window.aim(socket.socket(), ('127.0.0.1', 80))
+            for _ in range(2):
+                child = os.fork()
+                if not child:
+                    sock = socket.socket()
+                    print([port_window.aim(sock, ('127.0.0.1', 80)).start for _ in range(5)], flush=True)
+                    os._exit(0)
+                os.waitpid(child, 0)
+            print([port_window.aim(socket.socket(), ('127.0.0.1', 80)).start for _ in range(5)])
+        """
+        drawn = namespace._python("import warnings; warnings.simplefilter('ignore')\n" + textwrap.dedent(code), 30)
+        assert len(set(drawn.stdout.splitlines())) == 3, drawn.stderr
+
+    def test_draws_stay_in_range(self):
+        assert {port_window.draw(3) for _ in range(200)} == {0, 1, 2}
+        assert port_window.draw(1) == 0
+
+
+@linux_only
+class TestSearch:
+    @given(st.integers(32768, 60999), st.integers(-12, 12))
+    def test_the_neighbourhood_holds_the_port_found_and_never_the_target(self, found, distance):
+        ports = PortSet(PortRange(32768, 60999))
+        near = port_window._near(ports, found, found + distance)
+        if not distance:
+            assert near is None
+        else:
+            first, last = near
+            assert first <= found <= last
+            assert not first <= found + distance <= last
+            assert max(found - port_window._NEIGHBOURHOOD, 32768) <= first
+            assert last <= min(found + port_window._NEIGHBOURHOOD, 60999)
+        assert port_window._near(ports - PortSet([found]), found, found + distance) is None
+
+    def test_the_next_connects_begin_where_a_port_was_found(self, monkeypatch):
+        monkeypatch.setattr(kernel, "_remembered", {"source": PortSet(PortRange(40000, 49999))})
+        kernel._tell()
+        near = range(43992, 44009)
+        with socket.socket() as sock:
+            port_window.remember(44000, TARGET)
+            windows = [port_window.aim(sock, TARGET) for _ in range(port_window._RETURNS)]
+            assert windows == [near] * port_window._RETURNS
+            assert near != port_window.aim(sock, TARGET), (
+                "then a random one again, which may find that the pressure is over"
+            )
+            port_window.remember(44000, TARGET)
+            assert near != port_window.aim(sock, ("127.0.0.1", 81)), "other destinations do not see it"
+            port_window.remember(49999, TARGET)
+            assert port_window.aim(sock, TARGET) == range(49991, 50000)
+            port_window.remember(30000, TARGET)
+            assert port_window.aim(sock, TARGET).start >= 40000, "a port outside the range says nothing about it"
+
+    def test_under_pressure_one_try_suffices(self):
+        # One port is left: a random window is the wrong one, but it is drawn once in 17 times.
+        code = """
+            import socket, safeconnect
+            from safeconnect._sockets import port_window, sockets
+            from tests.support import one_port
+            server = socket.create_server(("127.0.0.1", 7), backlog=4096)
+            held = []
+            for port in range(40000, 43000):
+                if port != 42000:
+                    held.append(safeconnect.create_connection(server.getsockname(), options=[one_port(port)]))
+            steps, widen = [], port_window.widen
+            def counted(*target):
+                for _ in widen(*target):
+                    steps.append(1)
+                    yield
+            port_window.widen = counted
+            # Once in 188 times a random window is the right one: the first connect must have searched.
+            while not steps:
+                sockets.reset(safeconnect.create_connection(server.getsockname(), 5))
+            steps.clear()
+            for _ in range(2 * 17):
+                sock = safeconnect.create_connection(server.getsockname(), 5)
+                print(sock.getsockname()[1], len(steps))
+                sockets.reset(sock)
+                steps.clear()
+        """
+        printed = [line.split() for line in namespace.run(code, ports="40000 42999").splitlines()]
+        assert {port for port, _ in printed} == {"42000"}
+        rest = [int(count) for _, count in printed]
+        assert sum(rest) <= 2, "each random window costs one more step: the neighbourhood"
+        assert rest.count(0) >= 2 * 16
