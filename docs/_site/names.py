@@ -56,6 +56,7 @@ class OwnNames(SphinxPostTransform):
         objects = self.env.domains.python_domain.objects
         name = node["reftarget"].removesuffix("()")
         module, kind = node.get("py:module") or "safeconnect", node.get("py:class")
+        driver = module.partition(".")[2] or "blocking"  # a feature has a module of that name for each
         while module:
             beside = {full for full in objects if re.fullmatch(rf"{re.escape(module)}\.\w+\.{re.escape(name)}", full)}
             classes = sorted(full for full in beside if objects[full].objtype == "class" or "." in name)
@@ -63,7 +64,8 @@ class OwnNames(SphinxPostTransform):
                 if full in objects:
                     return full
             module = module.rpartition(".")[0]
-        return None
+        pattern = re.compile(rf"safeconnect\._\w+\.{driver}\.{re.escape(name)}")
+        return min(filter(pattern.fullmatch, objects), default=None)
 
 
 def _outside(_app: Sphinx, _env: BuildEnvironment, node: pending_xref, shown: nodes.Element) -> nodes.Node | None:
