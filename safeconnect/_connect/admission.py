@@ -21,7 +21,7 @@ _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
 
 
-def check(plan: Settings, candidate: Candidate) -> None:
+def check(settings: Settings, candidate: Candidate) -> None:
     """Refuse what ``family`` and ``allow`` leave out.
 
     :raises socket.gaierror: it is of another family, as getaddrinfo() says it of a literal.
@@ -29,11 +29,11 @@ def check(plan: Settings, candidate: Candidate) -> None:
     :raises TypeError: ``allow`` says neither True nor False.
     """
     family, _, _, _, sockaddr = candidate
-    if plan.family and family != plan.family:
-        name = socket.AddressFamily(plan.family).name
+    if settings.family and family != settings.family:
+        name = socket.AddressFamily(settings.family).name
         raise socket.gaierror(_WRONG_FAMILY, f"{written(sockaddr)} is no address of the family {name}")
-    if plan.allow is not None:
-        _check_allowed(plan.allow, family, sockaddr)
+    if settings.allow is not None:
+        _check_allowed(settings.allow, family, sockaddr)
 
 
 def _check_allowed(allow: Any, family: int, sockaddr: Any) -> None:

@@ -64,12 +64,12 @@ async def create_connection(
     >>> asyncio.run(main())
     True
     """
-    plan, limit = chosen(timeout, settings)
-    return await connect(plan, address, limit)
+    checked, limit = chosen(timeout, settings)
+    return await connect(checked, address, limit)
 
 
 async def connect(
-    plan: Settings,
+    settings: Settings,
     address: tuple[Any, ...],
     limit: float | None,
     candidates: Sequence[Candidate] = (),
@@ -84,18 +84,18 @@ async def connect(
     global _at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
-    if not candidates and not plan.resolver:
+    if not candidates and not settings.resolver:
         candidates = resolve.literal(address)
     first: socket.socket | OSError | None = None
     if candidates:
         _at_once += gives_way
         if gives_way and _at_once % _TURNS == 0:
             await asyncio.sleep(0)  # here, where a cancellation finds nothing to clean up
-        if not plan.needs_dial and not is_logged():
-            first, is_kept = at_once(plan, candidates[0])
+        if not settings.needs_dial and not is_logged():
+            first, is_kept = at_once(settings, candidates[0])
             if is_kept and isinstance(first, socket.socket):
                 return first
-    race = _AsyncioRace(plan, address, limit, candidates, clock=loop.time, began=began)
+    race = _AsyncioRace(settings, address, limit, candidates, clock=loop.time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run(loop))
@@ -134,7 +134,7 @@ class _AsyncioRace(Race):
             timer.cancel()
         del self._watched[number]  # last: interrupted before, it is done again as the race is closed
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             self._loop.call_soon_threadsafe(self._wake)
 

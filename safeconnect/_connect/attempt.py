@@ -36,26 +36,26 @@ def kernel_chooses(family: int, source_address: SourceAddress | None) -> bool:
     return not (source_address and source_address[1]) and family in _IP_FAMILIES
 
 
-def at_once(plan: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
+def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
     """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
     try:
-        if plan.source is None and not plan.is_limited:
-            sock, is_connected = start_from(candidate, plan.bind_to, plan.options)
+        if settings.source is None and not settings.is_limited:
+            sock, is_connected = start_from(candidate, settings.bind_to, settings.options)
         else:
-            sock, is_connected = start(plan, candidate)
+            sock, is_connected = start(settings, candidate)
     except OSError as error:
         return error.with_traceback(None), False  # a value from here on, and a value holds no frames
     try:
         # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
         if is_connected and sock.getsockname()[1] == candidate[4][1]:
-            is_connected = plan.allow_self_connect or not sockets.is_self_connected(sock)
+            is_connected = settings.allow_self_connect or not sockets.is_self_connected(sock)
     except BaseException:
         sockets.discard(sock)
         raise
     return sock, is_connected
 
 
-def check_limits(plan: Settings, candidate: Candidate) -> None:
+def check_limits(settings: Settings, candidate: Candidate) -> None:
     """Refuse an address that ``family`` or ``allow`` of the settings leaves out.
 
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
@@ -63,22 +63,22 @@ def check_limits(plan: Settings, candidate: Candidate) -> None:
     with imports.lock:
         from . import admission  # few connects are limited
 
-    admission.check(plan, candidate)
+    admission.check(settings, candidate)
 
 
-def start(plan: Settings, candidate: Candidate) -> tuple[socket.socket, bool]:
+def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it; says whether it is connected already.
 
     :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
     """
-    if plan.is_limited:
-        check_limits(plan, candidate)
-    if plan.source is not None:
+    if settings.is_limited:
+        check_limits(settings, candidate)
+    if settings.source is not None:
         with imports.lock:
             from . import source_ports  # few connects say more of their source than an address
 
-        return source_ports.start(plan, plan.source, candidate)
-    return start_from(candidate, plan.bind_to, plan.options)
+        return source_ports.start(settings, settings.source, candidate)
+    return start_from(candidate, settings.bind_to, settings.options)
 
 
 def start_from(
@@ -93,41 +93,41 @@ def start_from(
     :raises OSError: as `start`.
     """
     family, kind, proto, _, sockaddr = candidate
-    for _ in range(verdict.MEETINGS):
+    for _ in range(verdict.MAX_SELF_CONNECTS):
         sock = socket.socket(family, kind, proto)
         try:
             sock.settimeout(0)
-            aims = family in _IP_FAMILIES
+            chooses = family in _IP_FAMILIES
             if options or source_address:
-                aims = kernel_chooses(family, source_address)
-                aims = sockets.prepare(sock, options, source_address) and aims
-            window = port_window.aim(sock, sockaddr) if aims else None
+                chooses = kernel_chooses(family, source_address)
+                chooses = sockets.prepare(sock, options, source_address) and chooses
+            window = port_window.choose(sock, sockaddr) if chooses else None
             code = sock.connect_ex(sockaddr)
-            if code == errno.EADDRNOTAVAIL and aims:
-                code = _code_from_elsewhere(sock, sockaddr, source_address, window is not None)
+            if code == errno.EADDRNOTAVAIL and chooses:
+                code = _code_with_fallback(sock, sockaddr, source_address, window is not None)
             if code in _UNDER_WAY and sys.platform == "linux":
                 # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
                 code = sock.connect_ex(sockaddr)
             return sock, code == 0 or is_done(code)
         except BaseException as error:
-            met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
+            is_self_connect = sockets.is_refused_self_connect(sock, sockaddr[1], error)
             if explains:
                 explain(error, sock, source_address, sockaddr)
             sockets.discard(sock)
-            if not met_itself:
+            if not is_self_connect:
                 raise
-    raise verdict.met_itself(sockaddr, verdict.MEETINGS)
+    raise verdict.self_connect_error(sockaddr, verdict.MAX_SELF_CONNECTS)
 
 
-def _code_from_elsewhere(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
+def _code_with_fallback(
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, has_window: bool
 ) -> int:
-    """`connect_from_elsewhere`, for a socket that does not wait: what connect_ex() would have said.
+    """`connect_with_fallback`, for a socket that does not wait: what connect_ex() would have said.
 
     :raises OSError: as there.
     """
     try:
-        connect_from_elsewhere(sock, sockaddr, source_address, aimed)
+        connect_with_fallback(sock, sockaddr, source_address, has_window)
     except BlockingIOError:
         return errno.EINPROGRESS
     return 0
@@ -156,14 +156,14 @@ def explain(
         holders.tell_connection(error, sock, sockaddr)
 
 
-def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet:
+def taken_ports(settings: Settings, error: OSError, sockaddr: SockAddr) -> PortSet:
     """The source ports of the user's own that a connect failed over because somebody has them; most often none.
 
     None also where they are many.
     """
-    source = plan.source
+    source = settings.source
     if error.errno == errno.EADDRINUSE:
-        addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
+        addresses = source.addresses if source is not None else (settings.bind_to or ("", 0),)
         return PortSet(index(address[1]) for address in addresses if address[1])
     if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
         ports = source.ports - PortSet([sockaddr[1]])
@@ -200,15 +200,15 @@ def raise_failure(sock: socket.socket) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def connect_from_elsewhere(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
+def connect_with_fallback(
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, has_window: bool
 ) -> None:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
     :raises PortsExhaustedError: there are no others.
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
-    for step, _ in enumerate(port_window.widen(sock, sockaddr) if aimed else ()):
+    for step, _ in enumerate(port_window.widen(sock, sockaddr) if has_window else ()):
         # Most often the next, larger window has a port; if not, see that ports are what is lacking before going on.
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break

@@ -14,7 +14,7 @@ from .._fork import imports
 from .._sockets import port_window, resolve, sockets
 from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
 from . import verdict
-from .attempt import at_once, check_limits, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
+from .attempt import at_once, check_limits, connect_with_fallback, explain, kernel_chooses, taken_ports, tell_taken
 from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -201,60 +201,60 @@ def create_connection(
     ...         sock.getpeername() == server.getsockname()
     True
     """
-    plan = _PLAIN
+    connector = _PLAIN
     if source_address or all_errors or settings:
         try:
             others: Any = settings
-            plan = Connector(source_address=source_address, all_errors=all_errors, **others)
+            connector = Connector(source_address=source_address, all_errors=all_errors, **others)
         except TypeError as error:
             raise unexpected("create_connection", settings) or error from None
     if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
         timeout = check_seconds("timeout", timeout)
-    return _connect(plan, address, timeout)
+    return _connect(connector, address, timeout)
 
 
-def _connect(plan: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
-    if (plan.needs_dial or is_logged()) and timeout != 0:
+def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
+    if (settings.needs_dial or is_logged()) and timeout != 0:
         with imports.lock:
             from .blocking_race import dial
 
-        return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.at_once(address)
-    if len(candidates) == 1 and plan.source is None:
-        return _in_order(plan, candidates, timeout, timeout)
+        return dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
+    candidates: Sequence[Candidate] = () if settings.resolver else resolve.at_once(address)
+    if len(candidates) == 1 and settings.source is None:
+        return _in_order(settings, candidates, timeout, timeout)
     began = monotonic()
     limit = timeout
     seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    if not candidates and seconds and may_take_long(plan, address):
-        candidates = look_up(plan, address, seconds)
+    if not candidates and seconds and may_take_long(settings, address):
+        candidates = look_up(settings, address, seconds)
         limit = max(seconds - (monotonic() - began), 0.001)
     elif not candidates:
-        candidates = look_up(plan, address, None)
-    if plan.family:
-        candidates = resolve.of_family(plan.family, candidates)
-    if plan.source is not None or (len(candidates) > 1 and seconds != 0):
-        return _race(plan, address, timeout, candidates, began)
-    return _in_order(plan, candidates, timeout, limit)
+        candidates = look_up(settings, address, None)
+    if settings.family:
+        candidates = resolve.of_family(settings.family, candidates)
+    if settings.source is not None or (len(candidates) > 1 and seconds != 0):
+        return _race(settings, address, timeout, candidates, began)
+    return _in_order(settings, candidates, timeout, limit)
 
 
 def _race(
-    plan: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate], began: float
+    settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate], began: float
 ) -> socket.socket:
     """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
-    first, is_kept = at_once(plan, candidates[0])
+    first, is_kept = at_once(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
             return handed_over(first, timeout)
         with imports.lock:
             from .blocking_race import dial  # loaded when it is first needed
 
-        return dial(plan, address, timeout, candidates, began=began, first=first)
+        return dial(settings, address, timeout, candidates, began=began, first=first)
     finally:
         del first  # an error would hold this frame once it is raised: a cycle
 
 
 def _in_order(
-    plan: Settings, candidates: Sequence[Candidate], timeout: float | None, limit: float | None
+    settings: Settings, candidates: Sequence[Candidate], timeout: float | None, limit: float | None
 ) -> socket.socket:
     """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
     outcomes: list[verdict.Outcome] = []
@@ -262,70 +262,70 @@ def _in_order(
         for candidate in candidates:
             began = monotonic()
             try:
-                if plan.is_limited:
-                    check_limits(plan, candidate)
-                sock = _straight(plan, candidate, limit) or _straight_again(plan, candidate, limit)
+                if settings.is_limited:
+                    check_limits(settings, candidate)
+                sock = _attempt(settings, candidate, limit) or _attempt_again(settings, candidate, limit)
             except OSError as error:
                 outcomes.append((candidate[4], error, monotonic() - began))
             else:
                 return sock if limit is timeout else handed_over(sock, timeout)
-        raise _concluded(plan, outcomes)
+        raise _concluded(settings, outcomes)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
 
 
-def _concluded(plan: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
+def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
     """What to raise for them; a note says who has the source port, where that is what stands in the way."""
-    taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(plan, error, sockaddr))]
-    failure = verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
+    taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
+    failure = verdict.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:
         tell_taken(failure, taken[-1])
     return failure
 
 
-def _straight(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket | None:
+def _attempt(settings: Settings, candidate: Candidate, limit: float | None) -> socket.socket | None:
     """One candidate, one straight line; None where the connection met itself and has been reset."""
     family, kind, proto, _, sockaddr = candidate
-    source_address = plan.bind_to
-    aims = kernel_chooses(family, source_address)
+    source_address = settings.bind_to
+    chooses = kernel_chooses(family, source_address)
     sock = socket.socket(family, kind, proto)
     try:
         if limit is not DEFAULT_TIMEOUT:
             sock.settimeout(limit)
-        if plan.options or source_address:
-            aims = sockets.prepare(sock, plan.options, source_address) and aims
-        window = port_window.aim(sock, sockaddr) if aims else None
+        if settings.options or source_address:
+            chooses = sockets.prepare(sock, settings.options, source_address) and chooses
+        window = port_window.choose(sock, sockaddr) if chooses else None
         found_port = True
         try:
             sock.connect(sockaddr)
         except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL or not aims:
+            if error.errno != errno.EADDRNOTAVAIL or not chooses:
                 raise
             found_port = False
         if not found_port:
-            connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
+            connect_with_fallback(sock, sockaddr, source_address, window is not None)
             window = None
         # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
         port = sock.getsockname()[1]
         if window and port not in window:
             port_window.missed()
-        if port != sockaddr[1] or plan.allow_self_connect or not sockets.is_self_connected(sock):
+        if port != sockaddr[1] or settings.allow_self_connect or not sockets.is_self_connected(sock):
             return sock
         sockets.reset(sock)  # in here: interrupted, it is done below
     except BaseException as error:
-        met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
+        is_self_connect = sockets.is_refused_self_connect(sock, sockaddr[1], error)
         explain(error, sock, source_address, sockaddr)
         sockets.discard(sock)
-        if not met_itself:
+        if not is_self_connect:
             raise
     return None
 
 
-def _straight_again(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket:
+def _attempt_again(settings: Settings, candidate: Candidate, limit: float | None) -> socket.socket:
     """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = verdict.MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
-    for _ in range(meetings - 1):
-        sock = _straight(plan, candidate, limit)
+    count = verdict.MAX_SELF_CONNECTS if kernel_chooses(candidate[0], settings.bind_to) else 1
+    for _ in range(count - 1):
+        sock = _attempt(settings, candidate, limit)
         if sock is not None:
             return sock
-    raise verdict.met_itself(candidate[4], meetings)
+    raise verdict.self_connect_error(candidate[4], count)

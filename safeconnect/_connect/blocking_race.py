@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def dial(
-    plan: Settings,
+    settings: Settings,
     address: tuple[Any, ...],
     timeout: float | None,
     candidates: Sequence[Candidate] = (),
@@ -46,7 +46,7 @@ def dial(
     """
     limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
     began = monotonic() if began is None else began
-    race = _BlockingRace(plan, address, limit, candidates, clock=monotonic, began=began)
+    race = _BlockingRace(settings, address, limit, candidates, clock=monotonic, began=began)
     race.first, first = first, None
     try:
         sock = won(race.run())
@@ -59,7 +59,7 @@ class _BlockingRace(Race):
     """A dial whose sockets one selector watches."""
 
     _selector: selectors.BaseSelector | None = None
-    _bell: tuple[socket.socket, socket.socket] | None = None  # rung by a lookup's thread
+    _wakeup: tuple[socket.socket, socket.socket] | None = None  # written to by a lookup's thread
 
     def run(self) -> Outcome:
         while (outcome := self.step()) is None:
@@ -68,7 +68,7 @@ class _BlockingRace(Race):
 
     def close(self) -> None:
         super().close()
-        for end in self._bell or ():
+        for end in self._wakeup or ():
             end.close()
         if self._selector is not None:
             self._selector.close()
@@ -82,20 +82,20 @@ class _BlockingRace(Race):
                 self._selector.unregister(sock)
 
     def look_up(self, lookup: Lookup) -> None:
-        if lookup == "both" and (self.deadline is None or not may_take_long(self.plan, self.address)):
-            self.answered(lookup, lambda: look_up(self.plan, self.address, None))
+        if lookup == "both" and (self.deadline is None or not may_take_long(self.settings, self.address)):
+            self.answered(lookup, lambda: look_up(self.settings, self.address, None))
             return
-        if self._bell is None:
-            self._bell = socket.socketpair()
-            for end in self._bell:
+        if self._wakeup is None:
+            self._wakeup = socket.socketpair()
+            for end in self._wakeup:
                 end.settimeout(0)
-            self._register(self._bell[0], selectors.EVENT_READ, None)
+            self._register(self._wakeup[0], selectors.EVENT_READ, None)
         super().look_up(lookup)
 
-    def ring(self) -> None:
-        if self._bell is not None:
-            with suppress(OSError):  # it rings already, or the race was interrupted and is gone
-                self._bell[1].send(b"!")
+    def notify(self) -> None:
+        if self._wakeup is not None:
+            with suppress(OSError):  # it is full, or the race was interrupted and is gone
+                self._wakeup[1].send(b"!")
 
     def _wait(self) -> None:
         seconds = self.seconds_left()
@@ -106,8 +106,8 @@ class _BlockingRace(Race):
             if key.data is not None:
                 self._selector.unregister(key.fileobj)
                 self.finish(key.data)
-            elif self._bell is not None:
-                self._bell[0].recv(64)
+            elif self._wakeup is not None:
+                self._wakeup[0].recv(64)
 
     def _register(self, sock: socket.socket, events: int, data: int | None) -> None:
         if self._selector is None:

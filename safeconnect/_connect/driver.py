@@ -63,7 +63,7 @@ class Race:
 
     def __init__(
         self,
-        plan: Settings,
+        settings: Settings,
         address: tuple[Any, ...],
         limit: float | None,
         candidates: Sequence[Candidate],
@@ -72,18 +72,18 @@ class Race:
         began: float,
     ) -> None:
         resolve.check_address(address)
-        self.plan = plan
+        self.settings = settings
         self.address = address
         self.deadline = None if limit is None else began + limit
         self.first: socket.socket | OSError | None = None  # what became of the first candidate, if it was started
         self.events: deque[Event] = deque()
         self._clock = clock
         self._candidates = candidates
-        self._is_literal = bool(candidates) and not plan.resolver and bool(resolve.literal(address))
-        self._dial = Dial(_rules(plan, address, limit, self._is_literal), port_window.chance)
-        self._tell = teller(plan.trace)
+        self._is_literal = bool(candidates) and not settings.resolver and bool(resolve.literal(address))
+        self._dial = Dial(_rules(settings, address, limit, self._is_literal), port_window.chance)
+        self._tell = teller(settings.trace)
         self._began: float | None = began  # None once the dial has begun
-        self._flying: dict[int, tuple[socket.socket, Candidate, float]] = {}
+        self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
         self._taken: PortSet | None = None  # the user's source ports, if somebody has them
         self._answers: SimpleQueue[tuple[Lookup, resolve.Question, Any, BaseException | None]] = SimpleQueue()
@@ -98,7 +98,7 @@ class Race:
         """The socket is about to be closed, or kept; it may not have been watched."""
         raise NotImplementedError
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Called by a lookup's thread: it is time for another step."""
         raise NotImplementedError
 
@@ -127,7 +127,7 @@ class Race:
 
     def finish(self, number: int) -> None:
         """See how an attempt has ended that is writable."""
-        sock, candidate, _ = self._flying[number]
+        sock, candidate, _ = self._in_flight[number]
         try:
             local, peer = attempt.names(sock, candidate[4])
         except OSError as error:
@@ -141,7 +141,7 @@ class Race:
         """Close all that is open still, whatever ended the race, and forget its errors."""
         for lookup in self._lookups:
             lookup.cancel()
-        for number in list(self._flying):
+        for number in list(self._in_flight):
             sock, _, _ = self._forget(number)
             sockets.discard(sock)
         if isinstance(self.first, socket.socket):
@@ -164,10 +164,10 @@ class Race:
             if isinstance(order, Start):
                 self._start(order)
             elif (
-                isinstance(order, Abandon) and order.attempt in self._flying
+                isinstance(order, Abandon) and order.attempt in self._in_flight
             ):  # or it has failed, which is news to come
                 if order.reset:  # first of all: interrupted after this, whoever closes it resets it
-                    sockets.linger_not(self._flying[order.attempt][0])
+                    sockets.linger_not(self._in_flight[order.attempt][0])
                 sockets.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
                 self._resolve(order.lookup)
@@ -185,12 +185,12 @@ class Race:
         is_done = False
         if first is None:
             try:
-                self.first, is_done = attempt.start(self.plan, order.candidate)
+                self.first, is_done = attempt.start(self.settings, order.candidate)
             except OSError as error:
                 self._failed(order, error.with_traceback(None))
                 return
         sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
-        self._flying[order.attempt] = (sock, order.candidate, began)
+        self._in_flight[order.attempt] = (sock, order.candidate, began)
         self.first = None
         if is_done:
             self.finish(order.attempt)
@@ -199,20 +199,20 @@ class Race:
 
     def _failed(self, order: Start, error: OSError) -> None:
         self.events.append(Failed(order.attempt, error))
-        self._taken = attempt.taken_ports(self.plan, error, order.candidate[4]) or self._taken
+        self._taken = attempt.taken_ports(self.settings, error, order.candidate[4]) or self._taken
 
     def _keep(self, number: int) -> socket.socket:
         sock, candidate, began = self._forget(number)
-        memory = self.plan.memory
+        memory = self.settings.memory
         if memory is not None:
             memory.remember(tuple(self.address), candidate[4], self._clock() - began, monotonic())
         return sock
 
     def _forget(self, number: int) -> tuple[socket.socket, Candidate, float]:
-        flight = self._flying[number]
-        self.unwatch(number, flight[0])
-        del self._flying[number]  # last: interrupted before, `close` ends it
-        return flight
+        attempted = self._in_flight[number]
+        self.unwatch(number, attempted[0])
+        del self._in_flight[number]  # last: interrupted before, `close` ends it
+        return attempted
 
     # Lookups
 
@@ -226,11 +226,11 @@ class Race:
 
     def look_up(self, lookup: Lookup) -> None:
         """Have the name looked up in a thread."""
-        question = resolve.Question(self.address, self.plan.resolver, self.plan.family or _FAMILIES[lookup])
+        question = resolve.Question(self.address, self.settings.resolver, self.settings.family or _FAMILIES[lookup])
 
         def done(found: Any, error: BaseException | None) -> None:
             self._answers.put((lookup, question, found, error))
-            self.ring()
+            self.notify()
 
         try:
             self._lookups.append(lookups.start(question.resolver, question.arguments, done))
@@ -260,22 +260,24 @@ class Race:
         return None
 
 
-def _rules(plan: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
-    delay, first = plan.happy_eyeballs_delay, None
-    known = plan.memory.recall(tuple(address), monotonic()) if plan.memory is not None else None
+def _rules(settings: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
+    delay, first = settings.happy_eyeballs_delay, None
+    known = settings.memory.recall(tuple(address), monotonic()) if settings.memory is not None else None
     if known is not None:
         first, measured = known
         delay = None if delay is None else measured
     return Rules(
         name=resolve.named(*address[:2]),
         timeout=limit,
-        attempt_timeout=plan.attempt_timeout,
+        attempt_timeout=settings.attempt_timeout,
         delay=delay,
-        resolution_delay=None if is_literal or plan.family else plan.resolution_delay,
-        retry=plan.retry,
-        source=plan.source or plan.bind_to,
-        port_is_given=plan.source.port_is_given if plan.source is not None else bool(plan.bind_to and plan.bind_to[1]),
-        allow_self_connect=plan.allow_self_connect,
-        all_errors=plan.all_errors,
+        resolution_delay=None if is_literal or settings.family else settings.resolution_delay,
+        retry=settings.retry,
+        source=settings.source or settings.bind_to,
+        port_is_given=bool(
+            settings.source.port_is_given if settings.source else settings.bind_to and settings.bind_to[1]
+        ),
+        allow_self_connect=settings.allow_self_connect,
+        all_errors=settings.all_errors,
         first=first,
     )

@@ -37,7 +37,7 @@ _LOOKS = 3
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
-def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, bool]:
+def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, bool]:
     """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
 
     :raises PortsExhaustedError: none of them is free toward the target.
@@ -49,11 +49,11 @@ def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.
             address = source.address(ipv6=ipv6)
         except LookupError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
-        return _from(plan, candidate, address, source.ports)
+        return _from(settings, candidate, address, source.ports)
     full = ""  # why the last one was: text, for an error would hold this frame
     for host, ports in source.pool.turns(ipv6=ipv6):
         try:
-            return _from(plan, candidate, (host, 0), ports)
+            return _from(settings, candidate, (host, 0), ports)
         except PortsExhaustedError as error:
             source.pool.exhausted(host)
             full = str(error.strerror)
@@ -63,16 +63,16 @@ def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.
 
 
 def _from(
-    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
+    settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
     if ports is None:
-        return _from_one(plan, candidate, address)
+        return _from_one(settings, candidate, address)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
-        for place, options in _ends(plan, candidate, address, ports):
+        for place, options in _ends(settings, candidate, address, ports):
             try:
-                sock, is_done = attempt.start_from(candidate, place, (*plan.options, *options), explains=False)
+                sock, is_done = attempt.start_from(candidate, place, (*settings.options, *options), explains=False)
             except OSError as error:
                 if error.errno not in (*_TAKEN, errno.EACCES):
                     raise
@@ -96,12 +96,12 @@ def _from(
         del taken
 
 
-def _from_one(plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, bool]:
-    (place, options), *_ = _ends(plan, candidate, address, None)
+def _from_one(settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, bool]:
+    (place, options), *_ = _ends(settings, candidate, address, None)
     try:
-        return attempt.start_from(candidate, place, (*plan.options, *options))
+        return attempt.start_from(candidate, place, (*settings.options, *options))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
+        if error.errno == errno.EADDRINUSE and place and settings.source and settings.source.share:
             _tell_neighbours(error, place)
         raise
 
@@ -123,9 +123,9 @@ def _exhausted(candidate: Candidate, address: tuple[Any, ...] | None, ports: Por
 
 
 def _ends(
-    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
+    settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> Iterator[End]:
-    source = plan.source
+    source = settings.source
     assert source is not None  # noqa: S101 - tells the type checker
     options: list[AnyOption] = _device(source.device, candidate[0])
     if source.share:

@@ -63,11 +63,11 @@ class Rules:
 
 
 @dataclass(slots=True)
-class _Flight:
+class _Attempt:
     candidate: Candidate
     began: float
     end: float  # by ``attempt_timeout``
-    meetings: int = 0
+    self_connects: int = 0
 
 
 def partial_deadline(now: float, deadline: float, left: int) -> float:
@@ -96,7 +96,7 @@ class Dial:
     _lookups: set[Lookup] = field(default_factory=set, init=False)
     _queue: list[Candidate] = field(default_factory=list, init=False)
     _seen: dict[tuple[int, SockAddr], None] = field(default_factory=dict, init=False)  # of this round, in order
-    _flying: dict[int, _Flight] = field(default_factory=dict, init=False)
+    _in_flight: dict[int, _Attempt] = field(default_factory=dict, init=False)
     _outcomes: list[verdict.Outcome] = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
     _lookup_error: OSError | None = field(default=None, init=False)
@@ -118,7 +118,7 @@ class Dial:
             return []
         orders: list[Order] = []
         if isinstance(event, (Connected, Failed)):
-            if event.attempt in self._flying:  # otherwise it was abandoned while the news was on its way
+            if event.attempt in self._in_flight:  # otherwise it was abandoned while the news was on its way
                 orders += self._landed(event, now)
         elif isinstance(event, Resolved):
             self._resolved(event, now)
@@ -133,7 +133,7 @@ class Dial:
             return None
         times = [self._deadline, self._share_end, self._pause_end]
         if self.rules.attempt_timeout is not None:
-            times += [flight.end for flight in self._flying.values()]
+            times += [attempt.end for attempt in self._in_flight.values()]
         if self._queue and self._has_place():
             times.append(self._next_start)
         return min((time for time in times if time is not None), default=None)
@@ -150,24 +150,24 @@ class Dial:
         if isinstance(event, Failed):
             self._failed(event.attempt, event.error, now)
             return []
-        flight = self._flying[event.attempt]
+        attempt = self._in_flight[event.attempt]
         if self.rules.allow_self_connect or not same_endpoint(event.local, event.peer):
-            del self._flying[event.attempt]
+            del self._in_flight[event.attempt]
             self.over = True
             if self.rules.retry and self.rules.retry.budget:
                 self.rules.retry.budget.succeeded()
             return [*self._abandon_all(), Keep(event.attempt)]
-        flight.meetings += 1
-        if flight.meetings < verdict.MEETINGS and not self.rules.port_is_given:
-            del self._flying[event.attempt]
-            again = self._launch(flight.candidate, flight.began, flight.meetings)
+        attempt.self_connects += 1
+        if attempt.self_connects < verdict.MAX_SELF_CONNECTS and not self.rules.port_is_given:
+            del self._in_flight[event.attempt]
+            again = self._launch(attempt.candidate, attempt.began, attempt.self_connects)
             return [Abandon(event.attempt, reset=True), again]
-        self._failed(event.attempt, verdict.met_itself(flight.candidate[4], flight.meetings), now)
+        self._failed(event.attempt, verdict.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
         return [Abandon(event.attempt, reset=True)]
 
-    def _failed(self, attempt: int, error: OSError, now: float) -> None:
-        flight = self._flying.pop(attempt)
-        self._outcomes.append((flight.candidate[4], error, now - flight.began))
+    def _failed(self, number: int, error: OSError, now: float) -> None:
+        attempt = self._in_flight.pop(number)
+        self._outcomes.append((attempt.candidate[4], error, now - attempt.began))
         self._next_start = now
         self._share_end = None
 
@@ -177,9 +177,10 @@ class Dial:
             return self._resolve_failed(ResolveFailed(event.lookup, OSError("getaddrinfo returns an empty list")), now)
         new = without_duplicates(event.candidates, self._seen)
         self._queue = self._in_order(new + self._queue if event.lookup == "AAAA" else self._queue + new)
-        if self._flying:
+        if self._in_flight:
             due = self._next_start
-            self._plan(max(flight.began for flight in self._flying.values()))  # there are more to share the time now
+            # More candidates share the time now.
+            self._schedule(max(attempt.began for attempt in self._in_flight.values()))
             self._next_start = min(time for time in (due, self._next_start) if time is not None)
         elif self._next_start is None and self._lookups and event.lookup == "A":
             # RFC 8305, section 3: an A answer waits a little for the AAAA answer, never the other way round.
@@ -191,7 +192,7 @@ class Dial:
     def _resolve_failed(self, event: ResolveFailed, now: float) -> None:
         self._lookups.discard(event.lookup)
         self._lookup_error = event.error
-        if self._queue and not self._flying:
+        if self._queue and not self._in_flight:
             self._next_start = now
 
     # What to do now
@@ -203,11 +204,11 @@ class Dial:
             return self._open_round() if now >= self._pause_end else []
         orders: list[Order] = []
         while (expired := self._expired(now)) is not None:
-            attempt, why = expired
-            self._failed(attempt, TimeoutError(f"timed out ({why})"), now)
-            orders += [Abandon(attempt), *self._start_due(now)]
+            number, why = expired
+            self._failed(number, TimeoutError(f"timed out ({why})"), now)
+            orders += [Abandon(number), *self._start_due(now)]
         orders += self._start_due(now)
-        if self._flying or self._queue or self._lookups:
+        if self._in_flight or self._queue or self._lookups:
             return orders
         return orders + self._end_round(now)
 
@@ -224,13 +225,13 @@ class Dial:
 
     def _has_place(self) -> bool:
         if self.rules.delay is None:
-            return not self._flying
-        return len(self._flying) < MOST_IN_FLIGHT or self._deadline is not None
+            return not self._in_flight
+        return len(self._in_flight) < MOST_IN_FLIGHT or self._deadline is not None
 
     def _make_room(self, now: float) -> list[Order]:
-        if len(self._flying) < MOST_IN_FLIGHT:
+        if len(self._in_flight) < MOST_IN_FLIGHT:
             return []
-        oldest = next(iter(self._flying))
+        oldest = next(iter(self._in_flight))
         self._failed(oldest, TimeoutError("timed out (it had to make room for the next address)"), now)
         return [Abandon(oldest)]
 
@@ -239,10 +240,10 @@ class Dial:
         self._started += 1
         self._last_family = candidate[0]
         start = self._launch(candidate, now, 0)
-        self._plan(now)
+        self._schedule(now)
         return start
 
-    def _plan(self, began: float) -> None:
+    def _schedule(self, began: float) -> None:
         """Until when the candidate that began then is alone, or has all the time where they go one after the other."""
         together = len(self._queue) + 1
         delay = self.rules.delay
@@ -250,29 +251,31 @@ class Dial:
             if self._deadline is not None:
                 self._share_end = partial_deadline(began, self._deadline, together)
             return
-        if len(self._flying) >= MOST_IN_FLIGHT:
+        if len(self._in_flight) >= MOST_IN_FLIGHT:
             delay = max(delay, ROOM_DELAY)
         if self._queue and self._deadline is not None:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, candidate: Candidate, began: float, meetings: int) -> Start:
+    def _launch(self, candidate: Candidate, began: float, self_connects: int) -> Start:
         self._attempts += 1
         limit = self.rules.attempt_timeout
-        self._flying[self._attempts] = _Flight(candidate, began, NEVER if limit is None else began + limit, meetings)
+        self._in_flight[self._attempts] = _Attempt(
+            candidate, began, NEVER if limit is None else began + limit, self_connects
+        )
         return Start(self._attempts, candidate)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
         """An attempt that has had all of its time, and what it was that gave it no more."""
-        for attempt, flight in self._flying.items():
-            if now >= flight.end:
-                return attempt, "attempt_timeout"
+        for number, attempt in self._in_flight.items():
+            if now >= attempt.end:
+                return number, "attempt_timeout"
             if self._share_end is not None and now >= self._share_end:
-                return attempt, "its share of the time"
+                return number, "its share of the time"
         return None
 
     def _abandon_all(self) -> list[Order]:
-        return [Abandon(attempt) for attempt in self._flying]
+        return [Abandon(number) for number in self._in_flight]
 
     # Rounds
 
@@ -312,8 +315,8 @@ class Dial:
 
     def _time_is_up(self, now: float) -> list[Order]:
         orders = self._abandon_all()
-        for attempt in list(self._flying):
-            self._failed(attempt, TimeoutError("timed out"), now)
+        for number in list(self._in_flight):
+            self._failed(number, TimeoutError("timed out"), now)
         error = TimeoutError("timed out")
         if self._lookups:
             error.add_note(f"while looking up {self.rules.name}")

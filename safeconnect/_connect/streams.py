@@ -62,10 +62,10 @@ async def connect_transport(
     if ssl:
         server_hostname = _host_of(address) if server_hostname is None else server_hostname
         _check_tls(ssl, server_hostname)
-    plan, limit = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
+    checked, limit = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
     deadline = None if limit is None else loop.time() + limit
-    sock = await _for_transport(plan, address, limit)
+    sock = await _for_transport(checked, address, limit)
     try:
         protocol = protocol_factory()
     except BaseException:
@@ -109,20 +109,20 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    plan, seconds = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked, seconds = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
-            lambda: protocol, address, seconds, ssl=ssl, server_hostname=server_hostname, connector=plan
+            lambda: protocol, address, seconds, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
     else:  # the same, a twentieth faster
-        transport = await _transport(loop, await _for_transport(plan, address, seconds), protocol)
+        transport = await _transport(loop, await _for_transport(checked, address, seconds), protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _for_transport(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def _for_transport(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     """Connect for a transport, whose making lets other tasks have their turn: only an error has to."""
     try:
-        return await connect(plan, address, limit, gives_way=False)
+        return await connect(settings, address, limit, gives_way=False)
     except OSError:
         await asyncio.sleep(0)
         raise

@@ -56,8 +56,8 @@ async def create_connection(
     >>> trio.run(main)
     True
     """
-    plan, limit = chosen(timeout, settings)
-    return trio.socket.from_stdlib_socket(await connect(plan, address, limit))
+    checked, limit = chosen(timeout, settings)
+    return trio.socket.from_stdlib_socket(await connect(checked, address, limit))
 
 
 async def open_tcp_stream(
@@ -90,21 +90,21 @@ async def open_tcp_stream(
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if local_address is not None:
         settings["source_address"] = (local_address, 0)
-    plan, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
-    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(plan, (host, port), limit)))
+    checked, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(checked, (host, port), limit)))
 
 
-async def connect(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def connect(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
+    candidates: Sequence[Candidate] = () if settings.resolver else resolve.literal(address)
     began = trio.current_time()
     first: socket.socket | OSError | None = None
-    if candidates and not plan.needs_dial and not is_logged():
-        first, is_kept = at_once(plan, candidates[0])
+    if candidates and not settings.needs_dial and not is_logged():
+        first, is_kept = at_once(settings, candidates[0])
         if is_kept and isinstance(first, socket.socket):
             return first
-    race = _TrioRace(plan, address, limit, candidates, clock=trio.current_time, began=began)
+    race = _TrioRace(settings, address, limit, candidates, clock=trio.current_time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run())
@@ -145,7 +145,7 @@ class _TrioRace(Race):
             trio.lowlevel.notify_closing(sock)  # the task lets go at once, before the number is another socket's
             del self._scopes[number]  # last: interrupted before, it is done again as the race is closed
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         with suppress(trio.RunFinishedError):  # nobody waits
             self._token.run_sync_soon(self._wake, idempotent=True)
 

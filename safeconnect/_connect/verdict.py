@@ -30,7 +30,7 @@ _RANKS = {
 
 # How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
 # of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
-MEETINGS = 16
+MAX_SELF_CONNECTS = 16
 _MOST_UNTRIED = 8  # addresses in one note
 
 
@@ -91,9 +91,9 @@ def _tell_untried(error: Exception, untried: Sequence[SockAddr]) -> None:
         error.add_note(f"not tried: {', '.join(map(written, untried[:_MOST_UNTRIED]))}{more}")
 
 
-def met_itself(target: SockAddr, meetings: int) -> SelfConnectError:
+def self_connect_error(target: SockAddr, count: int) -> SelfConnectError:
     """The error for a candidate whose every connection met its own socket."""
-    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
+    times = f"{count} tries out of {count}" if count > 1 else "its source address is the target"
     text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"
     return SelfConnectError(errno.ECONNREFUSED, text)
 

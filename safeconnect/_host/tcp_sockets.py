@@ -51,7 +51,7 @@ class TcpSocket:
         return self.state == "LISTEN"
 
     @property
-    def meets_itself(self) -> bool:
+    def is_self_connected(self) -> bool:
         """Whether it is connected to itself, or was: it then keeps a server's port from the server."""
         return self.peer == self.local
 
@@ -111,7 +111,7 @@ class Holding:
     sockets: int = 1
 
     @property
-    def meets_itself(self) -> bool:
+    def is_self_connected(self) -> bool:
         """Whether it is connected to itself, or was: no server has the port before it is gone."""
         return self.peer == self.local
 
@@ -127,7 +127,7 @@ class Holding:
         if self.sockets > 1:
             to = f" ({self.sockets} times)"
         elif self.peer is not None:
-            to = f", connected to {'itself' if self.meets_itself else written(self.peer)}"
+            to = f", connected to {'itself' if self.is_self_connected else written(self.peer)}"
         if self.is_over:
             return f"in TIME_WAIT for up to 60 s{to.replace('connected', 'once connected')}"
         return f"held by {named(self.owners)}, {self.state}{to}"
@@ -193,19 +193,19 @@ def in_the_way(sockets: Iterable[TcpSocket], hosts: Collection[str], port: int) 
     servers = listening_on(at_port, port)
     if any(takes(server.local[0], hosts) for server in servers):
         return []
-    return [each for each in at_port if not each.listens and (each.meets_itself or not servers)]
+    return [each for each in at_port if not each.listens and (each.is_self_connected or not servers)]
 
 
 def holdings(held: Mapping[TcpSocket, Sequence[Owner]]) -> list[Holding]:
     """These sockets, with those that differ only by their peer put together: servers first, then the most."""
     alike: dict[tuple[object, ...], list[TcpSocket]] = {}
     for each, owners in held.items():
-        alike.setdefault((each.local, each.state, each.meets_itself, tuple(owners)), []).append(each)
+        alike.setdefault((each.local, each.state, each.is_self_connected, tuple(owners)), []).append(each)
     found = [
         Holding(group[0].local, group[0].state, group[0].peer, tuple(held[group[0]]), len(group))
         for group in alike.values()
     ]
-    return sorted(found, key=lambda holding: (holding.state != "LISTEN", not holding.meets_itself, -holding.sockets))
+    return sorted(found, key=lambda each: (each.state != "LISTEN", not each.is_self_connected, -each.sockets))
 
 
 def named(owners: Sequence[Owner]) -> str:

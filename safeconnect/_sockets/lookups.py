@@ -52,19 +52,19 @@ def start(resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup:
     # At the end of the interpreter the daemon threads stand still, and one of them may hold the lock of its pool.
     lookup = None if sys.is_finalizing() else _current().start(resolver, arguments, done)
     if lookup is None:
-        lookup = Lookup(_pool, _Flight(None, resolver, arguments), None)
-        done(*_ask(lookup.flight))
+        lookup = Lookup(_pool, _Query(None, resolver, arguments), None)
+        done(*_ask(lookup.query))
     return lookup
 
 
 class Lookup:
     """One caller's part in a lookup."""
 
-    __slots__ = ("__weakref__", "_done", "_lock", "_pool", "flight")
+    __slots__ = ("__weakref__", "_done", "_lock", "_pool", "query")
 
-    def __init__(self, pool: _Pool, flight: _Flight, done: Done | None) -> None:
+    def __init__(self, pool: _Pool, query: _Query, done: Done | None) -> None:
         self._pool = pool
-        self.flight = flight
+        self.query = query
         self._done = done
         self._lock = _fork.new_lock()  # reentrant: ``done`` may cancel. A forked child has another pool
 
@@ -84,7 +84,7 @@ class Lookup:
     def explain(self, error: BaseException) -> None:
         """Add a note to the caller's timeout error if this lookup has not even begun."""
         with self._pool.guard.lock:
-            told = self._pool.what_hangs() if self.flight in self._pool.queue else ""
+            told = self._pool.what_hangs() if self.query in self._pool.queue else ""
         if told:
             error.add_note(f"the lookup has not begun: {told}")
 
@@ -100,7 +100,7 @@ class Lookup:
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
 
-class _Flight:
+class _Query:
     """A lookup under way or in the queue, and who waits for it."""
 
     __slots__ = ("arguments", "callers", "key", "resolver")
@@ -118,10 +118,10 @@ class _Flight:
 class _Worker:
     """A thread of the pool, held by that thread alone: it is gone when the thread is, or was never begun."""
 
-    __slots__ = ("__weakref__", "flight")
+    __slots__ = ("__weakref__", "query")
 
     def __init__(self) -> None:
-        self.flight: _Flight | None = None  # what it looks up
+        self.query: _Query | None = None  # what it looks up
 
 
 class _Pool:
@@ -129,11 +129,11 @@ class _Pool:
 
     def __init__(self) -> None:
         self.kind = threading.Lock  # gevent and eventlet put another one there
-        self.guard = _fork.Guard()  # for all that follows, and for joining flights
-        self.flights: dict[object, _Flight] = {}  # unanswered, in the queue or in a thread
-        self.queue: deque[_Flight] = deque()
+        self.guard = _fork.Guard()  # for all that follows, and for joining queries
+        self.queries: dict[object, _Query] = {}  # unanswered, in the queue or in a thread
+        self.queue: deque[_Query] = deque()
         self.workers: set[ref[_Worker]] = set()
-        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung once for an idle thread and a lookup
+        self.wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each idle thread and query
 
     def start(self, resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup | None:
         """A part in a lookup that a thread makes; None where there is none for it."""
@@ -141,43 +141,43 @@ class _Pool:
         lookup: Lookup | None = None
         try:
             with self.guard.lock:
-                flight = self.flights.get(key)
+                query = self.queries.get(key)
                 # One that all have left may hang for ever: whoever comes now is not to wait for it.
-                is_new = flight is None or not flight.callers
-                if flight is None or is_new:
+                is_new = query is None or not query.callers
+                if query is None or is_new:
                     self.check_room()
-                    flight = _Flight(key, resolver, arguments)
-                lookup = Lookup(self, flight, done)
-                flight.join(lookup)
+                    query = _Query(key, resolver, arguments)
+                lookup = Lookup(self, query, done)
+                query.join(lookup)
                 if is_new:
-                    self.flights[key] = flight
-                    self.queue.append(flight)
+                    self.queries[key] = query
+                    self.queue.append(query)
                 if self.staff() or not is_new:
                     return lookup
-                self.drop(flight)
+                self.drop(query)
                 return None
         except BaseException:
             if lookup is not None:  # an interrupt's traceback keeps this frame
-                lookup.flight.callers.discard(ref(lookup))
+                lookup.query.callers.discard(ref(lookup))
             raise
 
     def check_room(self) -> None:
         if len(self.queue) >= MAX_QUEUED:
-            for flight in [each for each in self.queue if not each.callers]:
-                self.drop(flight)  # who asked was interrupted
+            for query in [each for each in self.queue if not each.callers]:
+                self.drop(query)  # who asked was interrupted
         if len(self.queue) >= MAX_QUEUED:
             told = self.what_hangs() or "they wait for a thread"
-            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.flights)} lookups have not been answered: {told}")
+            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.queries)} lookups have not been answered: {told}")
 
     def staff(self) -> bool:
         """See to it that threads come for what is in the queue; False where there is none for the last of it."""
         workers = self.living()
-        idle = sum(worker.flight is None for worker in workers)
+        idle = sum(worker.query is None for worker in workers)
         if idle and self.queue:
-            self.bell.put(None)
+            self.wakeups.put(None)
         if len(self.queue) <= idle:
             return True
-        wanted = sum(worker.flight is None or bool(worker.flight.callers) for worker in workers)
+        wanted = sum(worker.query is None or bool(worker.query.callers) for worker in workers)
         if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
             return True
         return self.hire()
@@ -210,57 +210,57 @@ class _Pool:
             self.work(worker)
 
     def work(self, worker: _Worker) -> None:
-        for flight in iter(lambda: self.next(worker), None):
-            self.serve(flight)
-            del flight  # an idle thread keeps nothing alive
+        for query in iter(lambda: self.next(worker), None):
+            self.serve(query)
+            del query  # an idle thread keeps nothing alive
 
-    def next(self, worker: _Worker) -> _Flight | None:
+    def next(self, worker: _Worker) -> _Query | None:
         """The next lookup; None where none came for so long that the thread may end."""
         while True:
             with self.guard.lock:
-                worker.flight = self.take()
-                if worker.flight is not None:
-                    return worker.flight
+                worker.query = self.take()
+                if worker.query is not None:
+                    return worker.query
             try:
-                self.bell.get(timeout=IDLE_SECONDS)
+                self.wakeups.get(timeout=IDLE_SECONDS)
             except queue.Empty:
                 with self.guard.lock:
                     if not self.queue:
-                        self.workers.discard(ref(worker))  # nobody is to ring for it any more
+                        self.workers.discard(ref(worker))  # it is not to be woken any more
                         return None
 
-    def take(self) -> _Flight | None:
+    def take(self) -> _Query | None:
         while self.queue:
-            flight = self.queue[0]
-            if flight.callers:
+            query = self.queue[0]
+            if query.callers:
                 return self.queue.popleft()
-            self.drop(flight)
+            self.drop(query)
         return None
 
-    def drop(self, flight: _Flight) -> None:
+    def drop(self, query: _Query) -> None:
         """Forget a lookup that is not to be begun."""
-        if flight in self.queue:
-            self.queue.remove(flight)
-        self.close(flight)
+        if query in self.queue:
+            self.queue.remove(query)
+        self.close(query)
 
-    def close(self, flight: _Flight) -> None:
+    def close(self, query: _Query) -> None:
         """Let nobody join any more: who asks from now on wants a new answer."""
-        if self.flights.get(flight.key) is flight:
-            del self.flights[flight.key]
+        if self.queries.get(query.key) is query:
+            del self.queries[query.key]
 
     def leave(self, lookup: Lookup) -> None:
-        flight = lookup.flight
+        query = lookup.query
         with self.guard.lock:
-            flight.callers.discard(ref(lookup))
-            if not flight.callers:
-                self.drop(flight)
+            query.callers.discard(ref(lookup))
+            if not query.callers:
+                self.drop(query)
                 self.staff()  # its thread, if it has one, no longer keeps others from being begun
 
-    def serve(self, flight: _Flight) -> None:
-        found, failure = _ask(flight)
+    def serve(self, query: _Query) -> None:
+        found, failure = _ask(query)
         with self.guard.lock:
-            self.close(flight)
-            callers = [lookup for each in flight.callers.copy() if (lookup := each()) is not None]
+            self.close(query)
+            callers = [lookup for each in query.callers.copy() if (lookup := each()) is not None]
         alone = len(callers) == 1  # of several, none is to see what another does to the outcome
         for caller in callers:
             if found is not None:
@@ -271,10 +271,10 @@ class _Pool:
 
     def what_hangs(self) -> str:
         """That all threads hang, if they do, and on which names."""
-        busy = [worker.flight for worker in self.living() if worker.flight is not None]
+        busy = [worker.query for worker in self.living() if worker.query is not None]
         if len(busy) < MAX_THREADS:
             return ""
-        names = [_name(flight) for flight in busy[:_NAMES_TOLD]]
+        names = [_name(query) for query in busy[:_NAMES_TOLD]]
         more = f" and {len(busy) - len(names)} more" if len(busy) > len(names) else ""
         return (
             f"all {len(busy)} threads for lookups hang, on {', '.join(names)}{more}; the resolver of this host does "
@@ -282,17 +282,17 @@ class _Pool:
         )
 
 
-def _ask(flight: _Flight) -> tuple[list[Any] | None, BaseException | None]:
+def _ask(query: _Query) -> tuple[list[Any] | None, BaseException | None]:
     """Call the resolver: what it found, or what it raised."""
     try:
-        return list(flight.resolver(*flight.arguments)), None  # an iterator is run here too, where it may block
+        return list(query.resolver(*query.arguments)), None  # an iterator is run here too, where it may block
     except BaseException as error:  # noqa: BLE001 - it is the callers', whatever it is
         # Without this frame, which would keep the error alive and the error the frame.
         return None, error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
 
-def _name(flight: _Flight) -> str:
-    return repr(flight.arguments[0]) if flight.arguments else "a name"
+def _name(query: _Query) -> str:
+    return repr(query.arguments[0]) if query.arguments else "a name"
 
 
 def _key(resolver: Resolver, arguments: tuple[Any, ...]) -> object:

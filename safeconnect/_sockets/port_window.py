@@ -31,22 +31,22 @@ WINDOW_SIZE = 16
 GROWTH = 8
 
 # Windows drawn ahead, each with the option's value for it. In the middle of a connect the processor's caches hold the
-# kernel's code: drawing one there takes 4 of a connect's 20 microseconds, and a third of one when dealt in a batch.
-_DEAL = 64
-_deck: list[tuple[range, int]] = []
+# kernel's code: drawing one there takes 4 of a connect's 20 microseconds, and a third of one when drawn in a batch.
+_BATCH = 64
+_prefetched: list[tuple[range, int]] = []
 # How far to look around a port that a search has found: free ports lie together when plain connects have taken the
 # others. And how often to begin there, before another random window shows whether the pressure is over.
 _NEIGHBOURHOOD = 8
 _RETURNS = 16
 _found: _Found | None = None
-_windows: tuple[int, ...] = ()  # what is dealt from: the option's values for all windows, side by side
+_windows: tuple[int, ...] = ()  # what is drawn from: the option's values for all windows, side by side
 
 
 @kernel.on_change
-def _void() -> None:
+def _forget() -> None:
     """Drop what was made of the old source ports, and what a forked child would share with its parent."""
     global _windows, _found
-    _deck.clear()
+    _prefetched.clear()
     _windows = ()
     _found = None
 
@@ -63,7 +63,7 @@ class _Found:
         self.returns = _RETURNS
 
 
-def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
+def choose(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
     :returns: the window; None where the kernel lacks the option, or no port but the target's is there to be used. A
@@ -77,14 +77,14 @@ def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
         window, value = found.window, found.value
     else:
         try:
-            window, value = _deck.pop()
+            window, value = _prefetched.pop()
         except IndexError:
-            dealt = list(_deal())
-            if not dealt:
+            drawn = list(_random_windows())
+            if not drawn:
                 return None
-            window, value = dealt.pop()  # kept back: other threads may take all the rest
+            window, value = drawn.pop()  # kept back: other threads may take all the rest
             if _windows:
-                _deck.extend(dealt)  # otherwise they are a guess, for this connect alone
+                _prefetched.extend(drawn)  # otherwise they are a guess, for this connect alone
         if sockaddr[1] in window:
             bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
             if bounds is None:
@@ -98,7 +98,7 @@ def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     return window
 
 
-def _deal() -> Iterator[tuple[range, int]]:
+def _random_windows() -> Iterator[tuple[range, int]]:
     global _windows
     # One look at the global: another thread may void it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
@@ -106,7 +106,7 @@ def _deal() -> Iterator[tuple[range, int]]:
         return  # every port is reserved
     if kernel.is_told():
         _windows = windows
-    for number in memoryview(os.urandom(4 * _DEAL)).cast("I"):
+    for number in memoryview(os.urandom(4 * _BATCH)).cast("I"):
         value = windows[number * len(windows) >> 32]
         yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value
 
@@ -136,7 +136,7 @@ def missed() -> None:
     What was drawn goes in any case: a thread may have drawn it from the old range while another read the new one.
     """
     kernel.source_ports(refresh=True)
-    _void()
+    _forget()
 
 
 def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:

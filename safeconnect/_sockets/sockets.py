@@ -55,7 +55,7 @@ def prepare(sock: socket.socket, options: Sequence[AnyOption], source_address: S
     :raises OSError: the kernel's own; where an option could not be set, with a note that names it.
     """
     resolved = _as_tuples(options, sock.family)
-    _dress(sock, resolved)
+    _set_options(sock, resolved)
     if source_address:
         _bind(sock, source_address)
     return not any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved)
@@ -72,7 +72,7 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     return plain  # type: ignore[no-any-return]
 
 
-def _dress(sock: socket.socket, options: Iterable[Option]) -> None:
+def _set_options(sock: socket.socket, options: Iterable[Option]) -> None:
     setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
     for option in options:
         try:
@@ -136,7 +136,7 @@ def is_self_connected(sock: HasNames) -> bool:
         raise
 
 
-def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseException) -> bool:
+def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseException) -> bool:
     """Whether connect() failed because the socket would have met itself: macOS says EINVAL then, for IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
