@@ -231,6 +231,10 @@ class TestDetectionAlone:
                 self.getsockname = lambda: address
                 raise OSError(errno.EINVAL, "Invalid argument")
 
+            def connect_ex(self, address):
+                self.getsockname = lambda: address
+                return errno.EINVAL
+
         monkeypatch.setattr(socket, "socket", RefusesItself)
         with pytest.raises(OSError, match="Invalid argument"):
             create_connection(("127.0.0.1", 40000), 5)

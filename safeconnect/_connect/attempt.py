@@ -1,4 +1,4 @@
-"""Hands on one attempt that nobody waits for: begin to connect, and see how it ended."""
+"""One attempt to connect to one address: start it, and see how it has ended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator import index
 from .._fork import imports
 from .._sockets import kernel, port_window, sockets
 from .._sockets.endpoint import written
+from .._sockets.sockets import DEFAULT_TIMEOUT
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
 from . import verdict
@@ -24,35 +25,24 @@ if TYPE_CHECKING:
     from ..options import AnyOption
     from .settings import Settings, SourceAddress
 
-_IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
+
 # Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
 # and the processes of a busy host take tens of milliseconds to look at.
 _FEW_PORTS = 16
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
-def kernel_chooses(family: int, source_address: SourceAddress | None) -> bool:
-    """Whether it is left to the kernel to choose the source port."""
-    return not (source_address and source_address[1]) and family in _IP_FAMILIES
-
-
 def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
-    """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
+    """Start with a candidate before there is a dial: the socket or the error, and whether it is a connection to keep.
+
+    It starts what the dial's first order would start, so a dial can go on with it; most often there is no need to.
+    """
     try:
-        if settings.source is None and not settings.is_limited:
-            sock, is_connected = start_from(candidate, settings.bind_to, settings.options)
-        else:
-            sock, is_connected = start(settings, candidate)
+        sock, state = start(settings, candidate)
     except OSError as error:
         return error.with_traceback(None), False  # a value from here on, and a value holds no frames
-    try:
-        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-        if is_connected and sock.getsockname()[1] == candidate[4][1]:
-            is_connected = settings.allow_self_connect or not sockets.is_self_connected(sock)
-    except BaseException:
-        sockets.discard(sock)
-        raise
-    return sock, is_connected
+    return sock, state == CONNECTED
 
 
 def check_limits(settings: Settings, candidate: Candidate) -> None:
@@ -66,10 +56,12 @@ def check_limits(settings: Settings, candidate: Candidate) -> None:
     admission.check(settings, candidate)
 
 
-def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, bool]:
-    """Open a non-blocking socket and begin to connect it; says whether it is connected already.
+def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]:
+    """Begin to connect from where the settings say, without a wait, if they permit the candidate's address.
 
-    :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
+    :returns: as `start_from`.
+
+    :raises OSError: as `start_from`; or the address is not permitted.
     """
     if settings.is_limited:
         check_limits(settings, candidate)
@@ -78,59 +70,89 @@ def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, bool
             from . import source_ports  # few connects say more of their source than an address
 
         return source_ports.start(settings, settings.source, candidate)
-    return start_from(candidate, settings.bind_to, settings.options)
+    allow = settings.allow_self_connect
+    return start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
 
 
 def start_from(
     candidate: Candidate,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
+    timeout: float | None = 0,
     *,
+    allow_self_connect: bool,
+    waits: bool = False,
     explains: bool = True,
-) -> tuple[socket.socket, bool]:
-    """`start`, from one address. Every asynchronous connect comes by here, so it calls nothing that it need not.
+) -> tuple[socket.socket, int]:
+    """Open a socket, set its options, bind it, choose its window of source ports, connect, check: every connect.
 
-    :raises OSError: as `start`.
+    The order matters. Options come first, for some decide what bind() and connect() may do. The window comes after
+    bind(), which would take the port from it, and before connect(), which chooses the port from it. The check comes
+    last and always: the kernel may lack the window or ignore it, and a connection may also meet its own socket from a
+    source port that the user has given.
+
+    Blocking and non-blocking connects differ in how they wait, and in nothing else. ``connect()`` waits, and is looked
+    up on the socket, for other tools put their own there. Without a wait ``connect_ex()`` says how far it is.
+
+    Every connect comes by here, so it calls nothing that it need not.
+
+    :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket is for a
+        dial to close: it counts self-connects and starts anew.
+    :raises SelfConnectError: the kernel has refused to connect the socket to itself (macOS).
+    :raises OSError: the kernel's own; the socket is closed.
     """
     family, kind, proto, _, sockaddr = candidate
-    for _ in range(verdict.MAX_SELF_CONNECTS):
-        sock = socket.socket(family, kind, proto)
-        try:
-            sock.settimeout(0)
-            chooses = family in _IP_FAMILIES
-            if options or source_address:
-                chooses = kernel_chooses(family, source_address)
-                chooses = sockets.prepare(sock, options, source_address) and chooses
-            window = port_window.choose(sock, sockaddr) if chooses else None
-            code = sock.connect_ex(sockaddr)
-            if code == errno.EADDRNOTAVAIL and chooses:
-                code = _code_with_fallback(sock, sockaddr, source_address, window is not None)
-            if code in _UNDER_WAY and sys.platform == "linux":
-                # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
-                code = sock.connect_ex(sockaddr)
-            return sock, code == 0 or is_done(code)
-        except BaseException as error:
-            is_self_connect = sockets.is_refused_self_connect(sock, sockaddr[1], error)
-            if explains:
-                explain(error, sock, source_address, sockaddr)
-            sockets.discard(sock)
-            if not is_self_connect:
-                raise
-    raise verdict.self_connect_error(sockaddr, verdict.MAX_SELF_CONNECTS)
-
-
-def _code_with_fallback(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, has_window: bool
-) -> int:
-    """`connect_with_fallback`, for a socket that does not wait: what connect_ex() would have said.
-
-    :raises OSError: as there.
-    """
+    sock = socket.socket(family, kind, proto)
     try:
-        connect_with_fallback(sock, sockaddr, source_address, has_window)
-    except BlockingIOError:
-        return errno.EINPROGRESS
-    return 0
+        if timeout is not DEFAULT_TIMEOUT:
+            sock.settimeout(timeout)
+        window = sockets.prepare(sock, family, sockaddr, source_address, options)
+        code = 0
+        if not waits:
+            code = sock.connect_ex(sockaddr)
+        else:
+            try:
+                sock.connect(sockaddr)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or window is None:
+                    raise
+                code = errno.EADDRNOTAVAIL  # go on outside: an error raised there must not have this one as context
+        if code == errno.EADDRNOTAVAIL and window is not None:
+            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
+            window = None
+        if code and not _is_connected(sock, sockaddr, code):
+            return sock, UNDER_WAY
+        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+        port = sock.getsockname()[1]
+        if window and port not in window:
+            port_window.missed()
+        return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
+    except BaseException as error:
+        is_refused = sockets.is_refused_self_connect(sock, sockaddr[1], error)
+        explain(error, sock, source_address if explains else None, sockaddr)
+        sockets.discard(sock)
+        if not is_refused:
+            raise
+    raise verdict.self_connect_error(sockaddr, 1)
+
+
+def _check(sock: socket.socket) -> int:
+    """Look at a connection between two equal ports. A self-connected socket is reset from now on, whoever closes it."""
+    if not sockets.is_self_connected(sock):
+        return CONNECTED
+    sockets.linger_not(sock)
+    return SELF_CONNECTED
+
+
+def _is_connected(sock: socket.socket, sockaddr: SockAddr, code: int) -> bool:
+    """Return True if the socket is connected, False if the connect is under way, by what connect_ex() has said.
+
+    :raises OSError: the connect has failed.
+    """
+    if code in _UNDER_WAY and sys.platform == "linux":
+        # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
+        code = sock.connect_ex(sockaddr)
+    return is_done(code)
 
 
 def is_done(code: int) -> bool:
@@ -200,11 +222,12 @@ def raise_failure(sock: socket.socket) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def connect_with_fallback(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, has_window: bool
-) -> None:
+def _fall_back(
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, *, has_window: bool, waits: bool
+) -> int:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
+    :returns: 0: it is connected. EINPROGRESS: the socket does not wait, and the connect is under way.
     :raises PortsExhaustedError: there are no others.
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
@@ -212,15 +235,20 @@ def connect_with_fallback(
         # Most often the next, larger window has a port; if not, see that ports are what is lacking before going on.
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break
-        try:
-            sock.connect(sockaddr)
-        except OSError as again:
-            if again.errno == errno.EADDRNOTAVAIL:
-                continue
-            if again.errno in _UNDER_WAY:
-                port_window.remember(sock.getsockname()[1], sockaddr)
-            raise
-        return port_window.remember(sock.getsockname()[1], sockaddr)
+        code = 0
+        if not waits:
+            code = sock.connect_ex(sockaddr)
+        else:
+            try:
+                sock.connect(sockaddr)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                code = errno.EADDRNOTAVAIL
+        if code == 0 or code in _UNDER_WAY:
+            port_window.remember(sock.getsockname()[1], sockaddr)
+        if code != errno.EADDRNOTAVAIL:
+            return code
     if sockets.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))

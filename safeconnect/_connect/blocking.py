@@ -6,15 +6,15 @@ the dial's business (`racing`, loaded when first needed).
 
 from __future__ import annotations
 
-import errno
 import socket
 from time import monotonic
 
 from .._fork import imports
-from .._sockets import port_window, resolve, sockets
+from .._sockets import resolve
 from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
+from ..errors import SelfConnectError
 from . import verdict
-from .attempt import at_once, check_limits, connect_with_fallback, explain, kernel_chooses, taken_ports, tell_taken
+from .attempt import SELF_CONNECTED, at_once, check_limits, start_from, taken_ports, tell_taken
 from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -215,13 +215,10 @@ def create_connection(
 
 def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     if (settings.needs_dial or is_logged()) and timeout != 0:
-        with imports.lock:
-            from .blocking_race import dial
-
-        return dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
+        return _dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
     candidates: Sequence[Candidate] = () if settings.resolver else resolve.at_once(address)
     if len(candidates) == 1 and settings.source is None:
-        return _in_order(settings, candidates, timeout, timeout)
+        return _in_order(settings, address, candidates, timeout, timeout)
     began = monotonic()
     limit = timeout
     seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
@@ -232,46 +229,66 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
         candidates = look_up(settings, address, None)
     if settings.family:
         candidates = resolve.of_family(settings.family, candidates)
-    if settings.source is not None or (len(candidates) > 1 and seconds != 0):
-        return _race(settings, address, timeout, candidates, began)
-    return _in_order(settings, candidates, timeout, limit)
-
-
-def _race(
-    settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate], began: float
-) -> socket.socket:
-    """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
+    if settings.source is None and (len(candidates) == 1 or seconds == 0):
+        return _in_order(settings, address, candidates, timeout, limit)
     first, is_kept = at_once(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
             return handed_over(first, timeout)
-        with imports.lock:
-            from .blocking_race import dial  # loaded when it is first needed
-
-        return dial(settings, address, timeout, candidates, began=began, first=first)
+        return _dial(settings, address, timeout, candidates, began=began, first=first)
     finally:
         del first  # an error would hold this frame once it is raised: a cycle
 
 
+def _dial(
+    settings: Settings,
+    address: tuple[Any, ...],
+    timeout: float | None,
+    candidates: Sequence[Candidate],
+    **started: Any,
+) -> socket.socket:
+    """Build the machine: for several candidates none of which is connected at once, retries, self-connects and more."""
+    with imports.lock:
+        from .blocking_race import dial  # loaded when it is first needed
+
+    try:
+        return dial(settings, address, timeout, candidates, **started)
+    finally:
+        del started  # what was started may be an error: a cycle, as above
+
+
 def _in_order(
-    settings: Settings, candidates: Sequence[Candidate], timeout: float | None, limit: float | None
+    settings: Settings,
+    address: tuple[Any, ...],
+    candidates: Sequence[Candidate],
+    timeout: float | None,
+    limit: float | None,
 ) -> socket.socket:
     """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
     outcomes: list[verdict.Outcome] = []
+    first: Any = None
     try:
         for candidate in candidates:
             began = monotonic()
             try:
                 if settings.is_limited:
                     check_limits(settings, candidate)
-                sock = _attempt(settings, candidate, limit) or _attempt_again(settings, candidate, limit)
+                allow = settings.allow_self_connect
+                first, state = start_from(
+                    candidate, settings.bind_to, settings.options, limit, allow_self_connect=allow, waits=True
+                )
+            except SelfConnectError as error:  # macOS refuses such a connect
+                first, state = error.with_traceback(None), SELF_CONNECTED
             except OSError as error:
                 outcomes.append((candidate[4], error, monotonic() - began))
-            else:
-                return sock if limit is timeout else handed_over(sock, timeout)
+                continue
+            if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
+                first = _dial(settings, address, limit, [candidate], began=began, first=first)
+            return first if limit is timeout else handed_over(first, timeout)
         raise _concluded(settings, outcomes)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
+        first = None
 
 
 def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
@@ -281,51 +298,3 @@ def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSErr
     if taken:
         tell_taken(failure, taken[-1])
     return failure
-
-
-def _attempt(settings: Settings, candidate: Candidate, limit: float | None) -> socket.socket | None:
-    """One candidate, one straight line; None where the connection met itself and has been reset."""
-    family, kind, proto, _, sockaddr = candidate
-    source_address = settings.bind_to
-    chooses = kernel_chooses(family, source_address)
-    sock = socket.socket(family, kind, proto)
-    try:
-        if limit is not DEFAULT_TIMEOUT:
-            sock.settimeout(limit)
-        if settings.options or source_address:
-            chooses = sockets.prepare(sock, settings.options, source_address) and chooses
-        window = port_window.choose(sock, sockaddr) if chooses else None
-        found_port = True
-        try:
-            sock.connect(sockaddr)
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL or not chooses:
-                raise
-            found_port = False
-        if not found_port:
-            connect_with_fallback(sock, sockaddr, source_address, window is not None)
-            window = None
-        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-        port = sock.getsockname()[1]
-        if window and port not in window:
-            port_window.missed()
-        if port != sockaddr[1] or settings.allow_self_connect or not sockets.is_self_connected(sock):
-            return sock
-        sockets.reset(sock)  # in here: interrupted, it is done below
-    except BaseException as error:
-        is_self_connect = sockets.is_refused_self_connect(sock, sockaddr[1], error)
-        explain(error, sock, source_address, sockaddr)
-        sockets.discard(sock)
-        if not is_self_connect:
-            raise
-    return None
-
-
-def _attempt_again(settings: Settings, candidate: Candidate, limit: float | None) -> socket.socket:
-    """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    count = verdict.MAX_SELF_CONNECTS if kernel_chooses(candidate[0], settings.bind_to) else 1
-    for _ in range(count - 1):
-        sock = _attempt(settings, candidate, limit)
-        if sock is not None:
-            return sock
-    raise verdict.self_connect_error(candidate[4], count)

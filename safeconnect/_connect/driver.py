@@ -182,20 +182,20 @@ class Race:
             self.first = None
             self._failed(order, first)
             return
-        is_done = False
+        state = attempt.UNDER_WAY
         if first is None:
             try:
-                self.first, is_done = attempt.start(self.settings, order.candidate)
+                self.first, state = attempt.start(self.settings, order.candidate)
             except OSError as error:
                 self._failed(order, error.with_traceback(None))
                 return
         sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
         self._in_flight[order.attempt] = (sock, order.candidate, began)
         self.first = None
-        if is_done:
-            self.finish(order.attempt)
-        else:
+        if state == attempt.UNDER_WAY:
             self.watch(order.attempt, sock)
+        else:
+            self.finish(order.attempt)
 
     def _failed(self, order: Start, error: OSError) -> None:
         self.events.append(Failed(order.attempt, error))

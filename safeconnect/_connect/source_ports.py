@@ -37,8 +37,8 @@ _LOOKS = 3
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
-def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, bool]:
-    """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
+def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, int]:
+    """Open a non-blocking socket and begin to connect it from one of the source's ends; as `attempt.start_from`.
 
     :raises PortsExhaustedError: none of them is free toward the target.
     :raises OSError: there is no address of that family (EADDRNOTAVAIL); or the kernel's own.
@@ -64,7 +64,7 @@ def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[soc
 
 def _from(
     settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
-) -> tuple[socket.socket, bool]:
+) -> tuple[socket.socket, int]:
     if ports is None:
         return _from_one(settings, candidate, address)
     taken: OSError | None = None  # without a traceback, which would hold this frame
@@ -72,7 +72,13 @@ def _from(
         taken = None
         for place, options in _ends(settings, candidate, address, ports):
             try:
-                sock, is_done = attempt.start_from(candidate, place, (*settings.options, *options), explains=False)
+                sock, state = attempt.start_from(
+                    candidate,
+                    place,
+                    (*settings.options, *options),
+                    allow_self_connect=settings.allow_self_connect,
+                    explains=False,
+                )
             except OSError as error:
                 if error.errno not in (*_TAKEN, errno.EACCES):
                     raise
@@ -81,7 +87,7 @@ def _from(
                 taken = error.with_traceback(None)
                 continue
             if _port_of(sock) in ports:
-                return sock, is_done
+                return sock, state
             # The kernel ignores a range with a bound outside its own, which has been changed: look afresh.
             sockets.reset(sock)
             port_window.missed()
@@ -96,10 +102,11 @@ def _from(
         del taken
 
 
-def _from_one(settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, bool]:
+def _from_one(settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, int]:
     (place, options), *_ = _ends(settings, candidate, address, None)
     try:
-        return attempt.start_from(candidate, place, (*settings.options, *options))
+        allow = settings.allow_self_connect
+        return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
     except OSError as error:
         if error.errno == errno.EADDRINUSE and place and settings.source and settings.source.share:
             _tell_neighbours(error, place)

@@ -26,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._sockets.endpoint import same_endpoint
+from ..errors import SelfConnectError
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import verdict
 from .order import interleaved, without_duplicates
@@ -147,23 +148,25 @@ class Dial:
     # What happened
 
     def _landed(self, event: Connected | Failed, now: float) -> list[Order]:
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and not isinstance(event.error, SelfConnectError):
             self._failed(event.attempt, event.error, now)
             return []
         attempt = self._in_flight[event.attempt]
-        if self.rules.allow_self_connect or not same_endpoint(event.local, event.peer):
-            del self._in_flight[event.attempt]
-            self.over = True
-            if self.rules.retry and self.rules.retry.budget:
-                self.rules.retry.budget.succeeded()
-            return [*self._abandon_all(), Keep(event.attempt)]
+        orders: list[Order] = []
+        if isinstance(event, Connected):
+            if self.rules.allow_self_connect or not same_endpoint(event.local, event.peer):
+                del self._in_flight[event.attempt]
+                self.over = True
+                if self.rules.retry and self.rules.retry.budget:
+                    self.rules.retry.budget.succeeded()
+                return [*self._abandon_all(), Keep(event.attempt)]
+            orders.append(Abandon(event.attempt, reset=True))
         attempt.self_connects += 1
         if attempt.self_connects < verdict.MAX_SELF_CONNECTS and not self.rules.port_is_given:
             del self._in_flight[event.attempt]
-            again = self._launch(attempt.candidate, attempt.began, attempt.self_connects)
-            return [Abandon(event.attempt, reset=True), again]
+            return [*orders, self._launch(attempt.candidate, attempt.began, attempt.self_connects)]
         self._failed(event.attempt, verdict.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
-        return [Abandon(event.attempt, reset=True)]
+        return orders
 
     def _failed(self, number: int, error: OSError, now: float) -> None:
         attempt = self._in_flight.pop(number)

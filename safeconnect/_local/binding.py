@@ -287,12 +287,12 @@ def bind_socket(
     family, place = _place(host, 0)
     # A flow label and a scope of the caller's; a 0 leaves those of the host's text, its zone.
     own = [given or found for given, found in zip(tail, place[2:], strict=False)] if tail else place[2:]
-    dress = [*checked, *_flags_as_options(family, device, transparent)]
+    all_options = [*checked, *_flags_as_options(family, device, transparent)]
     reuses = bool(port) if reuse_address is None else reuse_address
     failure: OSError | None = None
     for each in [0] if not port and ports is None else wanted.shuffled(port_window.draw):
         try:
-            return _bound(family, (place[0], each, *own), dress, reuses, reuse_port)
+            return _bound(family, (place[0], each, *own), all_options, reuses, reuse_port)
         except OSError as error:
             failure = error
             if error.errno not in _BUSY or ports is None:
@@ -308,7 +308,7 @@ def _bound(
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sockets.prepare(sock, options, None)
+        sockets.set_options(sock, options)
         _set_flags(sock, reuse_address=reuse_address, reuse_port=reuse_port)
         sock.bind(address)
     except BaseException:

@@ -12,12 +12,12 @@ import sys
 from contextlib import suppress
 
 from .._fork import imports
-from . import kernel
+from . import kernel, port_window
 from .endpoint import same_endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any, Protocol
 
     from .._connect.settings import SourceAddress
@@ -43,22 +43,52 @@ DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defin
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
 LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
+# The kernel chooses the source port, from no window.
+ANY_PORT = range(0)
+IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
 NO_PEER = (errno.ENOTCONN, errno.EINVAL)
 
 
-def prepare(sock: socket.socket, options: Sequence[AnyOption], source_address: SourceAddress | None) -> bool:
-    """What comes before the aim: the options, then the source address. Says whether there may be an aim.
+def prepare(
+    sock: socket.socket,
+    family: int,
+    sockaddr: SockAddr,
+    source_address: SourceAddress | None,
+    options: Sequence[AnyOption],
+) -> range | None:
+    """Set the options, bind, choose the window of source ports: what comes before every connect, in this order.
 
-    There is none where the options set a range of source ports of the user's own, which is left as it is.
-
+    :returns: the window, or ANY_PORT where the kernel chooses without one. None where the choice is not the kernel's:
+        the source address has a port, or the options set a range of the user's own, which is left as it is.
     :raises OSError: the kernel's own; where an option could not be set, with a note that names it.
     """
+    if options or source_address:
+        resolved = set_options(sock, options)
+        if source_address:
+            _bind(sock, source_address)
+            if source_address[1]:
+                return None
+        if any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved):
+            return None
+    return port_window.choose(sock, sockaddr) or ANY_PORT if family in IP_FAMILIES else None
+
+
+def set_options(sock: socket.socket, options: Sequence[AnyOption]) -> Sequence[Option]:
+    """Set the options in their order, and return them as `socket.socket.setsockopt` takes them.
+
+    :raises OSError: the kernel's own, with a note that names the option.
+    """
     resolved = _as_tuples(options, sock.family)
-    _set_options(sock, resolved)
-    if source_address:
-        _bind(sock, source_address)
-    return not any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved)
+    setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
+    for option in resolved:
+        try:
+            setsockopt(*option)
+        except (OSError, TypeError, OverflowError) as error:
+            error.add_note(f"the socket option {option_name(option)} could not be set")
+            raise
+    return resolved
 
 
 def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
@@ -70,16 +100,6 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
             return resolve_options(options, family)
     plain: Any = options
     return plain  # type: ignore[no-any-return]
-
-
-def _set_options(sock: socket.socket, options: Iterable[Option]) -> None:
-    setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
-    for option in options:
-        try:
-            setsockopt(*option)
-        except (OSError, TypeError, OverflowError) as error:
-            error.add_note(f"the socket option {option_name(option)} could not be set")
-            raise
 
 
 def _bind(sock: socket.socket, source_address: SourceAddress) -> None:
