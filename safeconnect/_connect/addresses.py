@@ -1,20 +1,25 @@
 """Which addresses a connect may go to: what ``family`` and ``allow`` take, and `is_global_address`.
 
-Loaded by the first connect that has one of them. The sockets' side is `safeconnect._connect.admission`.
+Loaded by the first connect that has one of them. `check` is asked about the very socket address that is connected to,
+before its socket is opened.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from .._sockets.endpoint import written
 from .._text import shown
+from ..errors import AddressNotAllowedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .settings import Allow, IPAddress, IPNetwork, Permits
+    from ..events import Candidate
+    from .settings import Allow, IPAddress, IPNetwork, Permits, Settings
 
 # The IANA IPv4 Special-Purpose Address Registry (RFC 6890) without what it calls globally reachable, but for two
 # anycast addresses in 192.0.0.0/24; and multicast, to which nothing connects (RFC 5771).
@@ -53,6 +58,7 @@ _NOT_GLOBAL_6 = tuple(
         ),
     )
 )
+_WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
 _NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address that is reached (RFC 6052)
 
 
@@ -157,3 +163,33 @@ def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -
     if not isinstance(answer, bool):  # a coroutine, say, which is true
         raise TypeError(f"allow must return a bool, not {type(answer).__name__}")
     return answer
+
+
+def check(settings: Settings, candidate: Candidate) -> None:
+    """Refuse what ``family`` and ``allow`` leave out.
+
+    :raises socket.gaierror: it is of another family, as getaddrinfo() says it of a literal.
+    :raises AddressNotAllowedError: ``allow`` does not permit it.
+    :raises TypeError: ``allow`` says neither True nor False.
+    """
+    family, _, _, _, sockaddr = candidate
+    if settings.family and family != settings.family:
+        name = socket.AddressFamily(settings.family).name
+        raise socket.gaierror(_WRONG_FAMILY, f"{written(sockaddr)} is no address of the family {name}")
+    if settings.allow is not None:
+        _check_allowed(settings.allow, family, sockaddr)
+
+
+def _check_allowed(allow: Any, family: int, sockaddr: Any) -> None:
+    host = sockaddr[0] if family in (socket.AF_INET, socket.AF_INET6) else sockaddr
+    text = host.decode("latin-1") if isinstance(host, (bytes, bytearray)) else host
+    try:
+        reached = reached_at(text)
+    except ValueError:
+        # connect() would look a name up, and nobody would see what it finds.
+        told = f"allow permits addresses, and {shown(host)} is none"
+        raise AddressNotAllowedError(errno.EACCES, told) from None
+    for address in reached:
+        if not is_permitted(allow, address):
+            which = "" if str(address) == text else f", which a connect to {text} may reach"
+            raise AddressNotAllowedError(errno.EACCES, f"allow does not permit {address}{which}")

@@ -51,9 +51,9 @@ def check_limits(settings: Settings, candidate: Candidate) -> None:
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
     """
     with imports.lock:
-        from . import admission  # few connects are limited
+        from . import addresses  # few connects are limited
 
-    admission.check(settings, candidate)
+    addresses.check(settings, candidate)
 
 
 def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]:

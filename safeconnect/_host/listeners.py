@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..ports import PortRange, PortSet
-    from .tcp_sockets import Owner, TcpSocket
-
-    End = tuple[str, int]
+    from .tcp_sockets import End, Owner, TcpSocket
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    End = tuple[str, int]
+    from .tcp_sockets import End
 
 __all__ = ["Owner", "TcpSocket", "owners", "sockets"]
 

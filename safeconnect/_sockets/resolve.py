@@ -15,6 +15,7 @@ from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
 from .._fork import imports
 from ..ports import MAX_PORT
+from .sockets import scoped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def usable(found: Iterable[Any]) -> list[Candidate]:
         if kind_alone != SOCK_STREAM and (kind_alone or proto not in {0, IPPROTO_TCP}):
             continue
         try:
-            streams.append((family, kind or SOCK_STREAM, proto, name, _scoped(family, sockaddr)))
+            streams.append((family, kind or SOCK_STREAM, proto, name, scoped(family, sockaddr)))
         except OSError as error:
             failure = error  # the other addresses may do
     if streams or not answer:
@@ -192,15 +193,6 @@ def usable(found: Iterable[Any]) -> list[Candidate]:
         raise failure
     types = ", ".join(sorted({_type_name(each[1]) for each in answer}))
     raise OSError(errno.ESOCKTNOSUPPORT, f"the resolver has no address for TCP (SOCK_STREAM), only for {types}")
-
-
-def _scoped(family: int, sockaddr: SockAddr) -> SockAddr:
-    if family != AF_INET6 or not isinstance(sockaddr[0], str) or "%" not in sockaddr[0]:
-        return sockaddr
-    with imports.lock:
-        from .zones import scoped  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
-
-    return scoped(sockaddr)
 
 
 def _type_name(kind: int) -> str:

@@ -61,3 +61,18 @@ def _number(name: str) -> int | None:
     name = _SUBSTITUTES.get((sys.platform, name), name)
     number: int | None = getattr(socket, name, None)
     return _NUMBERS.get((sys.platform, name)) if number is None else number
+
+
+# Which constants of the socket module name the options of a level, and which of them are something else.
+_OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
+_NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
+
+
+def option_name(option: Option) -> str:
+    """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
+    levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
+    level = next(levels, repr(option[0]))
+    prefix = _OPTION_PREFIXES.get(level, "?")
+    candidates = (name for name in dir(socket) if name.startswith(prefix) and not name.startswith(_NO_OPTIONS))
+    names = (name for name in candidates if getattr(socket, name) == option[1])
+    return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"

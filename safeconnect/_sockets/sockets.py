@@ -67,7 +67,7 @@ def prepare(
     if options or source_address:
         resolved = set_options(sock, options)
         if source_address:
-            _bind(sock, source_address)
+            _bind(sock, family, source_address)
             if source_address[1]:
                 return None
         if any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved):
@@ -86,6 +86,9 @@ def set_options(sock: socket.socket, options: Sequence[AnyOption]) -> Sequence[O
         try:
             setsockopt(*option)
         except (OSError, TypeError, OverflowError) as error:
+            with imports.lock:
+                from .set_options import option_name  # only on the way to an error
+
             error.add_note(f"the socket option {option_name(option)} could not be set")
             raise
     return resolved
@@ -102,25 +105,27 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     return plain  # type: ignore[no-any-return]
 
 
-def _bind(sock: socket.socket, source_address: SourceAddress) -> None:
+def _bind(sock: socket.socket, family: int, source_address: SourceAddress) -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(_scoped(sock.family, source_address) if _may_have_zone(source_address) else source_address)
+    sock.bind(scoped(family, source_address))
 
 
-def _may_have_zone(source_address: SourceAddress) -> bool:
-    return not isinstance(source_address[0], str) or "%" in source_address[0]
+def scoped(family: int, sockaddr: SockAddr) -> SockAddr:
+    """Return the address with the zone of its text as its scope id, or the address itself if it has no zone.
 
+    Asked at each connect, for an interface may come and go as long as settings live.
 
-def _scoped(family: int, source_address: SourceAddress) -> SourceAddress:
-    if family != socket.AF_INET6:
-        return source_address
+    :raises OSError: ENODEV: this host has no interface of that name.
+    """
+    host = sockaddr[0]
+    if family != socket.AF_INET6 or (isinstance(host, str) and "%" not in host):
+        return sockaddr
     with imports.lock:
-        from .zones import scoped  # at each connect, for an interface may come and go as long as settings live
+        from . import zones  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
 
-    found: Any = scoped(source_address)
-    return found  # type: ignore[no-any-return]
+    return zones.scoped(sockaddr)
 
 
 def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
@@ -229,25 +234,9 @@ def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | Non
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if source_address:
-                place: Any = (source_address[0], 0, *source_address[2:])
-                probe.bind(_scoped(family, place))
+                probe.bind(scoped(family, (source_address[0], 0, *source_address[2:])))
             probe.connect(sockaddr)
     except OSError as error:
         # Anything else (no descriptor left, no UDP port left) is no answer to the question.
         return error.errno != errno.EADDRNOTAVAIL
     return True
-
-
-# Which constants of the socket module name the options of a level, and which of them are something else.
-_OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
-_NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
-
-
-def option_name(option: Option) -> str:
-    """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
-    levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
-    level = next(levels, repr(option[0]))
-    prefix = _OPTION_PREFIXES.get(level, "?")
-    candidates = (name for name in dir(socket) if name.startswith(prefix) and not name.startswith(_NO_OPTIONS))
-    names = (name for name in candidates if getattr(socket, name) == option[1])
-    return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"
