@@ -1,4 +1,4 @@
-"""Which addresses a connect may go to: what ``family`` and ``allow`` take, and `is_global_address`.
+"""Limit the addresses a connect may go to: the settings ``family`` and ``allow``, and `is_global_address`.
 
 Loaded by the first connect that has one of them. `check` is asked about the very socket address that is connected to,
 before its socket is opened.
@@ -63,7 +63,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address th
 
 
 def is_global_address(address: IPAddress) -> bool:
-    """Whether an address belongs to the public Internet: to nobody's private network, link or host.
+    """Return True if an address belongs to the public Internet, and not to a private network, link or host.
 
     Made for ``allow`` of a `Connector`, against requests that are forged to reach what only this host can reach (SSRF).
 
@@ -94,7 +94,7 @@ def is_global_address(address: IPAddress) -> bool:
 
 
 def checked_family(family: object) -> int:
-    """The family, which is none, IPv4 or IPv6.
+    """Return the family if it is unspecified, IPv4 or IPv6.
 
     :raises TypeError: it is no int.
     :raises ValueError: it is another family.
@@ -107,7 +107,7 @@ def checked_family(family: object) -> int:
 
 
 def checked_allow(allow: Allow) -> Permits | tuple[IPNetwork, ...]:
-    """The predicate, or the networks, as a value.
+    """Return the predicate, or the networks as a tuple.
 
     :raises TypeError: it is neither.
     :raises ValueError: a text in it is no network; or it is empty.
@@ -137,13 +137,13 @@ def _network(value: Any) -> IPNetwork:
 
 
 def reached_at(host: object) -> list[IPAddress]:
-    """The addresses that a connect may reach at the host of a socket address.
+    """Return the addresses that a connect to the host of a socket address may reach.
 
     :param host: the text of an address, with or without a zone.
     :raises ValueError: it is something else, such as a name.
     """
     if not isinstance(host, str):
-        raise ValueError(f"not a text: {shown(host)}")  # noqa: TRY004 - no fault of the program's: a resolver's answer
+        raise ValueError(f"not a text: {shown(host)}")  # noqa: TRY004 - not the program's fault: a resolver's answer
     address: IPAddress = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
@@ -153,7 +153,7 @@ def reached_at(host: object) -> list[IPAddress]:
 
 
 def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -> bool:
-    """Whether a checked ``allow`` permits the address.
+    """Return True if a checked ``allow`` permits the address.
 
     :raises TypeError: the predicate says neither True nor False.
     """
@@ -166,7 +166,7 @@ def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -
 
 
 def check(settings: Settings, candidate: Candidate) -> None:
-    """Refuse what ``family`` and ``allow`` leave out.
+    """Refuse an address that ``family`` or ``allow`` does not permit.
 
     :raises socket.gaierror: it is of another family, as getaddrinfo() says it of a literal.
     :raises AddressNotAllowedError: ``allow`` does not permit it.
@@ -186,7 +186,7 @@ def _check_allowed(allow: Any, family: int, sockaddr: Any) -> None:
     try:
         reached = reached_at(text)
     except ValueError:
-        # connect() would look a name up, and nobody would see what it finds.
+        # connect() would look a name up, and what it finds could not be checked.
         told = f"allow permits addresses, and {shown(host)} is none"
         raise AddressNotAllowedError(errno.EACCES, told) from None
     for address in reached:

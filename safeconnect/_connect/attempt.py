@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
 
-# Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
-# and the processes of a busy host take tens of milliseconds to look at.
+# Notes name the holders of at most this many ports: a client with a range of its own may run out of it as a matter of
+# course, and looking at the processes of a busy host takes tens of milliseconds.
 _FEW_PORTS = 16
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
@@ -41,12 +41,12 @@ def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | O
     try:
         sock, state = start(settings, candidate)
     except OSError as error:
-        return error.with_traceback(None), False  # a value from here on, and a value holds no frames
+        return error.with_traceback(None), False  # without a traceback, it holds no frames
     return sock, state == CONNECTED
 
 
 def check_limits(settings: Settings, candidate: Candidate) -> None:
-    """Refuse an address that ``family`` or ``allow`` of the settings leaves out.
+    """Refuse an address that the ``family`` or ``allow`` of the settings does not permit.
 
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
     """
@@ -60,14 +60,13 @@ def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]
     """Begin to connect from where the settings say, without a wait, if they permit the candidate's address.
 
     :returns: as `start_from`.
-
     :raises OSError: as `start_from`; or the address is not permitted.
     """
     if settings.is_limited:
         check_limits(settings, candidate)
     if settings.source is not None:
         with imports.lock:
-            from . import source_ports  # few connects say more of their source than an address
+            from . import source_ports  # most connects say no more of their source than an address
 
         return source_ports.start(settings, settings.source, candidate)
     allow = settings.allow_self_connect
@@ -84,17 +83,17 @@ def start_from(
     waits: bool = False,
     explains: bool = True,
 ) -> tuple[socket.socket, int]:
-    """Open a socket, set its options, bind it, choose its window of source ports, connect, check: every connect.
+    """Open a socket, prepare it, connect it, check it. Every connect goes through here.
 
-    The order matters. Options come first, for some decide what bind() and connect() may do. The window comes after
-    bind(), which would take the port from it, and before connect(), which chooses the port from it. The check comes
-    last and always: the kernel may lack the window or ignore it, and a connection may also meet its own socket from a
-    source port that the user has given.
+    The order matters. Options come first, because some of them decide what bind() and connect() may do. The window of
+    source ports is chosen after bind(), and before connect(), which takes a port from it. The check comes last, and
+    always: the kernel may lack windows or ignore one, and a source port that the user has given may be the target's.
 
-    Blocking and non-blocking connects differ in how they wait, and in nothing else. ``connect()`` waits, and is looked
-    up on the socket, for other tools put their own there. Without a wait ``connect_ex()`` says how far it is.
+    Blocking and non-blocking connects differ only in how they wait: ``connect()`` waits, ``connect_ex()`` does not.
+    A wait in ``connect_ex()`` would do as well, but pytest-socket and others replace ``connect()`` alone.
 
-    Every connect comes by here, so it calls nothing that it need not.
+    There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
+    This runs for every connect, so it makes no call that it can do without.
 
     :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket is for a
         dial to close: it counts self-connects and starts anew.
@@ -116,13 +115,13 @@ def start_from(
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL or window is None:
                     raise
-                code = errno.EADDRNOTAVAIL  # go on outside: an error raised there must not have this one as context
+                code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
         if code == errno.EADDRNOTAVAIL and window is not None:
             code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
             window = None
         if code and not _is_connected(sock, sockaddr, code):
             return sock, UNDER_WAY
-        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
+        # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
         port = sock.getsockname()[1]
         if window and port not in window:
             port_window.missed()
@@ -150,15 +149,15 @@ def _is_connected(sock: socket.socket, sockaddr: SockAddr, code: int) -> bool:
     :raises OSError: the connect has failed.
     """
     if code in _UNDER_WAY and sys.platform == "linux":
-        # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
+        # On loopback it is done by now. Asking again saves the wait: 15 of 31 microseconds.
         code = sock.connect_ex(sockaddr)
     return is_done(code)
 
 
 def is_done(code: int) -> bool:
-    """What connect_ex() has said: there is a connection, or not yet.
+    """Return True if an error code of connect_ex() means connected, False if it means under way.
 
-    :raises OSError: there will be none.
+    :raises OSError: it means that the connect has failed.
     """
     if code in (0, errno.EISCONN):
         return True
@@ -170,7 +169,7 @@ def is_done(code: int) -> bool:
 def explain(
     error: BaseException, sock: socket.socket, source_address: SourceAddress | None, sockaddr: SockAddr
 ) -> None:
-    """Add a note where the user's own source port is what stands in the way."""
+    """Add a note on the connection that is in the way of one from the user's own source port."""
     if source_address and source_address[1] and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
         with imports.lock:
             from .._host import holders  # only on the way to an error
@@ -179,9 +178,9 @@ def explain(
 
 
 def taken_ports(settings: Settings, error: OSError, sockaddr: SockAddr) -> PortSet:
-    """The source ports of the user's own that a connect failed over because somebody has them; most often none.
+    """Return the user's own source ports over which a connect failed because they are taken.
 
-    None also where they are many.
+    Most often it is an empty set. It is empty, too, if they are many.
     """
     source = settings.source
     if error.errno == errno.EADDRINUSE:
@@ -194,7 +193,7 @@ def taken_ports(settings: Settings, error: OSError, sockaddr: SockAddr) -> PortS
 
 
 def tell_taken(error: BaseException, ports: PortSet) -> None:
-    """Add notes on who has these source ports. It looks at all sockets, so it is for the end of a connect, once."""
+    """Add notes on who has these source ports. It looks at all sockets of the host: call it once, at the end."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
 
@@ -202,9 +201,9 @@ def tell_taken(error: BaseException, ports: PortSet) -> None:
 
 
 def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
-    """Both ends of a socket whose connect has ended.
+    """Return the local and the peer name of a socket whose connect has ended.
 
-    :raises OSError: what the connect ended with, if not with a connection.
+    :raises OSError: the connect has failed.
     """
     raise_failure(sock)
     try:
@@ -216,7 +215,7 @@ def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
 
 
 def raise_failure(sock: socket.socket) -> None:
-    """Raise what a connect has failed with meanwhile, if it has; the kernel tells it once."""
+    """Raise the error with which a connect has failed meanwhile, if it has. The kernel tells it only once."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
@@ -232,7 +231,7 @@ def _fall_back(
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
     for step, _ in enumerate(port_window.widen(sock, sockaddr) if has_window else ()):
-        # Most often the next, larger window has a port; if not, see that ports are what is lacking before going on.
+        # Most often the next, larger window has a port. If not, make sure that ports are what is lacking.
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break
         code = 0

@@ -1,7 +1,8 @@
-"""The blocking driver: `create_connection` and `Connector`.
+"""Connect in the calling thread: `create_connection` and `Connector`.
 
-One candidate is one straight line: open, dress, bind, aim, connect, check. Several candidates, retries and the like are
-the dial's business (`racing`, loaded when first needed).
+For a single address, one attempt is all there is: it waits in ``connect()``, and no state machine is built. Several
+addresses, retries, a memory, a trace and self-connects take the machine and its driver, `blocking_race`, which is
+loaded when first needed.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Connector(Settings):
         is none: OSError (ENOPROTOOPT), for others could take the port over.
     :param options: ``(level, name, value)`` tuples as `socket.socket.setsockopt` takes them, or values such as
         `KeepAlive`, set before bind and connect.
-    :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
-        library.
+    :param retry: a `Retry`, which says whether and when to try again after all addresses have failed. None: no retry,
+        as in the standard library.
     :param attempt_timeout: the longest that one attempt at one address may take, in seconds; more than 0. Then the next
         address is tried, and after the last one ``retry`` begins anew. None (the default): until the kernel gives up.
     :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet
@@ -57,10 +58,10 @@ class Connector(Settings):
     :param resolution_delay: None looks both families up at once, in the resolver's order. A number of seconds (RFC
         8305: 0.05) looks AAAA and A up apart, and lets an A answer wait that long for the AAAA answer.
     :param memory: a `ConnectMemory`, by which the address that answered last is tried first.
-    :param allow_self_connect: return a socket that is connected to itself, should that happen.
+    :param allow_self_connect: return a self-connected socket if it comes to that.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param trace: called with every event and order of the connect, in their order.
-    :param resolver: looks names up in the place of `socket.getaddrinfo`, with its signature.
+    :param resolver: called instead of `socket.getaddrinfo`, with its signature.
     :param family: `socket.AF_INET` or `socket.AF_INET6`: connect to addresses of that family only, whatever a resolver
         answers. `socket.AF_UNSPEC`, the default: of both.
     :param allow: which addresses may be connected to, against forged requests (SSRF) and names that change their
@@ -69,12 +70,12 @@ class Connector(Settings):
         of each address right before the connect to it, literals too: of an IPv4-mapped one as IPv4; of 0.0.0.0 and ::,
         which reach this host, also as loopback. None, the default: all.
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; a network that is none.
+    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; text that is no network.
 
     An ``attempt_timeout`` ends an attempt as a failure does, with a `TimeoutError` whose errno is None:
 
-    - It counts from the start of the attempt, and goes on where that meets itself and begins again. Lookups, pauses and
-      TLS handshakes do not count. Of a connect that ``timeout=0`` keeps from waiting, nothing is limited.
+    - It counts from the start of the attempt, and is not extended when a self-connect makes the attempt start anew.
+      Lookups, pauses and TLS handshakes do not count. It does not apply to ``timeout=0``, which never waits.
     - In a race, the next address starts at once; attempts that began later go on, each for its own time. With
       ``happy_eyeballs_delay=None``, the attempt ends after this time or after its share of the timeout, whichever comes
       first, and what it leaves is shared out among the rest.
@@ -84,7 +85,7 @@ class Connector(Settings):
       Without an ``attempt_timeout`` a silent address therefore is never retried before the kernel has given it up.
     - The ``trace`` is told of it by ``Tick`` and ``Abandon``; there is no ``Failed``, as the kernel has said nothing.
 
-    Be it longer than a handshake takes, or no attempt succeeds: over any network, 1 s or more.
+    It must be longer than a handshake takes, or no attempt succeeds: 1 s or more is enough over any network.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -180,8 +181,8 @@ def create_connection(
         ``retry``, ``attempt_timeout``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``,
         ``allow_self_connect``, ``trace``, ``resolver``, ``family``,
         ``allow``.
-    :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
-        be had was to the socket itself.
+    :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, if every connection was one of
+        the socket to itself.
     :raises TimeoutError: no answer in time.
     :raises PortsExhaustedError: every source port toward the address is taken.
     :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
@@ -192,9 +193,9 @@ def create_connection(
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 
-    On Linux 6.3 and later a self-connect cannot happen, for the source port is taken from a range that leaves the
-    target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). Everywhere each connection is checked, and one that met itself
-    is reset, so that the port is free at once, and tried again.
+    On Linux 6.3 and later a self-connect cannot happen, because the source port comes from a range that leaves the
+    target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). On every platform each connection is checked. A self-connected
+    socket is reset, so that the port is free at once, and the attempt starts anew.
 
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
     ...     with create_connection(server.getsockname(), timeout=5) as sock:
@@ -237,7 +238,7 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
             return handed_over(first, timeout)
         return _dial(settings, address, timeout, candidates, began=began, first=first)
     finally:
-        del first  # an error would hold this frame once it is raised: a cycle
+        del first  # once raised, an error would hold this frame: a cycle
 
 
 def _dial(
@@ -247,7 +248,7 @@ def _dial(
     candidates: Sequence[Candidate],
     **started: Any,
 ) -> socket.socket:
-    """Build the machine: for several candidates none of which is connected at once, retries, self-connects and more."""
+    """Connect by the state machine."""
     with imports.lock:
         from .blocking_race import dial  # loaded when it is first needed
 
@@ -264,7 +265,7 @@ def _in_order(
     timeout: float | None,
     limit: float | None,
 ) -> socket.socket:
-    """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
+    """Try the candidates in their order, each for ``limit`` seconds: there is only one, or ``timeout`` is 0."""
     outcomes: list[verdict.Outcome] = []
     first: Any = None
     try:
@@ -292,7 +293,7 @@ def _in_order(
 
 
 def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
-    """What to raise for them; a note says who has the source port, where that is what stands in the way."""
+    """Return the error to raise for them, with a note on who has the source port if that was the obstacle."""
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
     failure = verdict.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:

@@ -1,10 +1,9 @@
-"""The blocking driver of the dial: carries its orders out and tells it what happened, in the calling thread.
+"""The blocking driver of a dial: it waits in the calling thread, with one selector for all attempts.
 
-Attempts are non-blocking sockets under one selector. Only lookups take threads, and only where they could outlast the
-deadline or where the two families are looked up apart.
+Only lookups take threads, and only if they could outlast the deadline or if the two families are looked up apart.
 
-What waits (`selectors.PollSelector`, `time.sleep`) is looked up at call time: gevent and eventlet
-replace it, and may do so after this module was loaded.
+`selectors.PollSelector` and `time.sleep` are looked up at each call: gevent and eventlet replace them, and may do so
+after this module was loaded.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def dial(
 ) -> socket.socket:
     """Connect by all the rules of the dial.
 
-    :param candidates: what the host's first lookup gave, where that is known.
+    :param candidates: the result of the host's first lookup, if it was made already.
     :param began: when the call began, on the monotonic clock.
-    :param first: what has become of the first candidate so far, where it was started already.
+    :param first: the socket or the error of the first candidate, if it was started already.
     """
     limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
     began = monotonic() if began is None else began
@@ -56,7 +55,7 @@ def dial(
 
 
 class _BlockingRace(Race):
-    """A dial whose sockets one selector watches."""
+    """A dial whose sockets are watched by one selector."""
 
     _selector: selectors.BaseSelector | None = None
     _wakeup: tuple[socket.socket, socket.socket] | None = None  # written to by a lookup's thread
@@ -76,9 +75,9 @@ class _BlockingRace(Race):
     def watch(self, number: int, sock: socket.socket) -> None:
         self._register(sock, selectors.EVENT_WRITE, number)
 
-    def unwatch(self, number: int, sock: socket.socket) -> None:  # noqa: ARG002 - the twins need the number
+    def unwatch(self, number: int, sock: socket.socket) -> None:  # noqa: ARG002 - the other drivers need the number
         if self._selector is not None:
-            with suppress(KeyError):  # done at once, it was never watched
+            with suppress(KeyError):  # an attempt that was done at once was never watched
                 self._selector.unregister(sock)
 
     def look_up(self, lookup: Lookup) -> None:
@@ -116,5 +115,5 @@ class _BlockingRace(Race):
 
 
 def new_selector() -> selectors.BaseSelector:
-    """One that takes no descriptor of its own, where there is one."""
+    """Return a selector, if possible of the kind that takes no descriptor of its own."""
     return getattr(selectors, "PollSelector", selectors.SelectSelector)()

@@ -1,7 +1,16 @@
-"""What the drivers of the dial share: carry its orders out and tell it what happened. Nothing here waits.
+"""The part that all drivers of a dial share: it carries out the machine's orders and tells it what happened.
 
-Attempts are non-blocking sockets, lookups run in threads of their own. A driver adds how to wait for them: with a
-selector, with callbacks of an event loop, with tasks.
+Nothing here waits. Attempts are non-blocking sockets, lookups run in threads of their own. A driver adds the waiting:
+with a selector, with callbacks of an event loop, with tasks.
+
+An interrupt or a cancellation may come between any two steps, and whoever runs the race calls `Race.close` then. So
+each socket must be in a place that `close` looks at, from the moment it is open until it is closed or handed out:
+
+- An attempt that is being started is in `Race.first`. It is written to ``_in_flight`` before it is taken from there,
+  so for a moment it is in both: `discard` closes a socket twice without harm.
+- An attempt that ends is unwatched, then taken out of ``_in_flight``, then closed. Unwatching twice does no harm. The
+  other way round, a selector or an event loop would watch a number that the next socket may get.
+- A self-connected socket is set to be reset before anything else, so that whoever closes it resets it.
 """
 
 from __future__ import annotations
@@ -26,21 +35,21 @@ if TYPE_CHECKING:
     from ..ports import PortSet
     from .settings import Settings
 
-    # What a dial ends with: the connected socket, or what is to be raised.
+    # The result of a dial: the connected socket, or the error to raise.
     Outcome = socket.socket | BaseException
 
-# Selectors and timers take no more than some weeks, and an infinite delay is a way to say "never".
+# Selectors and timers take some weeks at most, and an infinite delay is a way to say "never".
 LONGEST_WAIT = 86_400.0
 
 _FAMILIES = {"both": 0, "AAAA": socket.AF_INET6, "A": socket.AF_INET}
 
 
 def won(outcome: Outcome) -> socket.socket:
-    """The socket of a dial that is over, or its error, raised.
+    """Return the socket of a dial that is over, or raise its error.
 
-    Here is where errors leave the dial; until then they are values without a traceback. An error that is raised holds
-    the frames that it passes. A frame that held the error, itself or by way of a `Race`, would keep all that the
-    callers have until the garbage collector comes. So call it with the outcome as an expression, not as a variable.
+    Errors leave the dial here; until then they are values without a traceback. A raised error holds the frames that it
+    passes. If one of these frames held the error, itself or through a `Race`, all that the callers have would stay
+    alive until the garbage collector runs. So pass the outcome as an expression, not as a variable.
     """
     if not isinstance(outcome, BaseException):
         return outcome
@@ -53,11 +62,11 @@ def won(outcome: Outcome) -> socket.socket:
 class Race:
     """One dial under way.
 
-    A driver calls `step` until that returns an outcome, waits in between until something has happened or
-    `seconds_left` have passed, calls `close` on every way out, and hands the outcome to `won`.
+    A driver calls `step` until it returns an outcome. In between it waits until something has happened or
+    `seconds_left` have passed. It calls `close` on every way out, and passes the outcome to `won`.
 
     :param limit: seconds for all of it, or None.
-    :param candidates: what the host's first lookup gave, where that is known.
+    :param candidates: the result of the host's first lookup, if it was made already.
     :param clock: in seconds, the driver's own; ``began`` is a time of it.
     """
 
@@ -75,7 +84,7 @@ class Race:
         self.settings = settings
         self.address = address
         self.deadline = None if limit is None else began + limit
-        self.first: socket.socket | OSError | None = None  # what became of the first candidate, if it was started
+        self.first: socket.socket | OSError | None = None  # the first candidate's, if it was started
         self.events: deque[Event] = deque()
         self._clock = clock
         self._candidates = candidates
@@ -85,7 +94,7 @@ class Race:
         self._began: float | None = began  # None once the dial has begun
         self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
-        self._taken: PortSet | None = None  # the user's source ports, if somebody has them
+        self._taken: PortSet | None = None  # the user's own source ports, if others have them
         self._answers: SimpleQueue[tuple[Lookup, resolve.Question, Any, BaseException | None]] = SimpleQueue()
 
     # For the driver to provide
@@ -95,17 +104,17 @@ class Race:
         raise NotImplementedError
 
     def unwatch(self, number: int, sock: socket.socket) -> None:
-        """The socket is about to be closed, or kept; it may not have been watched."""
+        """Stop watching the socket: it is about to be closed, or kept. It may not have been watched."""
         raise NotImplementedError
 
     def notify(self) -> None:
-        """Called by a lookup's thread: it is time for another step."""
+        """Wake the driver for another step. Called by a lookup's thread."""
         raise NotImplementedError
 
     # For the driver to call
 
     def step(self) -> Outcome | None:
-        """Go on with what has happened, until all is over (the outcome is returned) or there is to be waited (None)."""
+        """Process what has happened. Return the outcome if the dial is over, None if it has to wait."""
         outcome: Outcome | None
         if self._began is None:
             outcome = self._read_answers()
@@ -121,12 +130,12 @@ class Race:
         return outcome
 
     def seconds_left(self) -> float | None:
-        """How long to wait if nothing happens; None: until something does."""
+        """Return how many seconds to wait if nothing happens; None: without a limit."""
         wake_at = self._dial.wake_at
         return None if wake_at is None else min(max(wake_at - self._clock(), 0.0), LONGEST_WAIT)
 
     def finish(self, number: int) -> None:
-        """See how an attempt has ended that is writable."""
+        """Find out how an attempt whose socket is writable has ended."""
         sock, candidate, _ = self._in_flight[number]
         try:
             local, peer = attempt.names(sock, candidate[4])
@@ -138,7 +147,7 @@ class Race:
             self.events.append(Connected(number, local, peer))
 
     def close(self) -> None:
-        """Close all that is open still, whatever ended the race, and forget its errors."""
+        """Close what is still open, whatever ended the race, and forget its errors."""
         for lookup in self._lookups:
             lookup.cancel()
         for number in list(self._in_flight):
@@ -160,7 +169,7 @@ class Race:
                     lookup.explain(order.error)
                 if self._taken:
                     attempt.tell_taken(order.error, self._taken)
-                return order.error  # `won` raises it, out of here, where it is held
+                return order.error  # `won` raises it: this frame holds it
             if isinstance(order, Start):
                 self._start(order)
             elif (
@@ -189,7 +198,7 @@ class Race:
             except OSError as error:
                 self._failed(order, error.with_traceback(None))
                 return
-        sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
+        sock: Any = self.first  # it stays there until it is in flight, so that `close` finds it
         self._in_flight[order.attempt] = (sock, order.candidate, began)
         self.first = None
         if state == attempt.UNDER_WAY:
@@ -211,7 +220,7 @@ class Race:
     def _forget(self, number: int) -> tuple[socket.socket, Candidate, float]:
         attempted = self._in_flight[number]
         self.unwatch(number, attempted[0])
-        del self._in_flight[number]  # last: interrupted before, `close` ends it
+        del self._in_flight[number]  # last: if this is interrupted before, `close` goes on
         return attempted
 
     # Lookups
@@ -248,7 +257,7 @@ class Race:
         self.events.append(ResolveFailed(lookup, error.with_traceback(None)))
 
     def _read_answers(self) -> BaseException | None:
-        """Take what the threads have left; an error that is no OSError is a fault of the resolver's, and the end."""
+        """Take the answers of the threads; return an error that is no OSError, a fault of the resolver, to end with."""
         while not self._answers.empty():
             lookup, question, found, error = self._answers.get()
             if isinstance(error, OSError):

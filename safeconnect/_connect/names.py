@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def look_up(settings: Settings, address: tuple[Any, ...], seconds: float | None) -> Sequence[Candidate]:
-    """Look up a name: in another thread, for at most so many seconds; or, given None, in this thread.
+    """Look up a name in another thread, for at most so many seconds; if that is None, in this thread.
 
     :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
@@ -31,12 +31,12 @@ def look_up(settings: Settings, address: tuple[Any, ...], seconds: float | None)
 
 
 def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
-    """Whether a lookup may ask the network, or a user-supplied resolver."""
+    """Return True if a lookup may ask the network, or a user-supplied resolver."""
     return settings.resolver is not None or resolve.may_ask_the_network(address)
 
 
 def look_up_in_time(question: resolve.Question, limit: float) -> list[Candidate]:
-    """Look a name up in a thread, and leave it behind when the time is up.
+    """Look a name up in a thread, and leave the thread behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
