@@ -1,4 +1,4 @@
-"""Hands that connect from where the user says, trying one local end after the other until one is free."""
+"""Connect from the source that the user names, trying one address and port after the other until one is free."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .source import Source
 
-    # What to bind to, and the options that go on before.
+    # The address to bind to, and the options to set before.
     End = tuple[tuple[Any, ...] | None, list[AnyOption]]
 
-# "This local end is taken": said by bind(), or by connect() where only this destination is taken.
+# The local address and port are taken: bind() says so, or connect() if they are taken toward this destination only.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _REUSE_ADDRESS: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-# How often a search begins, should the kernel's range change in the middle of it.
+# How often a search starts anew if the kernel's range changes in the middle of it.
 _LOOKS = 3
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
 def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, int]:
-    """Open a non-blocking socket and begin to connect it from one of the source's ends; as `attempt.start_from`.
+    """Begin to connect from an address and port of the source, without a wait; as `attempt.start_from`.
 
     :raises PortsExhaustedError: none of them is free toward the target.
     :raises OSError: there is no address of that family (EADDRNOTAVAIL); or the kernel's own.
@@ -50,7 +50,7 @@ def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[soc
         except LookupError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
         return _from(settings, candidate, address, source.ports)
-    full = ""  # why the last one was: text, for an error would hold this frame
+    full = ""  # why the last one was: as text, for an error would hold this frame
     for host, ports in source.pool.turns(ipv6=ipv6):
         try:
             return _from(settings, candidate, (host, 0), ports)
@@ -88,7 +88,7 @@ def _from(
                 continue
             if _port_of(sock) in ports:
                 return sock, state
-            # The kernel ignores a range with a bound outside its own, which has been changed: look afresh.
+            # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
             sockets.reset(sock)
             port_window.missed()
             break
@@ -138,12 +138,12 @@ def _ends(
     if source.share:
         options += _sharing()
     elif ports is not None and sys.platform == "linux":
-        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+        # A bound port is then taken toward this destination only, and ports in TIME_WAIT are free.
         options.append(_REUSE_ADDRESS)
     if ports is None:
         yield address, options
         return
-    # Who shares binds, for a port that another one shares is passed over by the kernel's own choice.
+    # A shared source is bound: the kernel's own choice passes over a port that another socket shares.
     has_ranges = not source.share and kernel.has_port_range()
     kernels = kernel.source_ports() if has_ranges else PortSet()
     for offered in port_search.steps(ports, kernels, candidate[4][1], port_window.draw):
@@ -166,17 +166,17 @@ def _end(
 
 
 def _sharing() -> list[AnyOption]:
-    """The flags with which several sockets may have one local address toward different destinations."""
+    """Return the flags with which several sockets may have one local address toward different destinations."""
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
     reuse_port: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # Two sockets go together if they have one flag in common (inet_bind_conflict), so with both ours goes with those
-    # that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
+    # Two sockets may share if they have one flag in common (inet_bind_conflict), so with both flags ours may share with
+    # those that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
     return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
 
 
 def _tell_neighbours(error: OSError, place: tuple[Any, ...]) -> None:
-    """Add notes on whose sockets do not let ours in, and what would."""
+    """Add notes on whose sockets do not share the port, and what they would have to do."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
 

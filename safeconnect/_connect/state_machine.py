@@ -1,15 +1,15 @@
 """The dial: one connect, from name to socket, as a state machine.
 
-`Dial.begin` and `Dial.receive` take what happened and give the orders that follow; `Dial.wake_at` says when to come
-back with a `Tick` if nothing happens. There is no clock, no socket and no chance in here: ``now`` is an argument, in
-seconds of any clock that only goes forward, and so is ``draw``.
+`Dial.begin` and `Dial.receive` take events and return the orders that follow; `Dial.wake_at` says when to send a `Tick`
+if nothing happens. There is no clock, no socket and no chance in here: ``now`` is an argument, in seconds of any clock
+that only goes forward, and so is ``draw``.
 
 The rules:
 
 - Candidates keep the resolver's order, with the families taking turns (RFC 8305), at most 64 of them.
 - The next candidate starts when the attempt delay has run out, or at once when an attempt fails. Earlier attempts go
   on.
-- At most 8 attempts are in flight. Under a deadline, a candidate that has no place takes that of the oldest attempt,
+- At most 8 attempts are in flight. With a deadline, the next candidate then takes the place of the oldest attempt,
   250 ms after the last one started: so each has had 2 s. Without a deadline it waits.
 - Where the deadline would run out before every candidate was tried, the delay shrinks, to 10 ms at least.
 - Without a delay the candidates are tried one after the other, and what is left until the deadline is shared out among
@@ -17,7 +17,8 @@ The rules:
 - An attempt that has lasted for ``attempt_timeout`` is abandoned. That is a failure like any other: the next candidate
   starts at once, and a round in which all candidates were silent ends, and may be followed by another.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
-- A connection to itself is no success: it is reset, and the candidate tried again while its source port may change.
+- A self-connect is not a success: the socket is reset, and the candidate tried again, up to 16 times, unless its source
+  port is given. Where the kernel refuses such a connect (macOS), that counts as one.
 - Only after all candidates have failed is there a pause, and only if it ends before the deadline.
 """
 
@@ -42,13 +43,13 @@ NEVER = float("inf")
 MOST_IN_FLIGHT = 8
 MOST_CANDIDATES = 64
 SHORTEST_DELAY = 0.010  # also the shortest share of the time
-# In a full house nobody makes room sooner after the last start, or a delay of 0 would end attempts as they begin.
+# With 8 attempts in flight the next start waits at least this long, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one dial is to keep to."""
+    """The settings of one dial."""
 
     name: str = "the name"  # what is looked up, for a note
     timeout: float | None = None
@@ -72,7 +73,7 @@ class _Attempt:
 
 
 def partial_deadline(now: float, deadline: float, left: int) -> float:
-    """Until when the first of ``left`` candidates may take: its equal part of the time, 10 ms at least.
+    """Return when the first of ``left`` candidates must end: it gets an equal part of the time, 10 ms at least.
 
     Go's net.Dialer gives each 2 s at least, and what comes after is never tried where the deadline is short.
     """
@@ -107,19 +108,19 @@ class Dial:
     _pause_end: float | None = field(default=None, init=False)
 
     def begin(self, now: float) -> list[Order]:
-        """The first orders."""
+        """Return the first orders."""
         self._began = now
         if self.rules.timeout is not None:
             self._deadline = now + self.rules.timeout
         return self._open_round()
 
     def receive(self, event: Event, now: float) -> list[Order]:
-        """The orders that follow from an event; none once the dial is over."""
+        """Return the orders that follow from an event; none once the dial is over."""
         if self.over:
             return []
         orders: list[Order] = []
         if isinstance(event, (Connected, Failed)):
-            if event.attempt in self._in_flight:  # otherwise it was abandoned while the news was on its way
+            if event.attempt in self._in_flight:  # otherwise it has been abandoned meanwhile
                 orders += self._landed(event, now)
         elif isinstance(event, Resolved):
             self._resolved(event, now)
@@ -129,7 +130,7 @@ class Dial:
 
     @property
     def wake_at(self) -> float | None:
-        """When to send a `Tick` if nothing happens before; None where only an event can go on."""
+        """When to send a `Tick` if nothing happens before; None if only an event can go on."""
         if self.over:
             return None
         times = [self._deadline, self._share_end, self._pause_end]
@@ -140,7 +141,7 @@ class Dial:
         return min((time for time in times if time is not None), default=None)
 
     def forget(self) -> None:
-        """Be over, and keep no error: one that is raised must not find itself in here (it holds who holds the dial)."""
+        """End, and drop all errors: a raised error holds its frames, and these hold the dial."""
         self.over = True
         self._outcomes.clear()
         self._lookup_error = None
@@ -247,7 +248,7 @@ class Dial:
         return start
 
     def _schedule(self, began: float) -> None:
-        """Until when the candidate that began then is alone, or has all the time where they go one after the other."""
+        """Set when the next candidate starts; or, one after the other, when the share of this one ends."""
         together = len(self._queue) + 1
         delay = self.rules.delay
         if delay is None:
@@ -269,7 +270,7 @@ class Dial:
         return Start(self._attempts, candidate)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
-        """An attempt that has had all of its time, and what it was that gave it no more."""
+        """Return an attempt whose time is up, and which limit ended it."""
         for number, attempt in self._in_flight.items():
             if now >= attempt.end:
                 return number, "attempt_timeout"
@@ -337,7 +338,7 @@ class Dial:
         return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
 
     def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The untried candidates in their turns, the remembered one first, and no more of them than there may be."""
+        """Order the untried candidates: the remembered one first, then interleaved, no more than the limit."""
         first = [each for each in candidates if each[4] == self.rules.first][:1]
         others = [each for each in candidates if each not in first]
         last_family = first[0][0] if first else self._last_family

@@ -1,4 +1,4 @@
-"""Connect on trio: the straight line, and a race with a task for each socket."""
+"""Connect on trio: a first attempt at once, then a race with a task for each socket."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def connect(settings: Settings, address: tuple[Any, ...], limit: float | N
 
 
 class _TrioRace(Race):
-    """A dial with a task for each socket that is waited for."""
+    """A dial with one task for each socket that it waits for."""
 
     async def run(self) -> Outcome:
         self._token = trio.lowlevel.current_trio_token()
@@ -122,7 +122,7 @@ class _TrioRace(Race):
         outcome: Outcome | None = None
         try:
             async with trio.open_nursery() as self._nursery:
-                # All leaves the nursery as a value: raised in there it would come out as an ExceptionGroup.
+                # The outcome leaves the nursery as a value: raised inside, it would come out as an ExceptionGroup.
                 try:
                     while (outcome := self.step()) is None:
                         await self._wait()
@@ -142,8 +142,8 @@ class _TrioRace(Race):
         scope = self._scopes.get(number)
         if scope is not None:
             scope.cancel()
-            trio.lowlevel.notify_closing(sock)  # the task lets go at once, before the number is another socket's
-            del self._scopes[number]  # last: interrupted before, it is done again as the race is closed
+            trio.lowlevel.notify_closing(sock)  # the task lets go now, before another socket gets the number
+            del self._scopes[number]  # last: if this is interrupted before, `close` does it again
 
     def notify(self) -> None:
         with suppress(trio.RunFinishedError):  # nobody waits
@@ -152,10 +152,10 @@ class _TrioRace(Race):
     async def _await_writable(self, number: int, sock: socket.socket, scope: trio.CancelScope) -> None:
         with scope, suppress(trio.ClosedResourceError):
             if scope.cancel_called:
-                return  # the socket was closed before this task had its first turn
+                return  # the socket was closed before this task ran
             await trio.lowlevel.wait_writable(sock)
             if scope.cancel_called:
-                return  # it was abandoned between the two moments in which it was writable and this task had its turn
+                return  # it was abandoned after it became writable and before this task ran
             self._scopes.pop(number, None)
             self.finish(number)
             self._wake()

@@ -1,6 +1,6 @@
-"""Hands on one socket: open, dress, bind, check, reset. Nothing here waits.
+"""One socket from its first option to its end: prepare it, check it, hand it over, reset it. Nothing here waits.
 
-`socket.socket` is looked up at each call, for other tools put their own class there (gevent, pytest-socket, mocks).
+`socket.socket` is looked up at each call, because other tools replace it (gevent, pytest-socket, mocks).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def getpeername(self) -> Any: ...
 
     class HasLinger(Protocol):
-        """The same, seen from its end."""
+        """A socket of any library."""
 
         def setsockopt(self, level: int, optname: int, value: bytes, /) -> None: ...
         def close(self) -> None: ...
@@ -129,7 +129,7 @@ def scoped(family: int, sockaddr: SockAddr) -> SockAddr:
 
 
 def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
-    """The connected socket, with the timeout that its user wants."""
+    """Return the connected socket with the timeout that its user wants."""
     try:
         sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
     except BaseException:  # OverflowError: the standard library takes up to 292 years
@@ -139,7 +139,7 @@ def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
 
 
 def is_self_connected(sock: HasNames) -> bool:
-    """Whether the socket is connected to itself: its own address is its peer's.
+    """Return True if the socket is connected to itself: its own address is its peer's.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
     for link-local addresses, flow labels never. A socket that is not connected, or no longer, is not self-connected.
@@ -162,7 +162,7 @@ def is_self_connected(sock: HasNames) -> bool:
 
 
 def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseException) -> bool:
-    """Whether connect() failed because the socket would have met itself: macOS says EINVAL then, for IPv4."""
+    """Return True if connect() failed because the socket would be self-connected: EINVAL on macOS, for IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
     try:
@@ -174,9 +174,9 @@ def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseEx
 def reset(sock: HasLinger) -> None:
     """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
 
-    This is the one safe end for a socket connected to itself: closed in the ordinary way it would keep its port in
-    TIME_WAIT, and a server could not bind to that port for a minute. Elsewhere it is the rude end: what the peer has
-    not read yet may be lost to it, too. `close_gracefully` is the polite one.
+    This is the only safe end for a self-connected socket: closed in the ordinary way it would keep its port in
+    TIME_WAIT, and a server could not bind to that port for a minute. For other sockets it is abrupt: what the peer has
+    not read yet may be lost. `close_gracefully` ends a connection in order.
 
     :param sock: any TCP socket; trio's will do. It is closed in any case.
     :raises OSError: it is closed already (EBADF).
@@ -196,14 +196,14 @@ def reset(sock: HasLinger) -> None:
         linger_not(sock)
         lingers = False
     finally:
-        if lingers:  # interrupted, or an error that the second try has as well
+        if lingers:  # interrupted, or an error, which is raised again
             with suppress(OSError):
                 linger_not(sock)
         sock.close()
 
 
 def linger_not(sock: HasLinger) -> None:
-    """Let the close that follows be a reset.
+    """Make the close that follows a reset.
 
     :raises OSError: the socket is closed already (EBADF).
     """
@@ -215,18 +215,18 @@ def linger_not(sock: HasLinger) -> None:
 
 
 def discard(sock: socket.socket) -> None:
-    """Close a socket whose connect failed or was broken off, with a reset where it has met itself meanwhile."""
+    """Close a socket whose connect failed or was broken off, with a reset if it is self-connected by now."""
     try:
         if is_self_connected(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     except OSError:
-        return  # a class of another tool has closed it already; what counts is the error of the connect
+        return  # another tool has closed it already; the error of the connect is the one to raise
     finally:
         sock.close()
 
 
 def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | None) -> bool:
-    """Whether this host has an address to connect from at all.
+    """Return True if this host has an address to connect from at all.
 
     EADDRNOTAVAIL has two causes: no source port is left, or no address to use (IPv6 is off, say). UDP tells them apart:
     its connect() chooses route and source address in the same way, sends nothing, and has ports of its own.
@@ -237,6 +237,6 @@ def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | Non
                 probe.bind(scoped(family, (source_address[0], 0, *source_address[2:])))
             probe.connect(sockaddr)
     except OSError as error:
-        # Anything else (no descriptor left, no UDP port left) is no answer to the question.
+        # Anything else (no descriptor left, no UDP port left) does not answer the question.
         return error.errno != errno.EADDRNOTAVAIL
     return True
