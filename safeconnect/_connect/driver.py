@@ -172,10 +172,8 @@ class Race:
                 return order.error  # `won` raises it: this frame holds it
             if isinstance(order, Start):
                 self._start(order)
-            elif (
-                isinstance(order, Abandon) and order.attempt in self._in_flight
-            ):  # or it has failed, which is news to come
-                if order.reset:  # first of all: interrupted after this, whoever closes it resets it
+            elif isinstance(order, Abandon) and order.attempt in self._in_flight:  # or its failure is an event to come
+                if order.reset:  # first, so that whoever closes it after an interrupt resets it
                     sockets.linger_not(self._in_flight[order.attempt][0])
                 sockets.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
