@@ -1,11 +1,11 @@
-"""What a forked child must not share with its parent, and the only place where the library makes locks.
+"""Safety in forked children. This is the only place where the library makes locks.
 
-A thread that does not exist in the child may hold a lock there for ever. So each lock belongs to a `Guard`, which has a
-new one in every child. The old one is not set free: the thread that forked may itself be in the middle of it, and
-releases it later.
+In a forked child, a lock may be held by a thread that exists in the parent only, and would never be released. So each
+lock belongs to a `Guard`, which has a new lock in every child. The old lock is not released there: the thread that has
+forked may hold it itself, and releases it later.
 
-Nothing here runs Python code where a lock is taken or an owner dies: an interrupt or a fork in between would leave
-things half done.
+No Python code runs here when a lock is taken or an owner dies: an interrupt or a fork in between would leave the work
+half done.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 import os
 import sys
-from _weakref import ref  # weakref is a file of its own
+from _weakref import ref  # without loading weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _functions: list[Callable[[], object]] = []
 
 def register(owner: Owner) -> None:
     """Call ``owner.forked()`` in every forked child, as long as the owner lives; it is held weakly."""
-    # The set's own method takes a dead reference out: weakref.WeakSet does that in Python.
+    # A method of C removes a dead reference; weakref.WeakSet does that in Python.
     _owners.add(ref(owner, _owners.discard))
 
 
@@ -47,7 +47,7 @@ def in_child(function: Function) -> Function:
 
 def new_lock() -> AbstractContextManager[Any]:
     """The lock of a `Guard`, or one that no forked child ever takes."""
-    # Looked up at each call, for gevent and eventlet put others there; and threading takes long to load.
+    # Looked up at each call, because gevent and eventlet replace it. It is not imported: threading takes long to load.
     threading = sys.modules.get("threading")
     lock: AbstractContextManager[Any] = getattr(threading, "RLock", _thread.RLock)()
     return lock
@@ -56,7 +56,7 @@ def new_lock() -> AbstractContextManager[Any]:
 class Guard:
     """A lock, to be taken by ``with guard.lock``: a C function takes it and another one releases it.
 
-    It is reentrant: a signal handler or a finalizer may come back to what its own thread is in the middle of.
+    It is reentrant: a signal handler or a finalizer may call what its own thread is in the middle of.
     """
 
     __slots__ = ("__weakref__", "lock")
@@ -74,8 +74,8 @@ class Guard:
 class _Imports:
     """The lock around every import that a function makes.
 
-    A fork in the middle of an import by another thread leaves the module's own lock taken in the child, for ever: so
-    forks wait for this one. It is a native lock in any case: greenlets are one thread to it, and never wait.
+    A fork while another thread imports would leave the lock of that module taken in the child for good, so forks wait
+    for this one. It is always a native lock: greenlets are one thread to it, and never wait.
     """
 
     __slots__ = ("__weakref__", "lock")
@@ -91,7 +91,7 @@ imports = _Imports()
 
 
 def _before() -> None:
-    imports.lock.acquire()  # released by one of the next two, whatever interrupts this one after it
+    imports.lock.acquire()  # one of the next two functions releases it, even after an interrupt here
 
 
 def _in_parent() -> None:
@@ -104,12 +104,12 @@ def _in_parent() -> None:
 def _in_child() -> None:
     failure: BaseException | None = None
     imports.forked()
-    # A copy made at one stroke: the death of an owner changes the set.
+    # A copy in one step, because the death of an owner changes the set.
     calls = [owner.forked for each in _owners.copy() if (owner := each()) is not None]
     for call in (*calls, *_functions):
         try:
             call()
-        except BaseException as error:  # noqa: BLE001 - the others must be called all the same
+        except BaseException as error:  # noqa: BLE001 - the others must still be called
             failure = error
     if failure is not None:
         raise failure

@@ -1,4 +1,4 @@
-"""Text of others in messages: made harmless, and cut off where it is long. Loaded when there is something to say."""
+"""Foreign text in messages, made harmless and cut off if long. Loaded only when there is a message."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ _MOST_DIGITS = 18
 
 
 def harmless(text: str) -> str:
-    r"""The text with an escape for every character that does something else than be seen.
+    r"""Return the text with an escape for every character that is not printable.
 
-    Names of processes and hosts, and what servers and resolvers say, may hold anything. What `str.isprintable` refuses
-    is escaped: control characters, which move cursors and end lines; those of format, which turn the direction of
-    writing around; separators of lines and paragraphs, and all spaces but the plain one; surrogates, private and
-    unassigned ones. A byte that is no text (PEP 383) is ``\xHH``.
+    Names of processes and hosts, and the answers of servers and resolvers, may hold anything. What `str.isprintable`
+    refuses is escaped: control characters, which move cursors and end lines; format characters, which change the
+    direction of writing; separators of lines and paragraphs, and all spaces but the plain one; surrogates, private and
+    unassigned characters. A byte that is not text (PEP 383) becomes ``\xHH``.
 
     >>> harmless("a\x1b[2J\n\u202eb")
     'a\\x1b[2J\\x0a\\u202eb'
@@ -32,9 +32,9 @@ def _escaped(character: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A wrong value in the message that refuses it, as `repr` has it, cut off where it is long.
+    """Return the `repr` of a wrong value for the message that refuses it, cut off if it is long.
 
-    Of a number with thousands of digits Python makes no text at all (`sys.set_int_max_str_digits`).
+    Python makes no text of a number with thousands of digits (`sys.set_int_max_str_digits`).
     """
     try:
         text = repr(value)
@@ -44,7 +44,7 @@ def shown(value: object) -> str:
 
 
 def number(digits: str) -> int:
-    """The number that decimal digits stand for; of more than 18 digits, one of 19.
+    """Return the number that decimal digits stand for; for more than 18 digits, one of 19.
 
     int() takes some thousand digits at most, and the message of its error names no argument.
     """

@@ -1,20 +1,25 @@
-"""Which addresses a connect may go to: what ``family`` and ``allow`` take, and `is_global_address`.
+"""Limit the addresses a connect may go to: the settings ``family`` and ``allow``, and `is_global_address`.
 
-Loaded by the first connect that has one of them. The sockets' side is `safeconnect._connect.admission`.
+Loaded by the first connect that has one of them. `check` is asked about the very socket address that is connected to,
+before its socket is opened.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from .._sockets.endpoint import written
 from .._text import shown
+from ..errors import AddressNotAllowedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .settings import Allow, IPAddress, IPNetwork, Permits
+    from ..events import Candidate
+    from .settings import Allow, IPAddress, IPNetwork, Permits, Settings
 
 # The IANA IPv4 Special-Purpose Address Registry (RFC 6890) without what it calls globally reachable, but for two
 # anycast addresses in 192.0.0.0/24; and multicast, to which nothing connects (RFC 5771).
@@ -53,11 +58,12 @@ _NOT_GLOBAL_6 = tuple(
         ),
     )
 )
+_WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
 _NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address that is reached (RFC 6052)
 
 
 def is_global_address(address: IPAddress) -> bool:
-    """Whether an address belongs to the public Internet: to nobody's private network, link or host.
+    """Return True if an address belongs to the public Internet, and not to a private network, link or host.
 
     Made for ``allow`` of a `Connector`, against requests that are forged to reach what only this host can reach (SSRF).
 
@@ -88,7 +94,7 @@ def is_global_address(address: IPAddress) -> bool:
 
 
 def checked_family(family: object) -> int:
-    """The family, which is none, IPv4 or IPv6.
+    """Return the family if it is unspecified, IPv4 or IPv6.
 
     :raises TypeError: it is no int.
     :raises ValueError: it is another family.
@@ -101,7 +107,7 @@ def checked_family(family: object) -> int:
 
 
 def checked_allow(allow: Allow) -> Permits | tuple[IPNetwork, ...]:
-    """The predicate, or the networks, as a value.
+    """Return the predicate, or the networks as a tuple.
 
     :raises TypeError: it is neither.
     :raises ValueError: a text in it is no network; or it is empty.
@@ -131,13 +137,13 @@ def _network(value: Any) -> IPNetwork:
 
 
 def reached_at(host: object) -> list[IPAddress]:
-    """The addresses that a connect may reach at the host of a socket address.
+    """Return the addresses that a connect to the host of a socket address may reach.
 
     :param host: the text of an address, with or without a zone.
     :raises ValueError: it is something else, such as a name.
     """
     if not isinstance(host, str):
-        raise ValueError(f"not a text: {shown(host)}")  # noqa: TRY004 - no fault of the program's: a resolver's answer
+        raise ValueError(f"not a text: {shown(host)}")  # noqa: TRY004 - not the program's fault: a resolver's answer
     address: IPAddress = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
@@ -147,7 +153,7 @@ def reached_at(host: object) -> list[IPAddress]:
 
 
 def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -> bool:
-    """Whether a checked ``allow`` permits the address.
+    """Return True if a checked ``allow`` permits the address.
 
     :raises TypeError: the predicate says neither True nor False.
     """
@@ -157,3 +163,33 @@ def is_permitted(permits: Permits | tuple[IPNetwork, ...], address: IPAddress) -
     if not isinstance(answer, bool):  # a coroutine, say, which is true
         raise TypeError(f"allow must return a bool, not {type(answer).__name__}")
     return answer
+
+
+def check(settings: Settings, candidate: Candidate) -> None:
+    """Refuse an address that ``family`` or ``allow`` does not permit.
+
+    :raises socket.gaierror: it is of another family, as getaddrinfo() says it of a literal.
+    :raises AddressNotAllowedError: ``allow`` does not permit it.
+    :raises TypeError: ``allow`` says neither True nor False.
+    """
+    family, _, _, _, sockaddr = candidate
+    if settings.family and family != settings.family:
+        name = socket.AddressFamily(settings.family).name
+        raise socket.gaierror(_WRONG_FAMILY, f"{written(sockaddr)} is no address of the family {name}")
+    if settings.allow is not None:
+        _check_allowed(settings.allow, family, sockaddr)
+
+
+def _check_allowed(allow: Any, family: int, sockaddr: Any) -> None:
+    host = sockaddr[0] if family in (socket.AF_INET, socket.AF_INET6) else sockaddr
+    text = host.decode("latin-1") if isinstance(host, (bytes, bytearray)) else host
+    try:
+        reached = reached_at(text)
+    except ValueError:
+        # connect() would look a name up, and what it finds could not be checked.
+        told = f"allow permits addresses, and {shown(host)} is none"
+        raise AddressNotAllowedError(errno.EACCES, told) from None
+    for address in reached:
+        if not is_permitted(allow, address):
+            which = "" if str(address) == text else f", which a connect to {text} may reach"
+            raise AddressNotAllowedError(errno.EACCES, f"allow does not permit {address}{which}")

@@ -1,4 +1,4 @@
-"""Connect on asyncio: the straight line, and a race whose sockets the event loop watches."""
+"""Connect on asyncio: a first attempt at once, then a race whose sockets the event loop watches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .driver import Outcome
     from .settings import AsyncKeywords, Settings
 
-# Read now what the first connect needs to know: it is in files, and a loop is not to wait for files.
+# Read now what the first connect needs from files: an event loop should not wait for files.
 kernel.source_ports()
 
 # A connect on loopback takes about 20 us, a turn through the event loop about 8: another task waits 0.2 ms as a rule.
@@ -64,12 +64,12 @@ async def create_connection(
     >>> asyncio.run(main())
     True
     """
-    plan, limit = chosen(timeout, settings)
-    return await connect(plan, address, limit)
+    checked, limit = chosen(timeout, settings)
+    return await connect(checked, address, limit)
 
 
 async def connect(
-    plan: Settings,
+    settings: Settings,
     address: tuple[Any, ...],
     limit: float | None,
     candidates: Sequence[Candidate] = (),
@@ -78,24 +78,24 @@ async def connect(
 ) -> socket.socket:
     """Connect by checked settings; the socket is non-blocking.
 
-    :param candidates: what the host has been looked up to already, by someone else.
-    :param gives_way: let other tasks have a turn every now and then.
+    :param candidates: the addresses of the host, if they have been looked up already.
+    :param gives_way: let other tasks run every now and then.
     """
     global _at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
-    if not candidates and not plan.resolver:
+    if not candidates and not settings.resolver:
         candidates = resolve.literal(address)
     first: socket.socket | OSError | None = None
     if candidates:
         _at_once += gives_way
         if gives_way and _at_once % _TURNS == 0:
-            await asyncio.sleep(0)  # here, where a cancellation finds nothing to clean up
-        if not plan.needs_dial and not is_logged():
-            first, is_kept = at_once(plan, candidates[0])
+            await asyncio.sleep(0)  # here a cancellation has nothing to clean up
+        if not settings.needs_dial and not is_logged():
+            first, is_kept = at_once(settings, candidates[0])
             if is_kept and isinstance(first, socket.socket):
                 return first
-    race = _AsyncioRace(plan, address, limit, candidates, clock=loop.time, began=began)
+    race = _AsyncioRace(settings, address, limit, candidates, clock=loop.time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run(loop))
@@ -104,7 +104,7 @@ async def connect(
 
 
 class _AsyncioRace(Race):
-    """A dial whose sockets the event loop watches, by callbacks: there is no task to be cancelled."""
+    """A dial whose sockets the event loop watches, by callbacks: it has no tasks that could be cancelled."""
 
     _loop: asyncio.AbstractEventLoop
     _woken: asyncio.Future[None] | None = None
@@ -132,10 +132,10 @@ class _AsyncioRace(Race):
             self._loop.remove_writer(sock)
         else:
             timer.cancel()
-        del self._watched[number]  # last: interrupted before, it is done again as the race is closed
+        del self._watched[number]  # last: if this is interrupted before, `close` does it again
 
-    def ring(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+    def notify(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
             self._loop.call_soon_threadsafe(self._wake)
 
     def _writable(self, number: int, sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Hands on one attempt that nobody waits for: begin to connect, and see how it ended."""
+"""One attempt to connect to one address: start it, and see how it has ended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator import index
 from .._fork import imports
 from .._sockets import kernel, port_window, sockets
 from .._sockets.endpoint import written
+from .._sockets.sockets import DEFAULT_TIMEOUT
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
 from . import verdict
@@ -24,120 +25,140 @@ if TYPE_CHECKING:
     from ..options import AnyOption
     from .settings import Settings, SourceAddress
 
-_IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-# Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,
-# and the processes of a busy host take tens of milliseconds to look at.
+UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
+
+# Notes name the holders of at most this many ports: a client with a range of its own may run out of it as a matter of
+# course, and looking at the processes of a busy host takes tens of milliseconds.
 _FEW_PORTS = 16
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
-def kernel_chooses(family: int, source_address: SourceAddress | None) -> bool:
-    """Whether it is left to the kernel to choose the source port."""
-    return not (source_address and source_address[1]) and family in _IP_FAMILIES
+def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
+    """Start with a candidate before there is a dial: the socket or the error, and whether it is a connection to keep.
 
-
-def at_once(plan: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
-    """Begin with a candidate before there is a dial: what became of it, and whether it is a connection to be kept."""
+    It starts what the dial's first order would start, so a dial can go on with it; most often there is no need to.
+    """
     try:
-        if plan.source is None and not plan.is_limited:
-            sock, is_connected = start_from(candidate, plan.bind_to, plan.options)
-        else:
-            sock, is_connected = start(plan, candidate)
+        sock, state = start(settings, candidate)
     except OSError as error:
-        return error.with_traceback(None), False  # a value from here on, and a value holds no frames
-    try:
-        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-        if is_connected and sock.getsockname()[1] == candidate[4][1]:
-            is_connected = plan.allow_self_connect or not sockets.is_self_connected(sock)
-    except BaseException:
-        sockets.discard(sock)
-        raise
-    return sock, is_connected
+        return error.with_traceback(None), False  # without a traceback, it holds no frames
+    return sock, state == CONNECTED
 
 
-def check_limits(plan: Settings, candidate: Candidate) -> None:
-    """Refuse an address that ``family`` or ``allow`` of the settings leaves out.
+def check_limits(settings: Settings, candidate: Candidate) -> None:
+    """Refuse an address that the ``family`` or ``allow`` of the settings does not permit.
 
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
     """
     with imports.lock:
-        from . import admission  # few connects are limited
+        from . import addresses  # few connects are limited
 
-    admission.check(plan, candidate)
+    addresses.check(settings, candidate)
 
 
-def start(plan: Settings, candidate: Candidate) -> tuple[socket.socket, bool]:
-    """Open a non-blocking socket and begin to connect it; says whether it is connected already.
+def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]:
+    """Begin to connect from where the settings say, without a wait, if they permit the candidate's address.
 
-    :raises OSError: the kernel's own, also that of a connect that has failed already; the socket is closed then.
+    :returns: as `start_from`.
+    :raises OSError: as `start_from`; or the address is not permitted.
     """
-    if plan.is_limited:
-        check_limits(plan, candidate)
-    if plan.source is not None:
+    if settings.is_limited:
+        check_limits(settings, candidate)
+    if settings.source is not None:
         with imports.lock:
-            from . import source_ports  # few connects say more of their source than an address
+            from . import source_ports  # most connects say no more of their source than an address
 
-        return source_ports.start(plan, plan.source, candidate)
-    return start_from(candidate, plan.bind_to, plan.options)
+        return source_ports.start(settings, settings.source, candidate)
+    allow = settings.allow_self_connect
+    return start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
 
 
 def start_from(
     candidate: Candidate,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
+    timeout: float | None = 0,
     *,
+    allow_self_connect: bool,
+    waits: bool = False,
     explains: bool = True,
-) -> tuple[socket.socket, bool]:
-    """`start`, from one address. Every asynchronous connect comes by here, so it calls nothing that it need not.
+) -> tuple[socket.socket, int]:
+    """Open a socket, prepare it, connect it, check it. Every connect goes through here.
 
-    :raises OSError: as `start`.
+    The order matters. Options come first, because some of them decide what bind() and connect() may do. The window of
+    source ports is chosen after bind(), and before connect(), which takes a port from it. The check comes last, and
+    always: the kernel may lack windows or ignore one, and a source port that the user has given may be the target's.
+
+    Blocking and non-blocking connects differ only in how they wait: ``connect()`` waits, ``connect_ex()`` does not.
+    A wait in ``connect_ex()`` would do as well, but pytest-socket and others replace ``connect()`` alone.
+
+    There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
+    This runs for every connect, so it makes no call that it can do without.
+
+    :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket is for a
+        dial to close: it counts self-connects and starts anew.
+    :raises SelfConnectError: the kernel has refused to connect the socket to itself (macOS).
+    :raises OSError: the kernel's own; the socket is closed.
     """
     family, kind, proto, _, sockaddr = candidate
-    for _ in range(verdict.MEETINGS):
-        sock = socket.socket(family, kind, proto)
-        try:
-            sock.settimeout(0)
-            aims = family in _IP_FAMILIES
-            if options or source_address:
-                aims = kernel_chooses(family, source_address)
-                aims = sockets.prepare(sock, options, source_address) and aims
-            window = port_window.aim(sock, sockaddr) if aims else None
-            code = sock.connect_ex(sockaddr)
-            if code == errno.EADDRNOTAVAIL and aims:
-                code = _code_from_elsewhere(sock, sockaddr, source_address, window is not None)
-            if code in _UNDER_WAY and sys.platform == "linux":
-                # On loopback it is done by now: asking again saves the wait, and 15 of 31 microseconds.
-                code = sock.connect_ex(sockaddr)
-            return sock, code == 0 or is_done(code)
-        except BaseException as error:
-            met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
-            if explains:
-                explain(error, sock, source_address, sockaddr)
-            sockets.discard(sock)
-            if not met_itself:
-                raise
-    raise verdict.met_itself(sockaddr, verdict.MEETINGS)
-
-
-def _code_from_elsewhere(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
-) -> int:
-    """`connect_from_elsewhere`, for a socket that does not wait: what connect_ex() would have said.
-
-    :raises OSError: as there.
-    """
+    sock = socket.socket(family, kind, proto)
     try:
-        connect_from_elsewhere(sock, sockaddr, source_address, aimed)
-    except BlockingIOError:
-        return errno.EINPROGRESS
-    return 0
+        if timeout is not DEFAULT_TIMEOUT:
+            sock.settimeout(timeout)
+        window = sockets.prepare(sock, family, sockaddr, source_address, options)
+        code = 0
+        if not waits:
+            code = sock.connect_ex(sockaddr)
+        else:
+            try:
+                sock.connect(sockaddr)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or window is None:
+                    raise
+                code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
+        if code == errno.EADDRNOTAVAIL and window is not None:
+            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
+            window = None
+        if code and not _is_connected(sock, sockaddr, code):
+            return sock, UNDER_WAY
+        # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
+        port = sock.getsockname()[1]
+        if window and port not in window:
+            port_window.missed()
+        return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
+    except BaseException as error:
+        is_refused = sockets.is_refused_self_connect(sock, sockaddr[1], error)
+        explain(error, sock, source_address if explains else None, sockaddr)
+        sockets.discard(sock)
+        if not is_refused:
+            raise
+    raise verdict.self_connect_error(sockaddr, 1)
+
+
+def _check(sock: socket.socket) -> int:
+    """Look at a connection between two equal ports. A self-connected socket is reset from now on, whoever closes it."""
+    if not sockets.is_self_connected(sock):
+        return CONNECTED
+    sockets.linger_not(sock)
+    return SELF_CONNECTED
+
+
+def _is_connected(sock: socket.socket, sockaddr: SockAddr, code: int) -> bool:
+    """Return True if the socket is connected, False if the connect is under way, by what connect_ex() has said.
+
+    :raises OSError: the connect has failed.
+    """
+    if code in _UNDER_WAY and sys.platform == "linux":
+        # On loopback it is done by now. Asking again saves the wait: 15 of 31 microseconds.
+        code = sock.connect_ex(sockaddr)
+    return is_done(code)
 
 
 def is_done(code: int) -> bool:
-    """What connect_ex() has said: there is a connection, or not yet.
+    """Return True if an error code of connect_ex() means connected, False if it means under way.
 
-    :raises OSError: there will be none.
+    :raises OSError: it means that the connect has failed.
     """
     if code in (0, errno.EISCONN):
         return True
@@ -149,7 +170,7 @@ def is_done(code: int) -> bool:
 def explain(
     error: BaseException, sock: socket.socket, source_address: SourceAddress | None, sockaddr: SockAddr
 ) -> None:
-    """Add a note where the user's own source port is what stands in the way."""
+    """Add a note on the connection that is in the way of one from the user's own source port."""
     if source_address and source_address[1] and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
         with imports.lock:
             from .._host import holders  # only on the way to an error
@@ -157,16 +178,16 @@ def explain(
         holders.tell_connection(error, sock, sockaddr)
 
 
-def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet | None:
-    """The source ports of the user's own that a connect failed over because somebody has them; most often none.
+def taken_ports(settings: Settings, error: OSError, sockaddr: SockAddr) -> PortSet | None:
+    """Return the user's own source ports over which a connect failed because they are taken.
 
-    None also where they are many.
+    None most often; None, too, if they are many.
     """
-    source = plan.source
+    source = settings.source
     if error.errno not in _TAKEN:
         return None
     if error.errno == errno.EADDRINUSE:
-        addresses = source.addresses if source is not None else (plan.bind_to or ("", 0),)
+        addresses = source.addresses if source is not None else (settings.bind_to or ("", 0),)
         return PortSet(index(address[1]) for address in addresses if address[1])
     if source is not None and source.ports is not None and isinstance(error, PortsExhaustedError):
         ports = source.ports - PortSet([sockaddr[1]])
@@ -175,7 +196,7 @@ def taken_ports(plan: Settings, error: OSError, sockaddr: SockAddr) -> PortSet |
 
 
 def tell_taken(error: BaseException, ports: PortSet) -> None:
-    """Add notes on who has these source ports. It looks at all sockets, so it is for the end of a connect, once."""
+    """Add notes on who has these source ports. It looks at all sockets of the host: call it once, at the end."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
 
@@ -183,9 +204,9 @@ def tell_taken(error: BaseException, ports: PortSet) -> None:
 
 
 def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
-    """Both ends of a socket whose connect has ended.
+    """Return the local and the peer name of a socket whose connect has ended.
 
-    :raises OSError: what the connect ended with, if not with a connection.
+    :raises OSError: the connect has failed.
     """
     raise_failure(sock)
     try:
@@ -197,33 +218,39 @@ def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
 
 
 def raise_failure(sock: socket.socket) -> None:
-    """Raise what a connect has failed with meanwhile, if it has; the kernel tells it once."""
+    """Raise the error with which a connect has failed meanwhile, if it has. The kernel tells it only once."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
 
 
-def connect_from_elsewhere(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, aimed: bool
-) -> None:
+def _fall_back(
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, *, has_window: bool, waits: bool
+) -> int:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
+    :returns: 0: it is connected. EINPROGRESS: the socket does not wait, and the connect is under way.
     :raises PortsExhaustedError: there are no others.
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
-    for step, _ in enumerate(port_window.widen(sock, sockaddr) if aimed else ()):
-        # Most often the next, larger window has a port; if not, see that ports are what is lacking before going on.
+    for step, _ in enumerate(port_window.widen(sock, sockaddr) if has_window else ()):
+        # Most often the next, larger window has a port. If not, make sure that ports are what is lacking.
         if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
             break
-        try:
-            sock.connect(sockaddr)
-        except OSError as again:
-            if again.errno == errno.EADDRNOTAVAIL:
-                continue
-            if again.errno in _UNDER_WAY:
-                port_window.remember(sock.getsockname()[1], sockaddr)
-            raise
-        return port_window.remember(sock.getsockname()[1], sockaddr)
+        code = 0
+        if not waits:
+            code = sock.connect_ex(sockaddr)
+        else:
+            try:
+                sock.connect(sockaddr)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                code = errno.EADDRNOTAVAIL
+        if code == 0 or code in _UNDER_WAY:
+            port_window.remember(sock.getsockname()[1], sockaddr)
+        if code != errno.EADDRNOTAVAIL:
+            return code
     if sockets.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))

@@ -1,20 +1,21 @@
-"""The blocking driver: `create_connection` and `Connector`.
+"""Connect in the calling thread: `create_connection` and `Connector`.
 
-One candidate is one straight line: open, dress, bind, aim, connect, check. Several candidates, retries and the like are
-the dial's business (`racing`, loaded when first needed).
+For a single address, one attempt is all there is: it waits in ``connect()``, and no state machine is built. Several
+addresses, retries, a memory, a trace and self-connects take the machine and its driver, `blocking_race`, which is
+loaded when first needed.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 from time import monotonic
 
 from .._fork import imports
-from .._sockets import port_window, resolve, sockets
+from .._sockets import resolve
 from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
+from ..errors import SelfConnectError
 from . import verdict
-from .attempt import at_once, check_limits, connect_from_elsewhere, explain, kernel_chooses, taken_ports, tell_taken
+from .attempt import SELF_CONNECTED, at_once, check_limits, start_from, taken_ports, tell_taken
 from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -47,8 +48,8 @@ class Connector(Settings):
         is none: OSError (ENOPROTOOPT), for others could take the port over.
     :param options: ``(level, name, value)`` tuples as `socket.socket.setsockopt` takes them, or values such as
         `KeepAlive`, set before bind and connect.
-    :param retry: a `Retry`, by which to try again after all addresses have failed. None: no retry, as in the standard
-        library.
+    :param retry: a `Retry`, which says whether and when to try again after all addresses have failed. None: no retry,
+        as in the standard library.
     :param attempt_timeout: the longest that one attempt at one address may take, in seconds; more than 0. Then the next
         address is tried, and after the last one ``retry`` begins anew. None (the default): until the kernel gives up.
     :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet
@@ -57,10 +58,10 @@ class Connector(Settings):
     :param resolution_delay: None looks both families up at once, in the resolver's order. A number of seconds (RFC
         8305: 0.05) looks AAAA and A up apart, and lets an A answer wait that long for the AAAA answer.
     :param memory: a `ConnectMemory`, by which the address that answered last is tried first.
-    :param allow_self_connect: return a socket that is connected to itself, should that happen.
+    :param allow_self_connect: return a self-connected socket if it comes to that.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param trace: called with every event and order of the connect, in their order.
-    :param resolver: looks names up in the place of `socket.getaddrinfo`, with its signature.
+    :param resolver: called instead of `socket.getaddrinfo`, with its signature.
     :param family: `socket.AF_INET` or `socket.AF_INET6`: connect to addresses of that family only, whatever a resolver
         answers. `socket.AF_UNSPEC`, the default: of both.
     :param allow: which addresses may be connected to, against forged requests (SSRF) and names that change their
@@ -69,12 +70,12 @@ class Connector(Settings):
         of each address right before the connect to it, literals too: of an IPv4-mapped one as IPv4; of 0.0.0.0 and ::,
         which reach this host, also as loopback. None, the default: all.
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; a network that is none.
+    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; text that is no network.
 
     An ``attempt_timeout`` ends an attempt as a failure does, with a `TimeoutError` whose errno is None:
 
-    - It counts from the start of the attempt, and goes on where that meets itself and begins again. Lookups, pauses and
-      TLS handshakes do not count. Of a connect that ``timeout=0`` keeps from waiting, nothing is limited.
+    - It counts from the start of the attempt, and is not extended when a self-connect makes the attempt start anew.
+      Lookups, pauses and TLS handshakes do not count. It does not apply to ``timeout=0``, which never waits.
     - In a race, the next address starts at once; attempts that began later go on, each for its own time. With
       ``happy_eyeballs_delay=None``, the attempt ends after this time or after its share of the timeout, whichever comes
       first, and what it leaves is shared out among the rest.
@@ -84,7 +85,7 @@ class Connector(Settings):
       Without an ``attempt_timeout`` a silent address therefore is never retried before the kernel has given it up.
     - The ``trace`` is told of it by ``Tick`` and ``Abandon``; there is no ``Failed``, as the kernel has said nothing.
 
-    Be it longer than a handshake takes, or no attempt succeeds: over any network, 1 s or more.
+    It must be longer than a handshake takes, or no attempt succeeds: 1 s or more is enough over any network.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -180,8 +181,8 @@ def create_connection(
         ``retry``, ``attempt_timeout``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``,
         ``allow_self_connect``, ``trace``, ``resolver``, ``family``,
         ``allow``.
-    :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, where the only connection to
-        be had was to the socket itself.
+    :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, if every connection was one of
+        the socket to itself.
     :raises TimeoutError: no answer in time.
     :raises PortsExhaustedError: every source port toward the address is taken.
     :raises socket.gaierror: the name could not be looked up; or it has no address of the ``family``.
@@ -192,140 +193,109 @@ def create_connection(
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 
-    On Linux 6.3 and later a self-connect cannot happen, for the source port is taken from a range that leaves the
-    target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). Everywhere each connection is checked, and one that met itself
-    is reset, so that the port is free at once, and tried again.
+    On Linux 6.3 and later a self-connect cannot happen, because the source port comes from a range that leaves the
+    target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). On every platform each connection is checked. A self-connected
+    socket is reset, so that the port is free at once, and the attempt starts anew.
 
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
     ...     with create_connection(server.getsockname(), timeout=5) as sock:
     ...         sock.getpeername() == server.getsockname()
     True
     """
-    plan = _PLAIN
+    connector = _PLAIN
     if source_address or all_errors or settings:
         try:
             others: Any = settings
-            plan = Connector(source_address=source_address, all_errors=all_errors, **others)
+            connector = Connector(source_address=source_address, all_errors=all_errors, **others)
         except TypeError as error:
             raise unexpected("create_connection", settings) or error from None
     if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
         timeout = check_seconds("timeout", timeout)
-    return _connect(plan, address, timeout)
+    return _connect(connector, address, timeout)
 
 
-def _connect(plan: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
-    if (plan.needs_dial or is_logged()) and timeout != 0:
-        with imports.lock:
-            from .blocking_race import dial
-
-        return dial(plan, address, timeout, () if plan.resolver else resolve.literal(address))
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.at_once(address)
-    if len(candidates) == 1 and plan.source is None:
-        return _in_order(plan, candidates, timeout, timeout)
+def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
+    if (settings.needs_dial or is_logged()) and timeout != 0:
+        return _dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
+    candidates: Sequence[Candidate] = () if settings.resolver else resolve.at_once(address)
+    if len(candidates) == 1 and settings.source is None:
+        return _in_order(settings, address, candidates, timeout, timeout)
     began = monotonic()
     limit = timeout
     seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    if not candidates and seconds and may_take_long(plan, address):
-        candidates = look_up(plan, address, seconds)
+    if not candidates and seconds and may_take_long(settings, address):
+        candidates = look_up(settings, address, seconds)
         limit = max(seconds - (monotonic() - began), 0.001)
     elif not candidates:
-        candidates = look_up(plan, address, None)
-    if plan.family:
-        candidates = resolve.of_family(plan.family, candidates)
-    if plan.source is not None or (len(candidates) > 1 and seconds != 0):
-        return _race(plan, address, timeout, candidates, began)
-    return _in_order(plan, candidates, timeout, limit)
-
-
-def _race(
-    plan: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate], began: float
-) -> socket.socket:
-    """Race the candidates; the machine is built only if the first one, its first order, is not connected at once."""
-    first, is_kept = at_once(plan, candidates[0])
+        candidates = look_up(settings, address, None)
+    if settings.family:
+        candidates = resolve.of_family(settings.family, candidates)
+    if settings.source is None and (len(candidates) == 1 or seconds == 0):
+        return _in_order(settings, address, candidates, timeout, limit)
+    first, is_kept = at_once(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
             return handed_over(first, timeout)
-        with imports.lock:
-            from .blocking_race import dial  # loaded when it is first needed
-
-        return dial(plan, address, timeout, candidates, began=began, first=first)
+        return _dial(settings, address, timeout, candidates, began=began, first=first)
     finally:
-        del first  # an error would hold this frame once it is raised: a cycle
+        del first  # once raised, an error would hold this frame: a cycle
+
+
+def _dial(
+    settings: Settings,
+    address: tuple[Any, ...],
+    timeout: float | None,
+    candidates: Sequence[Candidate],
+    **started: Any,
+) -> socket.socket:
+    """Connect by the state machine."""
+    with imports.lock:
+        from .blocking_race import dial  # loaded when it is first needed
+
+    try:
+        return dial(settings, address, timeout, candidates, **started)
+    finally:
+        del started  # what was started may be an error: a cycle, as above
 
 
 def _in_order(
-    plan: Settings, candidates: Sequence[Candidate], timeout: float | None, limit: float | None
+    settings: Settings,
+    address: tuple[Any, ...],
+    candidates: Sequence[Candidate],
+    timeout: float | None,
+    limit: float | None,
 ) -> socket.socket:
-    """Try the candidates in their order, each for ``limit`` seconds: there is one, or no time to wait for any."""
+    """Try the candidates in their order, each for ``limit`` seconds: there is only one, or ``timeout`` is 0."""
     outcomes: list[verdict.Outcome] = []
+    first: Any = None
     try:
         for candidate in candidates:
             began = monotonic()
             try:
-                if plan.is_limited:
-                    check_limits(plan, candidate)
-                sock = _straight(plan, candidate, limit) or _straight_again(plan, candidate, limit)
+                if settings.is_limited:
+                    check_limits(settings, candidate)
+                allow = settings.allow_self_connect
+                first, state = start_from(
+                    candidate, settings.bind_to, settings.options, limit, allow_self_connect=allow, waits=True
+                )
+            except SelfConnectError as error:  # macOS refuses such a connect
+                first, state = error.with_traceback(None), SELF_CONNECTED
             except OSError as error:
                 outcomes.append((candidate[4], error, monotonic() - began))
-            else:
-                return sock if limit is timeout else handed_over(sock, timeout)
-        raise _concluded(plan, outcomes)
+                continue
+            if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
+                first = _dial(settings, address, limit, [candidate], began=began, first=first)
+            return first if limit is timeout else handed_over(first, timeout)
+        raise _concluded(settings, outcomes)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
+        first = None
 
 
-def _concluded(plan: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
-    """What to raise for them; a note says who has the source port, where that is what stands in the way."""
-    taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(plan, error, sockaddr))]
-    failure = verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
+def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
+    """Return the error to raise for them, with a note on who has the source port if that was the obstacle."""
+    taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
+    failure = verdict.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:
         tell_taken(failure, taken[-1])
     return failure
-
-
-def _straight(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket | None:
-    """One candidate, one straight line; None where the connection met itself and has been reset."""
-    family, kind, proto, _, sockaddr = candidate
-    source_address = plan.bind_to
-    aims = kernel_chooses(family, source_address)
-    sock = socket.socket(family, kind, proto)
-    try:
-        if limit is not DEFAULT_TIMEOUT:
-            sock.settimeout(limit)
-        if plan.options or source_address:
-            aims = sockets.prepare(sock, plan.options, source_address) and aims
-        window = port_window.aim(sock, sockaddr) if aims else None
-        found_port = True
-        try:
-            sock.connect(sockaddr)
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL or not aims:
-                raise
-            found_port = False
-        if not found_port:
-            connect_from_elsewhere(sock, sockaddr, source_address, window is not None)
-            window = None
-        # Every connect pays for this system call, so the peer's name is asked for only where the ports are the same.
-        port = sock.getsockname()[1]
-        if window and port not in window:
-            port_window.missed()
-        if port != sockaddr[1] or plan.allow_self_connect or not sockets.is_self_connected(sock):
-            return sock
-        sockets.reset(sock)  # in here: interrupted, it is done below
-    except BaseException as error:
-        met_itself = sockets.is_refused_meeting(sock, sockaddr[1], error)
-        explain(error, sock, source_address, sockaddr)
-        sockets.discard(sock)
-        if not met_itself:
-            raise
-    return None
-
-
-def _straight_again(plan: Settings, candidate: Candidate, limit: float | None) -> socket.socket:
-    """Go on after a first connection that met itself, while the kernel may still choose another source port."""
-    meetings = verdict.MEETINGS if kernel_chooses(candidate[0], plan.bind_to) else 1
-    for _ in range(meetings - 1):
-        sock = _straight(plan, candidate, limit)
-        if sock is not None:
-            return sock
-    raise verdict.met_itself(candidate[4], meetings)

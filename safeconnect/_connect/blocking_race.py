@@ -1,10 +1,9 @@
-"""The blocking driver of the dial: carries its orders out and tells it what happened, in the calling thread.
+"""The blocking driver of a dial: it waits in the calling thread, with one selector for all attempts.
 
-Attempts are non-blocking sockets under one selector. Only lookups take threads, and only where they could outlast the
-deadline or where the two families are looked up apart.
+Only lookups take threads, and only if they could outlast the deadline or if the two families are looked up apart.
 
-What waits (`selectors.PollSelector`, `time.sleep`) is looked up at call time: gevent and eventlet
-replace it, and may do so after this module was loaded.
+`selectors.PollSelector` and `time.sleep` are looked up at each call: gevent and eventlet replace them, and may do so
+after this module was loaded.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def dial(
-    plan: Settings,
+    settings: Settings,
     address: tuple[Any, ...],
     timeout: float | None,
     candidates: Sequence[Candidate] = (),
@@ -40,13 +39,13 @@ def dial(
 ) -> socket.socket:
     """Connect by all the rules of the dial.
 
-    :param candidates: what the host's first lookup gave, where that is known.
+    :param candidates: the result of the host's first lookup, if it was made already.
     :param began: when the call began, on the monotonic clock.
-    :param first: what has become of the first candidate so far, where it was started already.
+    :param first: the socket or the error of the first candidate, if it was started already.
     """
     limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
     began = monotonic() if began is None else began
-    race = _BlockingRace(plan, address, limit, candidates, clock=monotonic, began=began)
+    race = _BlockingRace(settings, address, limit, candidates, clock=monotonic, began=began)
     race.first, first = first, None
     try:
         sock = won(race.run())
@@ -56,10 +55,10 @@ def dial(
 
 
 class _BlockingRace(Race):
-    """A dial whose sockets one selector watches."""
+    """A dial whose sockets are watched by one selector."""
 
     _selector: selectors.BaseSelector | None = None
-    _bell: tuple[socket.socket, socket.socket] | None = None  # rung by a lookup's thread
+    _wakeup: tuple[socket.socket, socket.socket] | None = None  # written to by a lookup's thread
 
     def run(self) -> Outcome:
         while (outcome := self.step()) is None:
@@ -68,7 +67,7 @@ class _BlockingRace(Race):
 
     def close(self) -> None:
         super().close()
-        for end in self._bell or ():
+        for end in self._wakeup or ():
             end.close()
         if self._selector is not None:
             self._selector.close()
@@ -76,26 +75,26 @@ class _BlockingRace(Race):
     def watch(self, number: int, sock: socket.socket) -> None:
         self._register(sock, selectors.EVENT_WRITE, number)
 
-    def unwatch(self, number: int, sock: socket.socket) -> None:  # noqa: ARG002 - the twins need the number
+    def unwatch(self, number: int, sock: socket.socket) -> None:  # noqa: ARG002 - the other drivers need the number
         if self._selector is not None:
-            with suppress(KeyError):  # done at once, it was never watched
+            with suppress(KeyError):  # an attempt that was done at once was never watched
                 self._selector.unregister(sock)
 
     def look_up(self, lookup: Lookup) -> None:
-        if lookup == "both" and (self.deadline is None or not may_take_long(self.plan, self.address)):
-            self.answered(lookup, lambda: look_up(self.plan, self.address, None))
+        if lookup == "both" and (self.deadline is None or not may_take_long(self.settings, self.address)):
+            self.answered(lookup, lambda: look_up(self.settings, self.address, None))
             return
-        if self._bell is None:
-            self._bell = socket.socketpair()
-            for end in self._bell:
+        if self._wakeup is None:
+            self._wakeup = socket.socketpair()
+            for end in self._wakeup:
                 end.settimeout(0)
-            self._register(self._bell[0], selectors.EVENT_READ, None)
+            self._register(self._wakeup[0], selectors.EVENT_READ, None)
         super().look_up(lookup)
 
-    def ring(self) -> None:
-        if self._bell is not None:
-            with suppress(OSError):  # it rings already, or the race was interrupted and is gone
-                self._bell[1].send(b"!")
+    def notify(self) -> None:
+        if self._wakeup is not None:
+            with suppress(OSError):  # it is full, or the race was interrupted and is gone
+                self._wakeup[1].send(b"!")
 
     def _wait(self) -> None:
         seconds = self.seconds_left()
@@ -106,8 +105,8 @@ class _BlockingRace(Race):
             if key.data is not None:
                 self._selector.unregister(key.fileobj)
                 self.finish(key.data)
-            elif self._bell is not None:
-                self._bell[0].recv(64)
+            elif self._wakeup is not None:
+                self._wakeup[0].recv(64)
 
     def _register(self, sock: socket.socket, events: int, data: int | None) -> None:
         if self._selector is None:
@@ -116,5 +115,5 @@ class _BlockingRace(Race):
 
 
 def new_selector() -> selectors.BaseSelector:
-    """One that takes no descriptor of its own, where there is one."""
+    """Return a selector, if possible of the kind that takes no descriptor of its own."""
     return getattr(selectors, "PollSelector", selectors.SelectSelector)()

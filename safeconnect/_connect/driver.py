@@ -1,7 +1,16 @@
-"""What the drivers of the dial share: carry its orders out and tell it what happened. Nothing here waits.
+"""The part that all drivers of a dial share: it carries out the machine's orders and tells it what happened.
 
-Attempts are non-blocking sockets, lookups run in threads of their own. A driver adds how to wait for them: with a
-selector, with callbacks of an event loop, with tasks.
+Nothing here waits. Attempts are non-blocking sockets, lookups run in threads of their own. A driver adds the waiting:
+with a selector, with callbacks of an event loop, with tasks.
+
+An interrupt or a cancellation may come between any two steps, and whoever runs the race calls `Race.close` then. So
+each socket must be in a place that `close` looks at, from the moment it is open until it is closed or handed out:
+
+- An attempt that is being started is in `Race.first`. It is written to ``_in_flight`` before it is taken from there,
+  so for a moment it is in both: `discard` closes a socket twice without harm.
+- An attempt that ends is unwatched, then taken out of ``_in_flight``, then closed. Unwatching twice does no harm. The
+  other way round, a selector or an event loop would watch a number that the next socket may get.
+- A self-connected socket is set to be reset before anything else, so that whoever closes it resets it.
 """
 
 from __future__ import annotations
@@ -26,21 +35,21 @@ if TYPE_CHECKING:
     from ..ports import PortSet
     from .settings import Settings
 
-    # What a dial ends with: the connected socket, or what is to be raised.
+    # The result of a dial: the connected socket, or the error to raise.
     Outcome = socket.socket | BaseException
 
-# Selectors and timers take no more than some weeks, and an infinite delay is a way to say "never".
+# Selectors and timers take some weeks at most, and an infinite delay is a way to say "never".
 LONGEST_WAIT = 86_400.0
 
 _FAMILIES = {"both": 0, "AAAA": socket.AF_INET6, "A": socket.AF_INET}
 
 
 def won(outcome: Outcome) -> socket.socket:
-    """The socket of a dial that is over, or its error, raised.
+    """Return the socket of a dial that is over, or raise its error.
 
-    Here is where errors leave the dial; until then they are values without a traceback. An error that is raised holds
-    the frames that it passes. A frame that held the error, itself or by way of a `Race`, would keep all that the
-    callers have until the garbage collector comes. So call it with the outcome as an expression, not as a variable.
+    Errors leave the dial here; until then they are values without a traceback. A raised error holds the frames that it
+    passes. If one of these frames held the error, itself or through a `Race`, all that the callers have would stay
+    alive until the garbage collector runs. So pass the outcome as an expression, not as a variable.
     """
     if not isinstance(outcome, BaseException):
         return outcome
@@ -53,17 +62,17 @@ def won(outcome: Outcome) -> socket.socket:
 class Race:
     """One dial under way.
 
-    A driver calls `step` until that returns an outcome, waits in between until something has happened or
-    `seconds_left` have passed, calls `close` on every way out, and hands the outcome to `won`.
+    A driver calls `step` until it returns an outcome. In between it waits until something has happened or
+    `seconds_left` have passed. It calls `close` on every way out, and passes the outcome to `won`.
 
     :param limit: seconds for all of it, or None.
-    :param candidates: what the host's first lookup gave, where that is known.
+    :param candidates: the result of the host's first lookup, if it was made already.
     :param clock: in seconds, the driver's own; ``began`` is a time of it.
     """
 
     def __init__(
         self,
-        plan: Settings,
+        settings: Settings,
         address: tuple[Any, ...],
         limit: float | None,
         candidates: Sequence[Candidate],
@@ -72,20 +81,20 @@ class Race:
         began: float,
     ) -> None:
         resolve.check_address(address)
-        self.plan = plan
+        self.settings = settings
         self.address = address
         self.deadline = None if limit is None else began + limit
-        self.first: socket.socket | OSError | None = None  # what became of the first candidate, if it was started
+        self.first: socket.socket | OSError | None = None  # the first candidate's, if it was started
         self.events: deque[Event] = deque()
         self._clock = clock
         self._candidates = candidates
-        self._is_literal = bool(candidates) and not plan.resolver and bool(resolve.literal(address))
-        self._dial = Dial(_rules(plan, address, limit, self._is_literal), port_window.chance)
-        self._tell = teller(plan.trace)
+        self._is_literal = bool(candidates) and not settings.resolver and bool(resolve.literal(address))
+        self._dial = Dial(_rules(settings, address, limit, self._is_literal), port_window.chance)
+        self._tell = teller(settings.trace)
         self._began: float | None = began  # None once the dial has begun
-        self._flying: dict[int, tuple[socket.socket, Candidate, float]] = {}
+        self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
-        self._taken: PortSet | None = None  # the user's source ports, if somebody has them
+        self._taken: PortSet | None = None  # the user's own source ports, if others have them
         self._answers: SimpleQueue[tuple[Lookup, resolve.Question, Any, BaseException | None]] = SimpleQueue()
 
     # For the driver to provide
@@ -95,17 +104,17 @@ class Race:
         raise NotImplementedError
 
     def unwatch(self, number: int, sock: socket.socket) -> None:
-        """The socket is about to be closed, or kept; it may not have been watched."""
+        """Stop watching the socket: it is about to be closed, or kept. It may not have been watched."""
         raise NotImplementedError
 
-    def ring(self) -> None:
-        """Called by a lookup's thread: it is time for another step."""
+    def notify(self) -> None:
+        """Wake the driver for another step. Called by a lookup's thread."""
         raise NotImplementedError
 
     # For the driver to call
 
     def step(self) -> Outcome | None:
-        """Go on with what has happened, until all is over (the outcome is returned) or there is to be waited (None)."""
+        """Process what has happened. Return the outcome if the dial is over, None if it has to wait."""
         outcome: Outcome | None
         if self._began is None:
             outcome = self._read_answers()
@@ -121,13 +130,13 @@ class Race:
         return outcome
 
     def seconds_left(self) -> float | None:
-        """How long to wait if nothing happens; None: until something does."""
+        """Return how many seconds to wait if nothing happens; None: without a limit."""
         wake_at = self._dial.wake_at
         return None if wake_at is None else min(max(wake_at - self._clock(), 0.0), LONGEST_WAIT)
 
     def finish(self, number: int) -> None:
-        """See how an attempt has ended that is writable."""
-        sock, candidate, _ = self._flying[number]
+        """Find out how an attempt whose socket is writable has ended."""
+        sock, candidate, _ = self._in_flight[number]
         try:
             local, peer = attempt.names(sock, candidate[4])
         except OSError as error:
@@ -138,10 +147,10 @@ class Race:
             self.events.append(Connected(number, local, peer))
 
     def close(self) -> None:
-        """Close all that is open still, whatever ended the race, and forget its errors."""
+        """Close what is still open, whatever ended the race, and forget its errors."""
         for lookup in self._lookups:
             lookup.cancel()
-        for number in list(self._flying):
+        for number in list(self._in_flight):
             sock, _, _ = self._forget(number)
             sockets.discard(sock)
         if isinstance(self.first, socket.socket):
@@ -160,14 +169,12 @@ class Race:
                     lookup.explain(order.error)
                 if self._taken:
                     attempt.tell_taken(order.error, self._taken)
-                return order.error  # `won` raises it, out of here, where it is held
+                return order.error  # `won` raises it: this frame holds it
             if isinstance(order, Start):
                 self._start(order)
-            elif (
-                isinstance(order, Abandon) and order.attempt in self._flying
-            ):  # or it has failed, which is news to come
-                if order.reset:  # first of all: interrupted after this, whoever closes it resets it
-                    sockets.linger_not(self._flying[order.attempt][0])
+            elif isinstance(order, Abandon) and order.attempt in self._in_flight:  # or its failure is an event to come
+                if order.reset:  # first, so that whoever closes it after an interrupt resets it
+                    sockets.linger_not(self._in_flight[order.attempt][0])
                 sockets.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
                 self._resolve(order.lookup)
@@ -182,37 +189,37 @@ class Race:
             self.first = None
             self._failed(order, first)
             return
-        is_done = False
+        state = attempt.UNDER_WAY
         if first is None:
             try:
-                self.first, is_done = attempt.start(self.plan, order.candidate)
+                self.first, state = attempt.start(self.settings, order.candidate)
             except OSError as error:
                 self._failed(order, error.with_traceback(None))
                 return
-        sock: Any = self.first  # it stays there until it is in flight: `close` ends it, whatever interrupts this
-        self._flying[order.attempt] = (sock, order.candidate, began)
+        sock: Any = self.first  # it stays there until it is in flight, so that `close` finds it
+        self._in_flight[order.attempt] = (sock, order.candidate, began)
         self.first = None
-        if is_done:
-            self.finish(order.attempt)
-        else:
+        if state == attempt.UNDER_WAY:
             self.watch(order.attempt, sock)
+        else:
+            self.finish(order.attempt)
 
     def _failed(self, order: Start, error: OSError) -> None:
         self.events.append(Failed(order.attempt, error))
-        self._taken = attempt.taken_ports(self.plan, error, order.candidate[4]) or self._taken
+        self._taken = attempt.taken_ports(self.settings, error, order.candidate[4]) or self._taken
 
     def _keep(self, number: int) -> socket.socket:
         sock, candidate, began = self._forget(number)
-        memory = self.plan.memory
+        memory = self.settings.memory
         if memory is not None:
             memory.remember(tuple(self.address), candidate[4], self._clock() - began, monotonic())
         return sock
 
     def _forget(self, number: int) -> tuple[socket.socket, Candidate, float]:
-        flight = self._flying[number]
-        self.unwatch(number, flight[0])
-        del self._flying[number]  # last: interrupted before, `close` ends it
-        return flight
+        attempted = self._in_flight[number]
+        self.unwatch(number, attempted[0])
+        del self._in_flight[number]  # last: if this is interrupted before, `close` goes on
+        return attempted
 
     # Lookups
 
@@ -226,11 +233,11 @@ class Race:
 
     def look_up(self, lookup: Lookup) -> None:
         """Have the name looked up in a thread."""
-        question = resolve.Question(self.address, self.plan.resolver, self.plan.family or _FAMILIES[lookup])
+        question = resolve.Question(self.address, self.settings.resolver, self.settings.family or _FAMILIES[lookup])
 
         def done(found: Any, error: BaseException | None) -> None:
             self._answers.put((lookup, question, found, error))
-            self.ring()
+            self.notify()
 
         try:
             self._lookups.append(lookups.start(question.resolver, question.arguments, done))
@@ -248,7 +255,7 @@ class Race:
         self.events.append(ResolveFailed(lookup, error.with_traceback(None)))
 
     def _read_answers(self) -> BaseException | None:
-        """Take what the threads have left; an error that is no OSError is a fault of the resolver's, and the end."""
+        """Take the answers of the threads; return an error that is no OSError, a fault of the resolver, to end with."""
         while not self._answers.empty():
             lookup, question, found, error = self._answers.get()
             if isinstance(error, OSError):
@@ -260,22 +267,24 @@ class Race:
         return None
 
 
-def _rules(plan: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
-    delay, first = plan.happy_eyeballs_delay, None
-    known = plan.memory.recall(tuple(address), monotonic()) if plan.memory is not None else None
+def _rules(settings: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
+    delay, first = settings.happy_eyeballs_delay, None
+    known = settings.memory.recall(tuple(address), monotonic()) if settings.memory is not None else None
     if known is not None:
         first, measured = known
         delay = None if delay is None else measured
     return Rules(
         name=resolve.named(*address[:2]),
         timeout=limit,
-        attempt_timeout=plan.attempt_timeout,
+        attempt_timeout=settings.attempt_timeout,
         delay=delay,
-        resolution_delay=None if is_literal or plan.family else plan.resolution_delay,
-        retry=plan.retry,
-        source=plan.source or plan.bind_to,
-        port_is_given=plan.source.port_is_given if plan.source is not None else bool(plan.bind_to and plan.bind_to[1]),
-        allow_self_connect=plan.allow_self_connect,
-        all_errors=plan.all_errors,
+        resolution_delay=None if is_literal or settings.family else settings.resolution_delay,
+        retry=settings.retry,
+        source=settings.source or settings.bind_to,
+        port_is_given=bool(
+            settings.source.port_is_given if settings.source else settings.bind_to and settings.bind_to[1]
+        ),
+        allow_self_connect=settings.allow_self_connect,
+        all_errors=settings.all_errors,
         first=first,
     )

@@ -1,4 +1,4 @@
-"""What earlier connects have taught: which address of a host answered, and how fast."""
+"""A memory of earlier connects: which address of a host answered, and how fast."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ConnectMemory:
     attempt delay (twice that time, 0.1 s to 2 s), so that a dead first address costs its delay once and not on every
     connect. Thread-safe. A copy (`copy.copy`, `copy.deepcopy`, pickle) has the same settings and begins empty.
 
-    :param size: how many hosts it holds; the one unused for longest gives way. 1 or more.
+    :param size: how many hosts it holds, 1 or more; the one unused for longest is dropped.
     :param lifetime: after how many seconds an answer is forgotten.
     :raises ValueError: ``size`` is below 1, or ``lifetime`` is not positive.
 
@@ -50,16 +50,16 @@ class ConnectMemory:
         return type(self), (self._size, self._lifetime)
 
     def remember(self, host: Hashable, sockaddr: tuple[object, ...], seconds: float, now: float) -> None:
-        """Note that of the addresses of ``host`` this one answered, within so many seconds, at ``now``."""
+        """Note that this address of ``host`` answered at ``now``, after so many seconds."""
         with self._guard.lock:
-            # Whatever comes in between here, a finalizer that connects say, finds less remembered, and nothing wrong.
+            # Code that runs in between, such as a finalizer that connects, finds less remembered, and nothing wrong.
             self._answers.pop(host, None)
             self._answers[host] = (sockaddr, seconds, now)
             while len(self._answers) > self._size:
                 self._answers.pop(next(iter(self._answers)), None)
 
     def recall(self, host: Hashable, now: float) -> tuple[tuple[object, ...], float] | None:
-        """The address to try first and the attempt delay in seconds; None where nothing recent is known."""
+        """Return the address to try first and the attempt delay in seconds; None if nothing recent is known."""
         with self._guard.lock:
             answer = self._answers.pop(host, None)
             if answer is None:

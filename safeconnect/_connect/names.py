@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 
-def look_up(plan: Settings, address: tuple[Any, ...], seconds: float | None) -> Sequence[Candidate]:
-    """Look up a name: in another thread, for at most so many seconds; or, given None, in this thread.
+def look_up(settings: Settings, address: tuple[Any, ...], seconds: float | None) -> Sequence[Candidate]:
+    """Look up a name in another thread, for at most so many seconds; if that is None, in this thread.
 
     :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     if seconds is not None:
-        return look_up_in_time(resolve.Question(address, plan.resolver, plan.family), seconds)
-    if plan.resolver or plan.family:
-        return resolve.Question(address, plan.resolver, plan.family).ask()
+        return look_up_in_time(resolve.Question(address, settings.resolver, settings.family), seconds)
+    if settings.resolver or settings.family:
+        return resolve.Question(address, settings.resolver, settings.family).ask()
     return resolve.look_up(address)
 
 
-def may_take_long(plan: Settings, address: tuple[Any, ...]) -> bool:
-    """Whether a lookup may ask the network, or a user-supplied resolver."""
-    return plan.resolver is not None or resolve.may_ask_the_network(address)
+def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
+    """Return True if a lookup may ask the network, or a user-supplied resolver."""
+    return settings.resolver is not None or resolve.may_ask_the_network(address)
 
 
 def look_up_in_time(question: resolve.Question, limit: float) -> list[Candidate]:
-    """Look a name up in a thread, and leave it behind when the time is up.
+    """Look a name up in a thread, and leave the thread behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.

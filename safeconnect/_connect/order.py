@@ -1,4 +1,4 @@
-"""In which order candidates are tried."""
+"""The order in which candidates are tried."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def interleaved(candidates: Sequence[Candidate], last: int | None = None) -> list[Candidate]:
-    """The candidates with their families taking turns (RFC 8305, section 4, first address family count 1).
+    """Return the candidates with their families alternating (RFC 8305, section 4, first address family count 1).
 
-    Within a family the order stays: it is the resolver's (RFC 6724). The first turn is the family's of the first
-    candidate, unless that is ``last``, the family that has just had its turn.
+    Within a family the resolver's order stays (RFC 6724). The family of the first candidate comes first, unless it is
+    ``last``, the family of the candidate before these.
     """
     families: dict[int, list[Candidate]] = {}
     for candidate in candidates:
@@ -24,7 +24,7 @@ def interleaved(candidates: Sequence[Candidate], last: int | None = None) -> lis
 
 
 def without_duplicates(candidates: Iterable[Candidate], seen: dict[tuple[int, SockAddr], None]) -> list[Candidate]:
-    """The candidates whose address is not in ``seen`` yet; it is put there."""
+    """Return the candidates whose address is not in ``seen`` yet, and put it there."""
     new = []
     for candidate in candidates:
         key = (candidate[0], candidate[4])

@@ -87,7 +87,7 @@ class patched:  # noqa: N801 - used like a function, in a with statement
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._blocks:  # an end without a beginning ends nothing
+        if self._blocks:  # without an __enter__ there is nothing to end
             self._blocks.pop()
             with _guard.lock:
                 _settle()
@@ -104,7 +104,7 @@ def _ended(block: ref[_Block]) -> None:
 
 
 def _settle() -> None:
-    """Make the place hold what the wishes ask for. Called with the lock held."""
+    """Replace or restore the function, as is wanted now. Call it with the lock held."""
     global _original, _active
     wanted = _installed or any(block() is not None for block in _blocks.copy())
     is_ours = socket.create_connection is create_connection
@@ -114,6 +114,6 @@ def _settle() -> None:
     elif not wanted and is_ours and _original is not None:
         socket.create_connection = _original
         _original = None
-    # Where another tool's function is on top when nobody wants ours any more, the original is kept: ours comes to light
-    # again when that tool goes, and the next uninstall() takes it away.
+    # If another tool's function is in place when ours is no longer wanted, the original is kept: ours is back when that
+    # tool restores it, and the next uninstall() takes it away.
     _active = wanted

@@ -1,7 +1,7 @@
-"""Search: in which order to try the source ports that the user allows, toward one target.
+"""The order in which to try the source ports that the user allows, toward one target.
 
-Where the allowed ports lie in the kernel's own range, one step offers many of them at once: the per-socket range, in
-which the kernel finds the free ones itself. The others are bound one by one.
+Allowed ports within the kernel's own range are offered many at once, as a per-socket range in which the kernel itself
+finds a free one. The others are bound one by one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ WINDOW_SIZE = 16
 
 
 def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: Draw) -> Iterator[PortRange]:
-    """Ranges of ports to offer, each after the one before had no free port; in the end all allowed ports were offered.
+    """Yield the ranges of ports to offer, one after the other, until all allowed ports have been offered.
 
-    A range of one port may be bound; a longer one lies within ``kernels``, and is for the per-socket range. None holds
-    the target's port.
+    A range of one port may be bound. A longer one lies within ``kernels``, and is for the per-socket range. No range
+    holds the target's port.
 
     :param kernels: the ports that a per-socket range may hold; empty where there is no such option.
     :param draw: ``draw(n)`` gives an integer of ``range(n)``.

@@ -1,4 +1,4 @@
-"""Hands that connect from where the user says, trying one local end after the other until one is free."""
+"""Connect from the source that the user names, trying one address and port after the other until one is free."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .source import Source
 
-    # What to bind to, and the options that go on before.
+    # The address to bind to, and the options to set before.
     End = tuple[tuple[Any, ...] | None, list[AnyOption]]
 
-# "This local end is taken": said by bind(), or by connect() where only this destination is taken.
+# The local address and port are taken: bind() says so, or connect() if they are taken toward this destination only.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _REUSE_ADDRESS: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-# How often a search begins, should the kernel's range change in the middle of it.
+# How often a search starts anew if the kernel's range changes in the middle of it.
 _LOOKS = 3
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
 
-def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, bool]:
-    """Open a non-blocking socket and begin to connect it from one of the source's ends; says whether it is connected.
+def start(settings: Settings, source: Source, candidate: Candidate) -> tuple[socket.socket, int]:
+    """Begin to connect from an address and port of the source, without a wait; as `attempt.start_from`.
 
     :raises PortsExhaustedError: none of them is free toward the target.
     :raises OSError: there is no address of that family (EADDRNOTAVAIL); or the kernel's own.
@@ -49,11 +49,11 @@ def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.
             address = source.address(ipv6=ipv6)
         except LookupError as error:
             raise OSError(errno.EADDRNOTAVAIL, str(error)) from None
-        return _from(plan, candidate, address, source.ports)
-    full = ""  # why the last one was: text, for an error would hold this frame
+        return _from(settings, candidate, address, source.ports)
+    full = ""  # why the last one was: as text, for an error would hold this frame
     for host, ports in source.pool.turns(ipv6=ipv6):
         try:
-            return _from(plan, candidate, (host, 0), ports)
+            return _from(settings, candidate, (host, 0), ports)
         except PortsExhaustedError as error:
             source.pool.exhausted(host)
             full = str(error.strerror)
@@ -63,16 +63,22 @@ def start(plan: Settings, source: Source, candidate: Candidate) -> tuple[socket.
 
 
 def _from(
-    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
-) -> tuple[socket.socket, bool]:
+    settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
+) -> tuple[socket.socket, int]:
     if ports is None:
-        return _from_one(plan, candidate, address)
+        return _from_one(settings, candidate, address)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
-        for place, options in _ends(plan, candidate, address, ports):
+        for place, options in _ends(settings, candidate, address, ports):
             try:
-                sock, is_done = attempt.start_from(candidate, place, (*plan.options, *options), explains=False)
+                sock, state = attempt.start_from(
+                    candidate,
+                    place,
+                    (*settings.options, *options),
+                    allow_self_connect=settings.allow_self_connect,
+                    explains=False,
+                )
             except OSError as error:
                 if error.errno not in (*_TAKEN, errno.EACCES):
                     raise
@@ -81,8 +87,8 @@ def _from(
                 taken = error.with_traceback(None)
                 continue
             if _port_of(sock) in ports:
-                return sock, is_done
-            # The kernel ignores a range with a bound outside its own, which has been changed: look afresh.
+                return sock, state
+            # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
             sockets.reset(sock)
             port_window.missed()
             break
@@ -96,12 +102,13 @@ def _from(
         del taken
 
 
-def _from_one(plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, bool]:
-    (place, options), *_ = _ends(plan, candidate, address, None)
+def _from_one(settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, int]:
+    (place, options), *_ = _ends(settings, candidate, address, None)
     try:
-        return attempt.start_from(candidate, place, (*plan.options, *options))
+        allow = settings.allow_self_connect
+        return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
+        if error.errno == errno.EADDRINUSE and place and settings.source and settings.source.share:
             _tell_neighbours(error, place)
         raise
 
@@ -123,20 +130,20 @@ def _exhausted(candidate: Candidate, address: tuple[Any, ...] | None, ports: Por
 
 
 def _ends(
-    plan: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
+    settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> Iterator[End]:
-    source = plan.source
+    source = settings.source
     assert source is not None  # noqa: S101 - tells the type checker
     options: list[AnyOption] = _device(source.device, candidate[0])
     if source.share:
         options += _sharing()
     elif ports is not None and sys.platform == "linux":
-        # A bound port is then taken toward this destination only, not for all; old ones in TIME_WAIT are free.
+        # A bound port is then taken toward this destination only, and ports in TIME_WAIT are free.
         options.append(_REUSE_ADDRESS)
     if ports is None:
         yield address, options
         return
-    # Who shares binds, for a port that another one shares is passed over by the kernel's own choice.
+    # A shared source is bound: the kernel's own choice passes over a port that another socket shares.
     has_ranges = not source.share and kernel.has_port_range()
     kernels = kernel.source_ports() if has_ranges else PortSet()
     for offered in port_search.steps(ports, kernels, candidate[4][1], port_window.draw):
@@ -159,17 +166,17 @@ def _end(
 
 
 def _sharing() -> list[AnyOption]:
-    """The flags with which several sockets may have one local address toward different destinations."""
+    """Return the flags with which several sockets may have one local address toward different destinations."""
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(errno.ENOPROTOOPT, f"share_source: {sys.platform} has no safe way to share a source port")
     reuse_port: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # Two sockets go together if they have one flag in common (inet_bind_conflict), so with both ours goes with those
-    # that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
+    # Two sockets may share if they have one flag in common (inet_bind_conflict), so with both flags ours may share with
+    # those that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
     return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
 
 
 def _tell_neighbours(error: OSError, place: tuple[Any, ...]) -> None:
-    """Add notes on whose sockets do not let ours in, and what would."""
+    """Add notes on whose sockets do not share the port, and what they would have to do."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
 

@@ -1,15 +1,15 @@
 """The dial: one connect, from name to socket, as a state machine.
 
-`Dial.begin` and `Dial.receive` take what happened and give the orders that follow; `Dial.wake_at` says when to come
-back with a `Tick` if nothing happens. There is no clock, no socket and no chance in here: ``now`` is an argument, in
-seconds of any clock that only goes forward, and so is ``draw``.
+`Dial.begin` and `Dial.receive` take events and return the orders that follow; `Dial.wake_at` says when to send a `Tick`
+if nothing happens. There is no clock, no socket and no chance in here: ``now`` is an argument, in seconds of any clock
+that only goes forward, and so is ``draw``.
 
 The rules:
 
 - Candidates keep the resolver's order, with the families taking turns (RFC 8305), at most 64 of them.
 - The next candidate starts when the attempt delay has run out, or at once when an attempt fails. Earlier attempts go
   on.
-- At most 8 attempts are in flight. Under a deadline, a candidate that has no place takes that of the oldest attempt,
+- At most 8 attempts are in flight. With a deadline, the next candidate then takes the place of the oldest attempt,
   250 ms after the last one started: so each has had 2 s. Without a deadline it waits.
 - Where the deadline would run out before every candidate was tried, the delay shrinks, to 10 ms at least.
 - Without a delay the candidates are tried one after the other, and what is left until the deadline is shared out among
@@ -17,7 +17,8 @@ The rules:
 - An attempt that has lasted for ``attempt_timeout`` is abandoned. That is a failure like any other: the next candidate
   starts at once, and a round in which all candidates were silent ends, and may be followed by another.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
-- A connection to itself is no success: it is reset, and the candidate tried again while its source port may change.
+- A self-connect is not a success: the socket is reset, and the candidate tried again, up to 16 times, unless its source
+  port is given. Where the kernel refuses such a connect (macOS), that counts as one.
 - Only after all candidates have failed is there a pause, and only if it ends before the deadline.
 """
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._sockets.endpoint import same_endpoint
+from ..errors import SelfConnectError
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import verdict
 from .order import interleaved, without_duplicates
@@ -41,13 +43,13 @@ NEVER = float("inf")
 MOST_IN_FLIGHT = 8
 MOST_CANDIDATES = 64
 SHORTEST_DELAY = 0.010  # also the shortest share of the time
-# In a full house nobody makes room sooner after the last start, or a delay of 0 would end attempts as they begin.
+# With 8 attempts in flight the next start waits at least this long, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one dial is to keep to."""
+    """The settings of one dial."""
 
     name: str = "the name"  # what is looked up, for a note
     timeout: float | None = None
@@ -63,15 +65,15 @@ class Rules:
 
 
 @dataclass(slots=True)
-class _Flight:
+class _Attempt:
     candidate: Candidate
     began: float
     end: float  # by ``attempt_timeout``
-    meetings: int = 0
+    self_connects: int = 0
 
 
 def partial_deadline(now: float, deadline: float, left: int) -> float:
-    """Until when the first of ``left`` candidates may take: its equal part of the time, 10 ms at least.
+    """Return when the first of ``left`` candidates must end: it gets an equal part of the time, 10 ms at least.
 
     Go's net.Dialer gives each 2 s at least, and what comes after is never tried where the deadline is short.
     """
@@ -96,7 +98,7 @@ class Dial:
     _lookups: set[Lookup] = field(default_factory=set, init=False)
     _queue: list[Candidate] = field(default_factory=list, init=False)
     _seen: dict[tuple[int, SockAddr], None] = field(default_factory=dict, init=False)  # of this round, in order
-    _flying: dict[int, _Flight] = field(default_factory=dict, init=False)
+    _in_flight: dict[int, _Attempt] = field(default_factory=dict, init=False)
     _outcomes: list[verdict.Outcome] = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
     _lookup_error: OSError | None = field(default=None, init=False)
@@ -106,19 +108,19 @@ class Dial:
     _pause_end: float | None = field(default=None, init=False)
 
     def begin(self, now: float) -> list[Order]:
-        """The first orders."""
+        """Return the first orders."""
         self._began = now
         if self.rules.timeout is not None:
             self._deadline = now + self.rules.timeout
         return self._open_round()
 
     def receive(self, event: Event, now: float) -> list[Order]:
-        """The orders that follow from an event; none once the dial is over."""
+        """Return the orders that follow from an event; none once the dial is over."""
         if self.over:
             return []
         orders: list[Order] = []
         if isinstance(event, (Connected, Failed)):
-            if event.attempt in self._flying:  # otherwise it was abandoned while the news was on its way
+            if event.attempt in self._in_flight:  # otherwise it has been abandoned meanwhile
                 orders += self._landed(event, now)
         elif isinstance(event, Resolved):
             self._resolved(event, now)
@@ -128,18 +130,18 @@ class Dial:
 
     @property
     def wake_at(self) -> float | None:
-        """When to send a `Tick` if nothing happens before; None where only an event can go on."""
+        """When to send a `Tick` if nothing happens before; None if only an event can go on."""
         if self.over:
             return None
         times = [self._deadline, self._share_end, self._pause_end]
         if self.rules.attempt_timeout is not None:
-            times += [flight.end for flight in self._flying.values()]
+            times += [attempt.end for attempt in self._in_flight.values()]
         if self._queue and self._has_place():
             times.append(self._next_start)
         return min((time for time in times if time is not None), default=None)
 
     def forget(self) -> None:
-        """Be over, and keep no error: one that is raised must not find itself in here (it holds who holds the dial)."""
+        """End, and drop all errors: a raised error holds its frames, and these hold the dial."""
         self.over = True
         self._outcomes.clear()
         self._lookup_error = None
@@ -147,27 +149,29 @@ class Dial:
     # What happened
 
     def _landed(self, event: Connected | Failed, now: float) -> list[Order]:
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and not isinstance(event.error, SelfConnectError):
             self._failed(event.attempt, event.error, now)
             return []
-        flight = self._flying[event.attempt]
-        if self.rules.allow_self_connect or not same_endpoint(event.local, event.peer):
-            del self._flying[event.attempt]
-            self.over = True
-            if self.rules.retry and self.rules.retry.budget:
-                self.rules.retry.budget.succeeded()
-            return [*self._abandon_all(), Keep(event.attempt)]
-        flight.meetings += 1
-        if flight.meetings < verdict.MEETINGS and not self.rules.port_is_given:
-            del self._flying[event.attempt]
-            again = self._launch(flight.candidate, flight.began, flight.meetings)
-            return [Abandon(event.attempt, reset=True), again]
-        self._failed(event.attempt, verdict.met_itself(flight.candidate[4], flight.meetings), now)
-        return [Abandon(event.attempt, reset=True)]
+        attempt = self._in_flight[event.attempt]
+        orders: list[Order] = []
+        if isinstance(event, Connected):
+            if self.rules.allow_self_connect or not same_endpoint(event.local, event.peer):
+                del self._in_flight[event.attempt]
+                self.over = True
+                if self.rules.retry and self.rules.retry.budget:
+                    self.rules.retry.budget.succeeded()
+                return [*self._abandon_all(), Keep(event.attempt)]
+            orders.append(Abandon(event.attempt, reset=True))
+        attempt.self_connects += 1
+        if attempt.self_connects < verdict.MAX_SELF_CONNECTS and not self.rules.port_is_given:
+            del self._in_flight[event.attempt]
+            return [*orders, self._launch(attempt.candidate, attempt.began, attempt.self_connects)]
+        self._failed(event.attempt, verdict.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
+        return orders
 
-    def _failed(self, attempt: int, error: OSError, now: float) -> None:
-        flight = self._flying.pop(attempt)
-        self._outcomes.append((flight.candidate[4], error, now - flight.began))
+    def _failed(self, number: int, error: OSError, now: float) -> None:
+        attempt = self._in_flight.pop(number)
+        self._outcomes.append((attempt.candidate[4], error, now - attempt.began))
         self._next_start = now
         self._share_end = None
 
@@ -177,9 +181,10 @@ class Dial:
             return self._resolve_failed(ResolveFailed(event.lookup, OSError("getaddrinfo returns an empty list")), now)
         new = without_duplicates(event.candidates, self._seen)
         self._queue = self._in_order(new + self._queue if event.lookup == "AAAA" else self._queue + new)
-        if self._flying:
+        if self._in_flight:
             due = self._next_start
-            self._plan(max(flight.began for flight in self._flying.values()))  # there are more to share the time now
+            # More candidates share the time now.
+            self._schedule(max(attempt.began for attempt in self._in_flight.values()))
             self._next_start = min(time for time in (due, self._next_start) if time is not None)
         elif self._next_start is None and self._lookups and event.lookup == "A":
             # RFC 8305, section 3: an A answer waits a little for the AAAA answer, never the other way round.
@@ -191,7 +196,7 @@ class Dial:
     def _resolve_failed(self, event: ResolveFailed, now: float) -> None:
         self._lookups.discard(event.lookup)
         self._lookup_error = event.error
-        if self._queue and not self._flying:
+        if self._queue and not self._in_flight:
             self._next_start = now
 
     # What to do now
@@ -203,11 +208,11 @@ class Dial:
             return self._open_round() if now >= self._pause_end else []
         orders: list[Order] = []
         while (expired := self._expired(now)) is not None:
-            attempt, why = expired
-            self._failed(attempt, TimeoutError(f"timed out ({why})"), now)
-            orders += [Abandon(attempt), *self._start_due(now)]
+            number, why = expired
+            self._failed(number, TimeoutError(f"timed out ({why})"), now)
+            orders += [Abandon(number), *self._start_due(now)]
         orders += self._start_due(now)
-        if self._flying or self._queue or self._lookups:
+        if self._in_flight or self._queue or self._lookups:
             return orders
         return orders + self._end_round(now)
 
@@ -224,13 +229,13 @@ class Dial:
 
     def _has_place(self) -> bool:
         if self.rules.delay is None:
-            return not self._flying
-        return len(self._flying) < MOST_IN_FLIGHT or self._deadline is not None
+            return not self._in_flight
+        return len(self._in_flight) < MOST_IN_FLIGHT or self._deadline is not None
 
     def _make_room(self, now: float) -> list[Order]:
-        if len(self._flying) < MOST_IN_FLIGHT:
+        if len(self._in_flight) < MOST_IN_FLIGHT:
             return []
-        oldest = next(iter(self._flying))
+        oldest = next(iter(self._in_flight))
         self._failed(oldest, TimeoutError("timed out (it had to make room for the next address)"), now)
         return [Abandon(oldest)]
 
@@ -239,40 +244,42 @@ class Dial:
         self._started += 1
         self._last_family = candidate[0]
         start = self._launch(candidate, now, 0)
-        self._plan(now)
+        self._schedule(now)
         return start
 
-    def _plan(self, began: float) -> None:
-        """Until when the candidate that began then is alone, or has all the time where they go one after the other."""
+    def _schedule(self, began: float) -> None:
+        """Set when the next candidate starts; or, one after the other, when the share of this one ends."""
         together = len(self._queue) + 1
         delay = self.rules.delay
         if delay is None:
             if self._deadline is not None:
                 self._share_end = partial_deadline(began, self._deadline, together)
             return
-        if len(self._flying) >= MOST_IN_FLIGHT:
+        if len(self._in_flight) >= MOST_IN_FLIGHT:
             delay = max(delay, ROOM_DELAY)
         if self._queue and self._deadline is not None:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, candidate: Candidate, began: float, meetings: int) -> Start:
+    def _launch(self, candidate: Candidate, began: float, self_connects: int) -> Start:
         self._attempts += 1
         limit = self.rules.attempt_timeout
-        self._flying[self._attempts] = _Flight(candidate, began, NEVER if limit is None else began + limit, meetings)
+        self._in_flight[self._attempts] = _Attempt(
+            candidate, began, NEVER if limit is None else began + limit, self_connects
+        )
         return Start(self._attempts, candidate)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
-        """An attempt that has had all of its time, and what it was that gave it no more."""
-        for attempt, flight in self._flying.items():
-            if now >= flight.end:
-                return attempt, "attempt_timeout"
+        """Return an attempt whose time is up, and which limit ended it."""
+        for number, attempt in self._in_flight.items():
+            if now >= attempt.end:
+                return number, "attempt_timeout"
             if self._share_end is not None and now >= self._share_end:
-                return attempt, "its share of the time"
+                return number, "its share of the time"
         return None
 
     def _abandon_all(self) -> list[Order]:
-        return [Abandon(attempt) for attempt in self._flying]
+        return [Abandon(number) for number in self._in_flight]
 
     # Rounds
 
@@ -312,8 +319,8 @@ class Dial:
 
     def _time_is_up(self, now: float) -> list[Order]:
         orders = self._abandon_all()
-        for attempt in list(self._flying):
-            self._failed(attempt, TimeoutError("timed out"), now)
+        for number in list(self._in_flight):
+            self._failed(number, TimeoutError("timed out"), now)
         error = TimeoutError("timed out")
         if self._lookups:
             error.add_note(f"while looking up {self.rules.name}")
@@ -331,7 +338,7 @@ class Dial:
         return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
 
     def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The untried candidates in their turns, the remembered one first, and no more of them than there may be."""
+        """Order the untried candidates: the remembered one first, then interleaved, no more than the limit."""
         first = [each for each in candidates if each[4] == self.rules.first][:1]
         others = [each for each in candidates if each not in first]
         last_family = first[0][0] if first else self._last_family

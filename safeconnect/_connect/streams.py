@@ -62,10 +62,10 @@ async def connect_transport(
     if ssl:
         server_hostname = _host_of(address) if server_hostname is None else server_hostname
         _check_tls(ssl, server_hostname)
-    plan, limit = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
+    checked, limit = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
     deadline = None if limit is None else loop.time() + limit
-    sock = await _for_transport(plan, address, limit)
+    sock = await _for_transport(checked, address, limit)
     try:
         protocol = protocol_factory()
     except BaseException:
@@ -109,20 +109,20 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    plan, seconds = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked, seconds = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
-            lambda: protocol, address, seconds, ssl=ssl, server_hostname=server_hostname, connector=plan
+            lambda: protocol, address, seconds, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
-    else:  # the same, a twentieth faster
-        transport = await _transport(loop, await _for_transport(plan, address, seconds), protocol)
+    else:  # the same, 5 % faster
+        transport = await _transport(loop, await _for_transport(checked, address, seconds), protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _for_transport(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
-    """Connect for a transport, whose making lets other tasks have their turn: only an error has to."""
+async def _for_transport(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+    """Connect for a transport. Making that lets other tasks run, so only an error has to do so here."""
     try:
-        return await connect(plan, address, limit, gives_way=False)
+        return await connect(settings, address, limit, gives_way=False)
     except OSError:
         await asyncio.sleep(0)
         raise
@@ -135,15 +135,15 @@ async def _transport(
     if type(loop) is not asyncio.SelectorEventLoop or _make_transport is None:
         transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
         return transport
-    # create_connection() calls the same, and waits a second turn of the loop to learn that the first is over: a tenth
-    # of the time that open_connection() takes.
+    # create_connection() calls the same, and then waits for another turn of the loop: a tenth of the time that
+    # open_connection() takes.
     try:
         made: asyncio.Transport = _make_transport(loop, sock, protocol)
     except BaseException:
         sock.close()
         raise
     try:
-        await asyncio.sleep(0)  # the turn that calls protocol.connection_made(), and then begins to read
+        await asyncio.sleep(0)  # the loop calls protocol.connection_made() and begins to read
     except BaseException:
         made.close()
         raise
@@ -151,7 +151,7 @@ async def _transport(
 
 
 def _check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:
-    """Let what is wrong with them be an error before there is a socket, which asyncio would leave open.
+    """Check both before there is a socket, which asyncio would leave open.
 
     :raises TypeError: ``ssl`` is no context.
     :raises ValueError: the name is none that TLS can send.

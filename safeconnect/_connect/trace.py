@@ -1,4 +1,4 @@
-"""Who is told of the events and orders of a connect: the caller's ``trace``, the logger ``safeconnect``, or nobody."""
+"""Report the events and orders of a connect: to the caller's ``trace`` and to the logger ``safeconnect``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger: Any = None  # kept, for asking for it takes a lock
 
 
 def is_logged() -> bool:
-    """Whether anybody wants to read the logger at DEBUG; nobody does who has not loaded logging."""
+    """Return True if the logger is enabled for DEBUG. It is not in a program that has not loaded logging."""
     global _logger
     if _logger is None:
         # Another thread may be loading it right now, hence the second question.
@@ -29,7 +29,7 @@ def is_logged() -> bool:
 
 
 def teller(trace: Trace | None) -> Callable[[Event | Order], object]:
-    """What to call with every event and order."""
+    """Return the function to call with every event and order."""
     listeners: list[Callable[[Any], object]] = [trace] if trace is not None else []
     if is_logged():
         listeners.append(lambda message: _logger.debug("%s", message))

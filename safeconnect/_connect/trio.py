@@ -1,4 +1,4 @@
-"""Connect on trio: the straight line, and a race with a task for each socket."""
+"""Connect on trio: a first attempt at once, then a race with a task for each socket."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ async def create_connection(
     >>> trio.run(main)
     True
     """
-    plan, limit = chosen(timeout, settings)
-    return trio.socket.from_stdlib_socket(await connect(plan, address, limit))
+    checked, limit = chosen(timeout, settings)
+    return trio.socket.from_stdlib_socket(await connect(checked, address, limit))
 
 
 async def open_tcp_stream(
@@ -90,21 +90,21 @@ async def open_tcp_stream(
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if local_address is not None:
         settings["source_address"] = (local_address, 0)
-    plan, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
-    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(plan, (host, port), limit)))
+    checked, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(checked, (host, port), limit)))
 
 
-async def connect(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def connect(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
-    candidates: Sequence[Candidate] = () if plan.resolver else resolve.literal(address)
+    candidates: Sequence[Candidate] = () if settings.resolver else resolve.literal(address)
     began = trio.current_time()
     first: socket.socket | OSError | None = None
-    if candidates and not plan.needs_dial and not is_logged():
-        first, is_kept = at_once(plan, candidates[0])
+    if candidates and not settings.needs_dial and not is_logged():
+        first, is_kept = at_once(settings, candidates[0])
         if is_kept and isinstance(first, socket.socket):
             return first
-    race = _TrioRace(plan, address, limit, candidates, clock=trio.current_time, began=began)
+    race = _TrioRace(settings, address, limit, candidates, clock=trio.current_time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run())
@@ -113,7 +113,7 @@ async def connect(plan: Settings, address: tuple[Any, ...], limit: float | None)
 
 
 class _TrioRace(Race):
-    """A dial with a task for each socket that is waited for."""
+    """A dial with one task for each socket that it waits for."""
 
     async def run(self) -> Outcome:
         self._token = trio.lowlevel.current_trio_token()
@@ -122,7 +122,7 @@ class _TrioRace(Race):
         outcome: Outcome | None = None
         try:
             async with trio.open_nursery() as self._nursery:
-                # All leaves the nursery as a value: raised in there it would come out as an ExceptionGroup.
+                # The outcome leaves the nursery as a value: raised inside, it would come out as an ExceptionGroup.
                 try:
                     while (outcome := self.step()) is None:
                         await self._wait()
@@ -142,20 +142,20 @@ class _TrioRace(Race):
         scope = self._scopes.get(number)
         if scope is not None:
             scope.cancel()
-            trio.lowlevel.notify_closing(sock)  # the task lets go at once, before the number is another socket's
-            del self._scopes[number]  # last: interrupted before, it is done again as the race is closed
+            trio.lowlevel.notify_closing(sock)  # the task lets go now, before another socket gets the number
+            del self._scopes[number]  # last: if this is interrupted before, `close` does it again
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         with suppress(trio.RunFinishedError):  # nobody waits
             self._token.run_sync_soon(self._wake, idempotent=True)
 
     async def _await_writable(self, number: int, sock: socket.socket, scope: trio.CancelScope) -> None:
         with scope, suppress(trio.ClosedResourceError):
             if scope.cancel_called:
-                return  # the socket was closed before this task had its first turn
+                return  # the socket was closed before this task ran
             await trio.lowlevel.wait_writable(sock)
             if scope.cancel_called:
-                return  # it was abandoned between the two moments in which it was writable and this task had its turn
+                return  # it was abandoned after it became writable and before this task ran
             self._scopes.pop(number, None)
             self.finish(number)
             self._wake()

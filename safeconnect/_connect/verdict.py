@@ -1,4 +1,4 @@
-"""Verdict: which error a connect ends with, and the lines that tell how it went."""
+"""The verdict on a connect that failed: which error to raise, and the notes that tell what was tried."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _RANKS = {
 }
 
 
-# How often a connection that met itself is made again where the kernel chose the source port. Aimed connects never do;
-# of the others one in 12,000 does, so 16 in a row mean that there is no other port to be had.
-MEETINGS = 16
+# How many self-connects one candidate may make before it counts as failed, if the kernel chooses the source port. With
+# a window there are none. Without one it is one connect in 12,000, so 16 in a row mean that there is no other port.
+MAX_SELF_CONNECTS = 16
 _MOST_UNTRIED = 8  # addresses in one note
 
 
 def rank(error: OSError) -> int:
-    """How much the error says about the target: an answer over silence over no way there over local set-up."""
+    """Rank an error by how much it says about the target: an answer, silence, no way there, local set-up."""
     if error.errno is None:
         return _SILENCE if isinstance(error, TimeoutError) else _LOCAL
     return _RANKS.get(error.errno, _LOCAL)
 
 
 def chosen(outcomes: Sequence[Outcome]) -> OSError:
-    """The error to raise for all of them: the highest rank, and of equals the last, as the standard library does."""
+    """Choose the error to raise: the highest rank, and the last among equals, as in the standard library."""
     return max(reversed(outcomes), key=lambda outcome: rank(outcome[1]))[1]
 
 
@@ -53,11 +53,11 @@ def conclude(
     error: OSError | None = None,
     untried: Sequence[SockAddr] = (),
 ) -> OSError | ExceptionGroup[OSError]:
-    """What to raise, with the story in its notes.
+    """Return the error to raise, with notes on what was tried.
 
-    :param error: the one to raise; the chosen one when left out.
+    :param error: the one to raise; left out, it is chosen among the outcomes.
     :param all_errors: an `ExceptionGroup` instead, with the last error of each address.
-    :param untried: the addresses that never had a turn, for a note of their own.
+    :param untried: the addresses that were never tried, for a note of their own.
     """
     if all_errors and outcomes:
         last = {outcome[0]: outcome for outcome in outcomes}
@@ -81,7 +81,7 @@ def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
     for group in alike.values():
         target, what, seconds = group[-1]
         count = f" ({len(group)} times)" if len(group) > 1 else ""
-        # A resolver of the user's may say anything.
+        # A user-supplied resolver may say anything.
         error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
 
 
@@ -91,20 +91,20 @@ def _tell_untried(error: Exception, untried: Sequence[SockAddr]) -> None:
         error.add_note(f"not tried: {', '.join(map(written, untried[:_MOST_UNTRIED]))}{more}")
 
 
-def met_itself(target: SockAddr, meetings: int) -> SelfConnectError:
-    """The error for a candidate whose every connection met its own socket."""
-    times = f"{meetings} tries out of {meetings}" if meetings > 1 else "its source address is the target"
+def self_connect_error(target: SockAddr, count: int) -> SelfConnectError:
+    """Make the error for a candidate whose every connection was a self-connect."""
+    times = f"{count} tries out of {count}" if count > 1 else "its source address is the target"
     text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"
     return SelfConnectError(errno.ECONNREFUSED, text)
 
 
 def late_handshake(host: object, port: object) -> TimeoutError:
-    """The error for a TLS handshake that was not done in time."""
+    """Make the error for a TLS handshake that was not done in time."""
     return timed_out(f"during the TLS handshake with {host!r}, port {port!r}")
 
 
 def timed_out(*told: str) -> TimeoutError:
-    """The error for a deadline that has passed, with notes on what took the time."""
+    """Make the error for a deadline that has passed, with notes on what took the time."""
     error = TimeoutError("timed out")
     for note in told:
         error.add_note(note)

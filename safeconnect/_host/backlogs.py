@@ -1,4 +1,4 @@
-"""How many connections each listening socket of this network namespace lets wait: the kernel tells by sock_diag(7)."""
+"""The backlogs of the listening sockets of this network namespace, by sock_diag(7)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PATIENCE = 2.0  # seconds; the kernel answers at once, or not at all in a sandb
 
 
 def backlogs() -> dict[int, int]:
-    """The backlog of each TCP listener by its inode, as listen(2) was given it, cut off at somaxconn.
+    """Return the backlog of each TCP listener by its inode, as given to listen(2), limited by somaxconn.
 
-    One more than that may wait to be accepted (net/sock.h, sk_acceptq_is_full). Empty where the kernel does not tell:
+    One connection more may wait to be accepted (net/sock.h, sk_acceptq_is_full). Empty if the kernel does not tell:
     elsewhere than on Linux, without CONFIG_INET_DIAG, in a sandbox.
     """
     found: dict[int, int] = {}
@@ -59,7 +59,7 @@ def _ask(family: int) -> Iterator[tuple[int, int]]:
 
 
 def _messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """The messages of one datagram, each at a multiple of 4 bytes: netlink(7)."""
+    """Yield the messages of one datagram, each at a multiple of 4 bytes: netlink(7)."""
     at = 0
     while at < len(raw):
         length, kind, *_ = _HEADER.unpack_from(raw, at)

@@ -1,4 +1,4 @@
-"""Who holds a port or a connection: notes for the errors that say it is taken."""
+"""The holders of ports and connections: notes for errors that say that one is taken."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tell_ports(error: BaseException, ports: PortSet) -> None:
         error.add_note(str(each))
     if len(found) > _MOST_NOTES:
         error.add_note(f"and {sum(each.sockets for each in found[_MOST_NOTES:])} more sockets of {which}")
-    # The system lists those that listen, or are connected.
+    # The system lists only sockets that listen or are connected.
     others = ports - PortSet(each.local[1] for each in found)
     if others:
         which = f"port {others} is" if len(others) == 1 else f"{len(others)} of these ports are"
@@ -49,9 +49,9 @@ def tell_ports(error: BaseException, ports: PortSet) -> None:
 
 
 def in_the_way(sockaddrs: Iterable[SockAddr]) -> list[Holding]:
-    """What keeps a server from the port of these addresses where they are this host's, and connects find nobody there.
+    """Return what keeps a server from the port of these addresses of this host, where connects find no server.
 
-    Nothing where the sockets of this host cannot be listed, or those addresses are others'.
+    Nothing if the sockets of this host cannot be listed, or the addresses are of other hosts.
     """
     own = {(unmapped(each[0].partition("%")[0]), each[1]) for each in sockaddrs if is_own(each)}
     hosts = {host for host, _ in own}
@@ -66,9 +66,9 @@ def in_the_way(sockaddrs: Iterable[SockAddr]) -> list[Holding]:
 
 
 def is_own(sockaddr: SockAddr) -> bool | None:
-    """Whether it is an address of this host: one can be bound to. UDP's ports are their own, and nothing is sent.
+    """Return True if it is an address of this host: a UDP socket can bind to it. Nothing is sent.
 
-    None where there is no descriptor left to try it with.
+    None if no descriptor is left to try it with.
     """
     try:
         with socket.socket(socket.AF_INET6 if ":" in sockaddr[0] else socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -79,7 +79,7 @@ def is_own(sockaddr: SockAddr) -> bool | None:
 
 
 def tell_connection(error: OSError, sock: socket.socket, target: tuple[Any, ...]) -> None:
-    """Add a note on the connection that stands in the way of one from the same address and port to the same target."""
+    """Add a note on the connection that exists already from the same address and port to the same target."""
     try:
         local = sock.getsockname()
     except OSError:
@@ -93,7 +93,7 @@ def tell_connection(error: OSError, sock: socket.socket, target: tuple[Any, ...]
 
 
 def _connections(local: tuple[Any, ...], target: tuple[Any, ...]) -> dict[tcp_table.TcpSocket, tuple[Owner, ...]]:
-    """Those from one end to another, with the processes that have them; none where they cannot be listed."""
+    """Return the connections from one end to another, and their processes; none if they cannot be listed."""
     hosts = (unmapped(local[0]), *ANY_HOST)
     peer = (unmapped(target[0]), target[1])
     try:

@@ -1,4 +1,4 @@
-"""Where this host listens, and what that place means for connects: rows made of the table of TCP sockets."""
+"""The places where this host listens, and what their ports mean for connects, from the table of TCP sockets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..ports import PortRange, PortSet
-    from .tcp_sockets import Owner, TcpSocket
-
-    End = tuple[str, int]
+    from .tcp_sockets import End, Owner, TcpSocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Listener:
     :ivar backlog: how many may wait so, over all sockets; None where the platform does not tell.
     :ivar ephemeral: whether the port lies in the range from which the kernel takes source ports.
     :ivar reserved: whether the kernel leaves the port out when it chooses one by itself.
-    :ivar exposure: the reason of `safeconnect.Exposure`, which says whether a connect can meet itself here
+    :ivar exposure: the reason of `safeconnect.Exposure`, which says whether a connect can be a self-connect here
         while nobody listens.
     """
 
@@ -51,10 +49,10 @@ def listeners(
     reserved: PortSet,
     exposure: Callable[[str, int], str],
 ) -> list[Listener]:
-    """The places where these sockets listen, by port and address.
+    """Return the places where these sockets listen, by port and address.
 
     :param sockets: of all kinds; those that do not listen are passed over.
-    :param owners: the processes of those that listen; what it lacks is nobody's.
+    :param owners: the processes of those that listen; a socket that is not in it has none.
     :param backlogs: by inode, as far as they are known.
     :param ephemeral: from where the kernel takes source ports.
     :param reserved: what it leaves out of them.

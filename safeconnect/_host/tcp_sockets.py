@@ -1,4 +1,4 @@
-"""The rows of the kernel's table of TCP sockets as values, and what can be counted of them."""
+"""The rows of the kernel's table of TCP sockets as values, and counts of them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound t
 
 @dataclass(frozen=True, slots=True)
 class TcpSocket:
-    """One TCP socket of this network namespace; what the platform does not tell is None.
+    """One TCP socket of this network namespace; a value that the platform does not tell is None.
 
     :ivar local: its own address and port. IPv4-mapped IPv6 addresses are written as IPv4; scope ids are not told.
-    :ivar peer: the other end; None where it listens, or is bound and no more.
+    :ivar peer: the other end; None if it listens, or is only bound.
     :ivar state: the name in RFC 9293, section 3.3.2, with underscores: ``"LISTEN"``, ``"ESTABLISHED"``, ...
     :ivar ipv6: whether it is an IPv6 socket. One that listens on ``::`` may take IPv4 connections as well.
     :ivar receive_queue: bytes that nobody has read yet; where it listens: connections that nobody has accepted yet.
@@ -47,12 +47,12 @@ class TcpSocket:
 
     @property
     def listens(self) -> bool:
-        """Whether it is a server's, that connections come in by."""
+        """True if it accepts connections."""
         return self.state == "LISTEN"
 
     @property
-    def meets_itself(self) -> bool:
-        """Whether it is connected to itself, or was: it then keeps a server's port from the server."""
+    def is_self_connected(self) -> bool:
+        """True if it is connected to itself, or was: then a server cannot have its port."""
         return self.peer == self.local
 
 
@@ -60,7 +60,7 @@ class TcpSocket:
 class Owner:
     """A process that has a socket.
 
-    :ivar name: as the process has it, whatever is in it; None where it may not be seen.
+    :ivar name: as the process has it, unescaped; None if it may not be seen.
     """
 
     pid: int
@@ -72,7 +72,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SourceUse:
-    """How many of the source ports toward one destination are taken; made by ``source_use``.
+    """The number of source ports that are taken toward one destination; made by ``source_use``.
 
     :ivar local: the host's own address, of which there may be several.
     :ivar peer: the destination.
@@ -89,7 +89,7 @@ class SourceUse:
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 1 also where there is no port at all."""
+        """The part that is taken, from 0 to 1; 1 also if there is no port at all."""
         return self.taken / self.available if self.available else 1.0
 
 
@@ -111,23 +111,23 @@ class Holding:
     sockets: int = 1
 
     @property
-    def meets_itself(self) -> bool:
-        """Whether it is connected to itself, or was: no server has the port before it is gone."""
+    def is_self_connected(self) -> bool:
+        """True if they are connected to themselves, or were: no server can have the port before they are gone."""
         return self.peer == self.local
 
     @property
     def is_over(self) -> bool:
-        """Whether the kernel keeps the port for a connection that is over, for 60 s at most."""
+        """True if the connection is over, and the kernel keeps its port for 60 s at most."""
         return self.state == "TIME_WAIT"
 
     @property
     def whose(self) -> str:
-        """Who has it, and to what it is connected."""
+        """The holders, and the peer."""
         to = ""
         if self.sockets > 1:
             to = f" ({self.sockets} times)"
         elif self.peer is not None:
-            to = f", connected to {'itself' if self.meets_itself else written(self.peer)}"
+            to = f", connected to {'itself' if self.is_self_connected else written(self.peer)}"
         if self.is_over:
             return f"in TIME_WAIT for up to 60 s{to.replace('connected', 'once connected')}"
         return f"held by {named(self.owners)}, {self.state}{to}"
@@ -137,7 +137,7 @@ class Holding:
 
 
 def source_use(sockets: Iterable[TcpSocket], ports: PortSet) -> list[SourceUse]:
-    """How many of these source ports are taken toward each destination, the busiest first.
+    """Count the source ports that are taken toward each destination, the busiest first.
 
     A port is taken for one pair of own address and destination at a time (the rest of the four numbers that make a TCP
     connection), so each pair is counted by itself.
@@ -167,12 +167,12 @@ def source_use(sockets: Iterable[TcpSocket], ports: PortSet) -> list[SourceUse]:
 
 
 def listening_on(sockets: Iterable[TcpSocket], port: int) -> list[TcpSocket]:
-    """The servers at a port, whatever their address."""
+    """Return the servers at a port, whatever their address."""
     return [each for each in sockets if each.listens and each.local[1] == port]
 
 
 def takes(listening: str, hosts: Collection[str]) -> bool:
-    """Whether connects to one of these addresses of this host may reach a server that listens on that address.
+    """Return True if connects to one of these addresses of this host may reach a server that listens on that address.
 
     ``::`` counts for IPv4, too: whether it takes IPv4 connections is a switch (IPV6_V6ONLY) that the table lacks.
     """
@@ -182,7 +182,7 @@ def takes(listening: str, hosts: Collection[str]) -> bool:
 
 
 def in_the_way(sockets: Iterable[TcpSocket], hosts: Collection[str], port: int) -> list[TcpSocket]:
-    """What may keep a server from this port of this host, where connects to one of these addresses find nobody.
+    """Return what may keep a server from this port, if connects to these addresses of this host find no server.
 
     These are connected to themselves, or in TIME_WAIT, or they are connections from a port that nobody listens on. All
     addresses of this host count: a server may want to listen on every one.
@@ -193,23 +193,23 @@ def in_the_way(sockets: Iterable[TcpSocket], hosts: Collection[str], port: int) 
     servers = listening_on(at_port, port)
     if any(takes(server.local[0], hosts) for server in servers):
         return []
-    return [each for each in at_port if not each.listens and (each.meets_itself or not servers)]
+    return [each for each in at_port if not each.listens and (each.is_self_connected or not servers)]
 
 
 def holdings(held: Mapping[TcpSocket, Sequence[Owner]]) -> list[Holding]:
-    """These sockets, with those that differ only by their peer put together: servers first, then the most."""
+    """Group the sockets that differ only by their peer: servers first, then the largest groups."""
     alike: dict[tuple[object, ...], list[TcpSocket]] = {}
     for each, owners in held.items():
-        alike.setdefault((each.local, each.state, each.meets_itself, tuple(owners)), []).append(each)
+        alike.setdefault((each.local, each.state, each.is_self_connected, tuple(owners)), []).append(each)
     found = [
         Holding(group[0].local, group[0].state, group[0].peer, tuple(held[group[0]]), len(group))
         for group in alike.values()
     ]
-    return sorted(found, key=lambda holding: (holding.state != "LISTEN", not holding.meets_itself, -holding.sockets))
+    return sorted(found, key=lambda each: (each.state != "LISTEN", not each.is_self_connected, -each.sockets))
 
 
 def named(owners: Sequence[Owner]) -> str:
-    """Processes as people write them, of many the first few: a server's workers share its socket."""
+    """Return the names of processes, of many the first few: a server's workers share its socket."""
     if not owners:
         return "a process that is gone or may not be seen"
     more = len(owners) - _MOST_NAMES

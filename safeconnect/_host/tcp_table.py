@@ -1,7 +1,7 @@
-"""Every TCP socket of this network namespace, and which processes have them.
+"""Every TCP socket of this network namespace, and the processes that have them.
 
-On Linux from /proc (proc_pid_net(5)), where nothing need be installed; elsewhere by psutil. Who has the sockets is
-asked apart, for that looks at every descriptor of every process.
+On Linux they come from /proc (proc_pid_net(5)), elsewhere from psutil. Processes are a separate question, because it
+takes a look at every descriptor of every process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    End = tuple[str, int]
+    from .tcp_sockets import End
 
 __all__ = ["Owner", "TcpSocket", "owners", "sockets"]
 
@@ -43,7 +43,7 @@ _STATES = {
 
 
 def sockets() -> list[TcpSocket]:
-    """Every TCP socket of this network namespace, IPv4 and IPv6, in the order of the system's tables.
+    """Return every TCP socket of this network namespace, IPv4 and IPv6, in the order of the system's tables.
 
     A socket that is bound and neither connected nor listening has no entry. The tables are not read in one moment: a
     connection may be missing, or be there in two states, if it changes meanwhile.
@@ -59,9 +59,9 @@ def sockets() -> list[TcpSocket]:
 
 
 def owners(found: Iterable[TcpSocket]) -> dict[TcpSocket, tuple[Owner, ...]]:
-    """The processes that have these sockets, as far as they may be seen: for all of them, this takes root.
+    """Return the processes that have these sockets, as far as they may be seen: only root sees all.
 
-    A socket that nobody is seen to have maps to an empty tuple: its process belongs to another user, or to another
+    A socket without a visible process maps to an empty tuple: its process belongs to another user, or to another
     pid namespace, or there is none (any more).
 
     :param found: sockets of `sockets`.
@@ -116,7 +116,7 @@ def _end(text: str) -> End:
 
 @lru_cache(maxsize=4096)
 def _host(digits: str) -> str:
-    """An address as the kernel prints it: in words of 32 bits, each in the byte order of the machine."""
+    """Return an address that the kernel prints in words of 32 bits, each in the byte order of the machine."""
     words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     packed = packed.removeprefix(_MAPPED)
@@ -124,7 +124,7 @@ def _host(digits: str) -> str:
 
 
 def _held_sockets(wanted: Iterable[int]) -> Iterator[tuple[int, set[int]]]:
-    """Which of the sockets each process has, for those that have any and may be looked at."""
+    """Yield each process that has any of the sockets, and which; only those that may be seen."""
     names = {f"socket:[{inode}]": inode for inode in wanted}
     for pid in os.listdir(_PROC):  # noqa: PTH208 - paths would take three times as long
         if not pid.isdecimal():
@@ -151,7 +151,7 @@ def _link(path: str) -> str:
 
 
 def _name(pid: int) -> str | None:
-    """The program's name; the kernel cuts it off after 15 bytes, and its command line tells the rest."""
+    """Return the program's name; the kernel cuts it off after 15 bytes, and the command line has the rest."""
     try:
         with open(f"{_PROC}/{pid}/comm", "rb") as file:  # noqa: PTH123
             name = os.fsdecode(file.read().rstrip(b"\n"))

@@ -1,4 +1,4 @@
-"""What the kernel knows of one connection, and after how long it notices that the peer has vanished."""
+"""The kernel's view of one connection, and after how long it notices that the peer has vanished."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # FreeBSD's TCP_INFO, fill in another struct.
 _OPTIONS = {"linux": 11, "darwin": 0x106}
 
-# More than what is read of either struct; a kernel with less to say says less.
+# More than is read of either struct; an older kernel returns less.
 _SIZE = 256
 
 # linux/tcp.h, Linux 6.15: the longest pause between retransmissions. Python's socket module does not name it.
@@ -44,11 +44,11 @@ _RETRIES_PATH = "/proc/sys/net/ipv4/tcp_retries2"
 
 
 def tcp_info(sock: HasOptions) -> TcpInfo:
-    """Ask the kernel what it knows of a connection: round-trip time, retransmissions, bytes, and its state.
+    """Ask the kernel about a connection: round-trip time, retransmissions, bytes, and its state.
 
     :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
-    :returns: a `TcpInfo`, times in seconds. What this kernel does not tell is None.
-    :raises OSError: there is no such thing on this platform (EOPNOTSUPP), as on Windows and the BSDs. Or the kernel's
+    :returns: a `TcpInfo`, times in seconds; None for what this kernel does not tell.
+    :raises OSError: this platform does not tell (EOPNOTSUPP), as on Windows and the BSDs. Or the kernel's
         own: the socket is closed on this side (EBADF), or not TCP (EOPNOTSUPP).
 
     Reads TCP_INFO (tcp(7), linux/tcp.h, Linux 2.4; `TcpInfo` says what came later); on macOS TCP_CONNECTION_INFO
@@ -63,10 +63,10 @@ def tcp_info(sock: HasOptions) -> TcpInfo:
 
 
 def tcp_state(sock: HasOptions) -> str:
-    """The state of a TCP socket alone, by its name in RFC 9293 with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
+    """Return the state of a TCP socket by its name in RFC 9293, with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
 
-    ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that nothing to
-    the contrary has come from the peer, not that it is still there: see `KeepAlive` and `detection_time`.
+    ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that the
+    peer has sent no sign of an end, not that it is still there: see `KeepAlive` and `detection_time`.
 
     :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
     :returns: one of CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING,
@@ -84,7 +84,7 @@ def tcp_state(sock: HasOptions) -> str:
 
 
 def _ask(sock: HasOptions, size: int) -> bytes:
-    """The first bytes of this platform's struct."""
+    """Return the first bytes of this platform's struct."""
     option = _OPTIONS.get(sys.platform)
     if option is None:
         raise OSError(errno.EOPNOTSUPP, f"the state of a TCP connection cannot be asked for on {sys.platform}")
@@ -136,7 +136,7 @@ def detection_time(sock: HasNumbers) -> DetectionTime:
 
 
 def _rto_max(sock: HasNumbers) -> int:
-    """Milliseconds between two retransmissions at most."""
+    """Return the most milliseconds between two retransmissions."""
     if sys.platform != "linux":
         return RTO_MAX  # elsewhere the number means other things
     try:
@@ -148,7 +148,7 @@ def _rto_max(sock: HasNumbers) -> int:
 
 
 def _retries() -> int:
-    """How many retransmissions there are, the default where there is no /proc."""
+    """Return how many retransmissions there are; the default if there is no /proc."""
     try:
         with open(_RETRIES_PATH, encoding="ascii") as file:  # noqa: PTH123 - as in _sockets.kernel
             return int(file.read())

@@ -1,4 +1,4 @@
-"""How long a peer that has vanished goes unnoticed: arithmetic on what is set, after the kernel's own."""
+"""How long a vanished peer goes unnoticed, computed from the socket's options as the kernel does it."""
 
 from __future__ import annotations
 

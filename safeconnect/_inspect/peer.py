@@ -1,4 +1,4 @@
-"""Hands that look at what the other side has done: closed, reset, sent what nobody has read. Nothing here waits."""
+"""What the other side has done: closed, reset, sent data that is still unread. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _READABLE = 1  # POLLIN, the lowest bit everywhere; urgent data and ends have hi
 
 
 def peer_closed(sock: HasFileno) -> bool:
-    """Whether the other side has closed the connection, in order or with a reset. Reads nothing, and does not wait.
+    """Return True if the other side has closed the connection, in order or with a reset. Reads nothing, never waits.
 
-    What a pool asks before it uses a connection again. False means that no such sign has arrived: a peer that vanished
+    Pools ask this before they use a connection again. False means that no such sign has arrived: a peer that vanished
     sends none (see `KeepAlive`). Data that has arrived before the end can still be read; `unread_bytes` tells of it.
     Elsewhere than on Linux and FreeBSD the end of a connection shows only when all data before it has been read.
 
@@ -47,22 +47,22 @@ def peer_closed(sock: HasFileno) -> bool:
     """
     number = _open(sock)
     events = _events(number)
-    # Readable alone may be the end as well: without POLLRDHUP, and under gevent and eventlet, nothing else tells.
+    # Readable alone may be the end as well: without POLLRDHUP, and under gevent and eventlet, there is no other sign.
     return events > _READABLE or (events > 0 and not _peek(sock))
 
 
 def is_quiet(sock: HasFileno) -> bool:
-    """Whether nothing has come from the other side: neither data, nor an end."""
+    """Return True if nothing has come from the other side: neither data, nor an end."""
     return not _events(_open(sock))
 
 
 def unread_bytes(sock: HasFileno) -> int:
-    """How many bytes have arrived that nobody has read yet, for TLS still encrypted. Reads nothing, and does not wait.
+    """Count the bytes that have arrived and are unread, for TLS still encrypted. Reads nothing, and does not wait.
 
     On Windows at most 65536 are counted.
 
     :param sock: as for `peer_closed`.
-    :returns: 0 also where the connection has ended and all has been read.
+    :returns: the number; 0 also if the connection has ended and all has been read.
     :raises OSError: the socket is closed on this side (EBADF), or listens (EINVAL).
 
     Uses FIONREAD (ioctl; SIOCINQ in tcp(7)).
@@ -84,9 +84,9 @@ def unread_bytes(sock: HasFileno) -> int:
 
 
 def has_unacknowledged(sock: Any) -> bool:
-    """Whether the peer's system has not acknowledged all that was sent, the FIN included; False where nobody can tell.
+    """Return True while the peer's system has not acknowledged all that was sent, FIN included; Linux only.
 
-    :raises OSError: and it never will: the connection has been reset, or given up.
+    :raises OSError: it never will: the connection has been reset, or given up.
     """
     if sys.platform != "linux":
         return False
@@ -99,7 +99,7 @@ def has_unacknowledged(sock: Any) -> bool:
     if not any(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))):  # SIOCOUTQ, tcp(7)
         return False
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code or tcp_state(sock) == "CLOSED":  # somebody may have been told the error already
+    if code or tcp_state(sock) == "CLOSED":  # the kernel may have told the error to another caller
         raise OSError(code or errno.ECONNRESET, os.strerror(code or errno.ECONNRESET))
     return True
 
@@ -112,7 +112,7 @@ def _open(sock: HasFileno) -> int:
 
 
 def _events(number: int) -> int:
-    """What there is to notice, as poll(2) tells it: 0, _READABLE, or more than that for an end."""
+    """Return the events of the socket as poll(2) does: 0, _READABLE, or more than that for an end."""
     if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it away
         return _READABLE * bool(select.select([number], [], [], 0)[0])
     watched = select.poll()
@@ -122,7 +122,7 @@ def _events(number: int) -> int:
 
 
 def _peek(sock: HasFileno, size: int = 1) -> bytes:
-    """What there is to be read, b"" at the end; asked only where there is something."""
+    """Return unread data, b"" at the end of the connection. Call it only if there is one of them."""
     if isinstance(sock, socket.socket):
         return _peeked(sock, size)
     borrowed = socket.socket(fileno=sock.fileno())
@@ -137,6 +137,6 @@ def _peeked(sock: socket.socket, size: int) -> bytes:
         # The plain class's: TLS sockets refuse MSG_PEEK.
         return socket.socket.recv(sock, size, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
     except BlockingIOError:
-        return b"?"  # nothing after all: urgent data, say
+        return b"?"  # nothing after all: urgent data, for example
     except OSError:
         return b""  # reset

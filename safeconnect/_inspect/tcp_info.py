@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    # Where a field lies: its struct format, its offset, how many of its units are a second (0: it counts something).
+    # For each field its struct format, its offset, and how many of its units are a second (0: it is not a time).
     Layout = Mapping[str, tuple[str, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """What the kernel knows of a connection; made by `tcp_info`. Times are in seconds.
+    """The kernel's view of a connection; made by `tcp_info`. Times are in seconds.
 
-    Whatever this kernel does not tell, or does not know yet, is None. A listening socket has a state and nothing else.
+    A value that this kernel does not tell, or does not know yet, is None. A listening socket has nothing but a state.
 
     :ivar state: the name in RFC 9293, section 3.3.2, with underscores: ``"ESTABLISHED"``, ``"FIN_WAIT_1"``,
         ``"CLOSE_WAIT"``, ... ``"CLOSED"`` before a connect as well as after a reset. TIME_WAIT never shows on Linux:
@@ -157,12 +157,12 @@ def macos(raw: bytes) -> TcpInfo:
 
 
 def linux_state(raw: bytes) -> str:
-    """Only the state, for which one byte is enough."""
+    """Return only the state, for which one byte is enough."""
     return _state(raw, _LINUX_STATES)
 
 
 def macos_state(raw: bytes) -> str:
-    """Only the state, for which one byte is enough."""
+    """Return only the state, for which one byte is enough."""
     return _state(raw, _MACOS_STATES)
 
 
@@ -173,7 +173,7 @@ def _state(raw: bytes, names: Mapping[int, str]) -> str:
 
 
 def _read(raw: bytes, layout: Layout) -> dict[str, Any]:
-    """The fields that lie wholly within the bytes."""
+    """Return the fields that lie wholly within the bytes."""
     fields: dict[str, Any] = {}
     for name, (kind, offset, per_second) in layout.items():
         if offset + struct.calcsize(kind) <= len(raw):

@@ -1,4 +1,4 @@
-"""The local end: reserve a port, and bind a socket with flags that are safe on every platform."""
+"""Reserve a port, and bind a socket with flags that are safe on every platform."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 # linux/in.h and linux/in6.h; Python's socket module names the first since 3.14, the second not yet.
 _TRANSPARENT = {socket.AF_INET: (0, 19), socket.AF_INET6: (41, 75)}
 _BUSY = (errno.EADDRINUSE, errno.EACCES)  # EACCES: Windows, for a port that is held exclusively
-# How often a port that is free at one host may turn out to be taken at the next, before it is an error.
+# How many ports to try that are free at one host and taken at the next, before it is an error.
 _COMMON_TRIES = 100
 
 
 class Reservation:
-    """A port that nobody else is given; made by `reserve_port`, and given back at the end of the ``with`` block.
+    """A port that the kernel gives to nobody else; made by `reserve_port`, released at the end of the ``with`` block.
 
     :ivar sockets: the bound sockets, one for each address.
     :ivar addresses: their addresses, as `socket.socket.getsockname` gives them.
@@ -90,7 +90,7 @@ class Reservation:
         return self.socket
 
     def release(self) -> None:
-        """Give the port back. Released once, releasing again changes nothing."""
+        """Release the port. Releasing it again changes nothing."""
         for sock in self.sockets:
             sock.close()
 
@@ -153,7 +153,7 @@ def reserve_port(
 
 
 def _place(host: str, family: int) -> tuple[int, tuple[Any, ...]]:
-    """Where to bind: the family, and an address whose port is to be filled in."""
+    """Return where to bind: the family, and an address whose port is still to be set."""
     resolve.check_host(host)
     found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     if not found:
@@ -161,13 +161,13 @@ def _place(host: str, family: int) -> tuple[int, tuple[Any, ...]]:
     own_family, _, _, _, address = found[0]
     plain = unmapped(address[0])
     if family != socket.AF_INET6 and plain != address[0]:
-        # Our IPv6 sockets take no IPv4 (_set_flags): such an address stands for the IPv4 one in it.
+        # Our IPv6 sockets take no IPv4 (_set_flags), so such an address stands for the IPv4 one in it.
         return socket.AF_INET, (plain, address[1])
     return own_family, address
 
 
 def _distinct(places: Sequence[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
-    """Each place once, and of a family that is wanted at every address only that: two sockets would be in conflict."""
+    """Return each place once. If all addresses of a family are wanted, others of it would conflict: leave them out."""
     whole = {family for family, address in places if address[0] in ANY_HOST}
     found = (place for place in places if place[0] not in whole or place[1][0] in ANY_HOST)
     return list(dict.fromkeys(found))
@@ -217,7 +217,7 @@ def _only(ports: PortSet | None) -> int | None:
 def _hold(
     places: list[tuple[int, tuple[Any, ...]]], port: int, reuse_port: bool
 ) -> list[tuple[socket.socket, tuple[Any, ...]]]:
-    """Bind at every place to one port, that of the first where it is 0."""
+    """Bind to one port at every place; if it is 0, to the port that the first place gets."""
     held: list[socket.socket] = []
     addresses = []
     try:
@@ -229,8 +229,8 @@ def _hold(
             addresses.append(sock.getsockname())
             port = addresses[-1][1]
             if sys.platform == "linux":
-                # After bind(): set before, another reservation could bind to the same port. From now on a server that
-                # sets it, too, can, for this socket does not listen (inet_bind_conflict).
+                # After bind(): if it were set before, another reservation could bind to the same port. From now on a
+                # server that sets it, too, can bind, because this socket does not listen (inet_bind_conflict).
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 _share_port(sock)  # after bind(), too
@@ -285,14 +285,14 @@ def bind_socket(
         _check_reuse_port()
     checked = check_options(options)
     family, place = _place(host, 0)
-    # A flow label and a scope of the caller's; a 0 leaves those of the host's text, its zone.
+    # The flow label and scope of the caller; a 0 leaves the zone in the text of the host.
     own = [given or found for given, found in zip(tail, place[2:], strict=False)] if tail else place[2:]
-    dress = [*checked, *_flags_as_options(family, device, transparent)]
+    all_options = [*checked, *_flags_as_options(family, device, transparent)]
     reuses = bool(port) if reuse_address is None else reuse_address
     failure: OSError | None = None
     for each in [0] if not port and ports is None else wanted.shuffled(port_window.draw):
         try:
-            return _bound(family, (place[0], each, *own), dress, reuses, reuse_port)
+            return _bound(family, (place[0], each, *own), all_options, reuses, reuse_port)
         except OSError as error:
             failure = error
             if error.errno not in _BUSY or ports is None:
@@ -308,7 +308,7 @@ def _bound(
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sockets.prepare(sock, options, None)
+        sockets.set_options(sock, options)
         _set_flags(sock, reuse_address=reuse_address, reuse_port=reuse_port)
         sock.bind(address)
     except BaseException:
@@ -342,7 +342,7 @@ def _flags_as_options(family: int, device: str | None, transparent: bool) -> Ite
 
 
 def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) -> None:
-    """What may be said of the address, in the meaning that is safe on this platform."""
+    """Set the flags for the use of an address, in the meaning that is safe on this platform."""
     if sys.platform == "win32":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     elif reuse_address:
@@ -350,7 +350,7 @@ def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) ->
     if reuse_port:
         _share_port(sock)
     if sock.family == socket.AF_INET6:
-        # "::" stands for IPv6 alone, so that "0.0.0.0" can be bound beside it.
+        # "::" stands for IPv6 alone, so that "0.0.0.0" can be bound as well.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 

@@ -1,4 +1,4 @@
-"""Exposure: whether a plain connect from this machine to some port can meet itself, and why."""
+"""Exposure: can a plain connect from this machine to some port be a self-connect, and why?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The answer of `self_connect_exposure`; true where a plain connect can meet itself, and good enough to print.
+    """The answer of `self_connect_exposure`, which can be printed; true if a plain connect can be a self-connect.
 
     :ivar host: the host asked about.
     :ivar port: the port asked about.
@@ -51,7 +51,7 @@ class Exposure:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What to do for a server on that port, one sentence each; nothing where it is not exposed."""
+        """Advice for a server on that port, one sentence each; none if it is not exposed."""
         if not self:
             return ()
         below = f"below {self.ephemeral.first}" if self.ephemeral.first > 1 else "elsewhere"
@@ -81,9 +81,9 @@ class Exposure:
 
 
 def self_connect_exposure(host: str, port: int) -> Exposure:
-    """Say whether a connect from this machine to ``host:port`` can meet itself while nobody listens there.
+    """Say whether a connect from this machine to ``host:port`` can be a self-connect while nobody listens there.
 
-    It can where the kernel may choose the target's own port as the source port and the target's own address as the
+    It can if the kernel may choose the target's own port as the source port and the target's own address as the
     source address. A listening server is not looked for: it is exposed whenever it is down.
 
     :param host: a name or a literal address; a name is looked up.
@@ -122,9 +122,9 @@ def _reason(host: str, port: int, ephemeral: PortRange) -> Reason:
 
 
 def _comes_from_itself(family: int, sockaddr: tuple[object, ...]) -> bool | None:
-    """Whether the source address toward that address is the address itself; None where there is no way there.
+    """Return True if the source address toward that address is the address itself; None if there is no way there.
 
-    UDP's connect() tells, and sends nothing.
+    UDP's connect() finds out, and sends nothing.
     """
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

@@ -1,4 +1,4 @@
-"""A pool of source addresses: past the 28,000 connections that one address has toward one destination."""
+"""A pool of source addresses, for more than the 28,000 connections of one address to one destination."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     Ports = PortSet | PortRange | str
 
-# For how many connects an address that had no free port is passed over; by then some connection may have ended.
+# For how many connects an address without a free port is passed over; by then a connection may have ended.
 _REST = 64
 
 
 class SourcePool:
-    """Source addresses that take turns, to be given as ``source_address``; each adds its own source ports.
+    """Source addresses to choose from, given as ``source_address``; each adds its own source ports.
 
     One address can have as many connections to one destination as there are source ports: 28,231 with Linux's usual
     range. Every connect chooses an address at random, and on it a source port as ever. An address without a free port
@@ -60,11 +60,11 @@ class SourcePool:
             ipv6: tuple(address for address in self.addresses if (":" in address) == ipv6) for ipv6 in (False, True)
         }
         self._calls = 0
-        self._rested: dict[str, int] = {}  # at which call an address that was full may be tried again
+        self._rested: dict[str, int] = {}  # the call at which an exhausted address may be tried again
 
     def turns(self, *, ipv6: bool) -> Iterator[tuple[str, PortSet | None]]:
-        """The addresses of a family and their ports, in the order in which one connect is to try them."""
-        self._calls += 1  # threads may count one for two: then an address rests a connect more
+        """Yield the addresses of a family and their ports, in the order in which one connect should try them."""
+        self._calls += 1  # threads may count one for two: then an address rests for one connect more
         now = self._calls
         resting = [address for address in self._own[ipv6] if self._rested.get(address, 0) >= now]
         ready = [address for address in self._own[ipv6] if address not in resting] if resting else self._own[ipv6]
@@ -78,7 +78,7 @@ class SourcePool:
         self._rested[host] = self._calls + _REST
 
     def room(self, address: tuple[Any, ...]) -> dict[str, int]:
-        """How many more connections each address of the pool can have to one destination.
+        """Count the connections that each address of the pool can still have to one destination.
 
         :param address: ``(host, port)`` of the destination, the host a literal.
         :returns: the number of free source ports by address, those of the destination's family only. Connections in
@@ -134,6 +134,6 @@ def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> IPv4Address | IPv6Address:
-    """The address, as IPv4 where it is an IPv4-mapped one: so the table of sockets has it."""
+    """Return the address, as IPv4 if it is an IPv4-mapped one, as the table of sockets has it."""
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address

@@ -16,7 +16,7 @@ from .._connect import attempt
 from .._connect.blocking_race import new_selector
 from .._connect.driver import LONGEST_WAIT
 from .._connect.settings import check_seconds
-from .._connect.verdict import met_itself
+from .._connect.verdict import self_connect_error
 from .._sockets import port_window, sockets
 from .._sockets.endpoint import same_endpoint, written
 from .._sockets.sockets import handed_over
@@ -113,7 +113,7 @@ class Sides:
         self.family = _family(local, peer)
         timeout = check_seconds("timeout", timeout)
         if local[:2] == peer[:2] and not allow_self_connect:
-            raise met_itself(peer, 1)
+            raise self_connect_error(peer, 1)
         self.local = scoped(local)
         self.peer = scoped(peer)
         self.timeout = timeout
@@ -162,7 +162,7 @@ class Sides:
                 yield sock, None if left == inf else min(left, LONGEST_WAIT)
                 is_connected = _is_connected(sock, self.peer)
             if is_connected and not self._allow_self_connect and same_endpoint(*attempt.names(sock, self.peer)):
-                raise met_itself(self.peer, 1)  # the local address is 0.0.0.0, say
+                raise self_connect_error(self.peer, 1)  # the local address is 0.0.0.0, say
             is_done = is_connected
         except SelfConnectError:
             raise

@@ -1,4 +1,4 @@
-"""Socket addresses as values: whether two of them mean the same end, and how people write them."""
+"""Socket addresses as values: compare two of them, and write one as people do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def same_endpoint(local: SockAddr, peer: SockAddr) -> bool:
-    """Whether two socket names mean the same end of a connection.
+    """Return True if two socket names mean the same end of a connection.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
     for link-local addresses, flow labels never.
@@ -21,7 +21,7 @@ def same_endpoint(local: SockAddr, peer: SockAddr) -> bool:
 
 
 def same_host(local: SockAddr, peer: SockAddr) -> bool:
-    """Whether two socket names mean the same address: tuples that begin with text, in the IP families only."""
+    """Return True if two socket names of the IP families mean the same address."""
     for name in (local, peer):
         if not (isinstance(name, tuple) and name and isinstance(name[0], str)):
             return False
@@ -29,7 +29,7 @@ def same_host(local: SockAddr, peer: SockAddr) -> bool:
 
 
 def _host(name: SockAddr) -> tuple[str, int]:
-    """The address, unmapped, and its scope id where the address means nothing without one."""
+    """Return the address, unmapped, and its scope id if it is link-local: others mean the same without one."""
     address = unmapped(name[0].partition("%")[0].lower())
     # RFC 4291: link-local is fe80::/10.
     scoped = len(name) == 4 and address[:3] in ("fe8", "fe9", "fea", "feb")
@@ -37,12 +37,12 @@ def _host(name: SockAddr) -> tuple[str, int]:
 
 
 def unmapped(host: str) -> str:
-    """An IPv4-mapped IPv6 address, as the kernel writes it, as the IPv4 address that it stands for; others as is."""
+    """Return the IPv4 address in an IPv4-mapped IPv6 address, as the kernel writes it; other addresses as they are."""
     return host[len("::ffff:") :] if host.startswith("::ffff:") and "." in host else host
 
 
 def written(name: object) -> str:
-    """A socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``, ``[fe80::1%2]:80``."""
+    """Return a socket address as people write it: ``127.0.0.1:80``, ``[::1]:80``, ``[fe80::1%2]:80``."""
     if not (isinstance(name, tuple) and len(name) >= 2):
         return str(name)
     host = printable(name[0].decode("latin-1") if isinstance(name[0], (bytes, bytearray)) else str(name[0]))
@@ -52,10 +52,10 @@ def written(name: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text, made harmless where it has to be, for a note."""
+    """Return the text for a note, made harmless if it has to be."""
     if text.isprintable():
         return text
     with imports.lock:
-        from .._text import harmless  # few notes tell of anything that is not
+        from .._text import harmless  # few notes need it
 
     return harmless(text)

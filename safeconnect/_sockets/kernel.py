@@ -1,8 +1,8 @@
 """What the kernel says about source ports: the ephemeral range, the reserved ports, the per-socket range.
 
-Everything here is read once and remembered, for a connect must not pay for it. It is read again on request, where a
-connect found no source port (the range may have been changed), and in a forked child (which may move to another
-network namespace: on Linux these settings belong to the namespace).
+Everything here is read once and remembered, so that a connect does not pay for it. It is read again on request, after a
+connect that found no source port (the range may have been changed), and in a forked child, which may move to another
+network namespace: on Linux these settings belong to the namespace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Callable
 from .. import _fork
 from ..ports import MAX_PORT, PortRange, PortSet
 
-# IANA's dynamic ports (RFC 6335, section 6), the default of macOS and Windows, and Linux's own: where nothing answers.
+# The ranges to assume if the system does not tell: IANA's dynamic ports (RFC 6335, section 6), which are the default of
+# macOS and Windows, and Linux's default.
 IANA_DYNAMIC_PORTS = PortRange(49152, 65535)
 _LINUX_PORTS = PortRange(32768, 60999)
 
@@ -25,14 +26,14 @@ IP_LOCAL_PORT_RANGE = 51
 # linux/in.h, Linux 4.2: bind((address, 0)) fixes the address only; the port is chosen at connect, knowing the target.
 IP_BIND_ADDRESS_NO_PORT = 24
 
-# "No descriptor, no memory left": never an answer to the question that was asked.
+# No descriptor or no memory is left: not an answer to the question that was asked.
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _SUBPROCESS_SECONDS = 5.0
 _FIRST_UNPRIVILEGED = 1024
 
 _remembered: dict[str, PortSet] = {}
-_has_port_range = False  # whether a socket has shown that there is IP_LOCAL_PORT_RANGE
+_has_port_range = False  # True once a socket has shown that there is IP_LOCAL_PORT_RANGE
 _listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
@@ -45,7 +46,7 @@ def ephemeral_ports(*, refresh: bool = False) -> PortRange:
     IPv6 too). macOS and FreeBSD: ``net.inet.ip.portrange.first`` and ``.last``. Windows: ``netsh``'s dynamic ports.
     Where nothing answers: the default, 32768-60999 on Linux, else 49152-65535 (RFC 6335).
 
-    :param refresh: ask the kernel again; otherwise what it said first is remembered.
+    :param refresh: ask the kernel again, and not return its earlier answer.
 
     >>> ephemeral_ports().first > 0
     True
@@ -59,7 +60,7 @@ def reserved_ports(*, refresh: bool = False) -> PortSet:
     Linux: ``net.ipv4.ip_local_reserved_ports``. Windows: ``netsh``'s excluded port ranges. Elsewhere there is no such
     setting and the set is empty.
 
-    :param refresh: ask the kernel again; otherwise what it said first is remembered.
+    :param refresh: ask the kernel again, and not return its earlier answer.
 
     >>> 0 in reserved_ports()
     False
@@ -68,7 +69,7 @@ def reserved_ports(*, refresh: bool = False) -> PortSet:
 
 
 def source_ports(*, refresh: bool = False) -> PortSet:
-    """The ports that ``connect()`` may be given: the ephemeral ones less the reserved ones."""
+    """Return the ports from which ``connect()`` may choose: the ephemeral ones less the reserved ones."""
     known = _remembered.get("source")
     if known is not None and not refresh:
         return known
@@ -80,14 +81,14 @@ def source_ports(*, refresh: bool = False) -> PortSet:
 
 
 def is_told() -> bool:
-    """Whether the kernel was asked for its source ports; where there was no descriptor to ask, they are a guess."""
+    """Return True if the kernel has told its source ports; without a descriptor to ask with, they are a guess."""
     return "source" in _remembered
 
 
 def spare_ports() -> PortSet:
-    """The ports that the kernel gives to nobody by itself: those above the ephemeral range, or else those below.
+    """Return the ports that the kernel never chooses: those above the ephemeral range, or if there are none, below.
 
-    Servers have theirs below, as a rule.
+    Servers have their ports below, as a rule.
     """
     ephemeral = ephemeral_ports(refresh=True)
     above = ephemeral.last + 1, MAX_PORT
@@ -108,7 +109,7 @@ def forget() -> None:
 
 
 def on_change(listener: Callable[[], None]) -> Callable[[], None]:
-    """Call the listener whenever the source ports have changed: what was made of the old ones is void."""
+    """Call the listener whenever the source ports have changed, to drop what it has made of the old ones."""
     _listeners.append(listener)
     return listener
 
@@ -119,19 +120,19 @@ def _tell() -> None:
 
 
 def has_port_range() -> bool:
-    """Whether this kernel knows IP_LOCAL_PORT_RANGE; a socket is asked unless one has been already."""
+    """Return True if this kernel knows IP_LOCAL_PORT_RANGE; a socket is asked only once."""
     global _has_port_range
     if IP_LOCAL_PORT_RANGE in missing:
         return False
     if not _has_port_range:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # 0 takes the restriction back: it changes nothing.
+            # 0 removes the restriction, so it changes nothing.
             _has_port_range = set_option(probe, IP_LOCAL_PORT_RANGE, 0)
     return _has_port_range
 
 
 def set_option(sock: socket.socket, name: int, value: int) -> bool:
-    """Set an IPPROTO_IP option that this kernel may lack; False where it could not be set."""
+    """Set an IPPROTO_IP option that this kernel may lack; return False if it could not be set."""
     if name in missing:
         return False
     try:
@@ -143,15 +144,15 @@ def set_option(sock: socket.socket, name: int, value: int) -> bool:
 
 
 def refused(name: int, error: OSError) -> None:
-    """Remember that the kernel lacks the option, if that is what the error says and a socket of its own agrees.
+    """Remember that the kernel lacks the option, if the error says so and a second socket agrees.
 
-    The one that refused may be a mock, or of another tool's class.
+    The first one may be a mock, or of another tool's class.
     """
     if error.errno not in _UNKNOWN_OPTION:
         return
     probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        probe.setsockopt(socket.IPPROTO_IP, name, 0)  # 0 takes the setting back: it changes nothing
+        probe.setsockopt(socket.IPPROTO_IP, name, 0)  # 0 removes the setting, so it changes nothing
     except OSError as again:
         if again.errno in _UNKNOWN_OPTION:
             missing.add(name)
@@ -164,7 +165,7 @@ def _remember(name: str, read: Callable[[], PortSet], refresh: bool) -> PortSet:
     if ports is None:
         try:
             ports = _remembered[name] = read()
-        except OSError:  # nothing is left to ask with: what was known, or a guess, and the next question asks again
+        except OSError:  # no descriptor to ask with: an earlier answer or a guess, and the next question asks again
             ports = _remembered.get(name)
     if ports is None:
         ports = PortSet(_usual_range()) if name == "ephemeral" else PortSet()
@@ -180,7 +181,7 @@ def _usual_range() -> PortRange:
 
 
 def told_range() -> PortRange | None:
-    """The range of source ports as the system tells it, now; None where it does not.
+    """Read the range of source ports from the system; None if it does not tell.
 
     :raises OSError: there was no descriptor, or no memory, to ask with.
     """
@@ -214,7 +215,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _read_file(path: str) -> str:
-    """The text of a file, empty where there is no such file (an old kernel, or no /proc in a sandbox).
+    """Return the text of a file, empty if there is no such file (an old kernel, or no /proc in a sandbox).
 
     :raises OSError: there was no descriptor, or no memory, to look.
     """
@@ -228,7 +229,7 @@ def _read_file(path: str) -> str:
 
 
 def _run(*command: str) -> str:
-    """What a command prints, empty where it is missing, fails or hangs.
+    """Return the output of a command, empty if it is missing, fails or hangs.
 
     :raises OSError: there was no descriptor, or no memory, to run it.
     """

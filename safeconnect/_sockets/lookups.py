@@ -1,12 +1,19 @@
-"""Name lookups that nobody has to wait for: a bounded pool of daemon threads.
+"""Name lookups with a time limit: a bounded pool of daemon threads.
 
-getaddrinfo() can neither be given a deadline nor be stopped. So it runs in a thread of its own, and whoever asked goes
-away when time is up. What hangs stays behind, and is bounded: callers that ask the same share one lookup, a fixed
-number of threads look up, a fixed number of lookups wait for one, and the end of the interpreter waits for none.
+getaddrinfo() takes no deadline and cannot be stopped. So it runs in a thread of its own, and a caller whose time is up
+leaves the thread behind. What is left behind is bounded:
 
-A signal handler's exception may end a caller between any two steps. So nothing is counted: which threads there are, and
-who waits for a lookup, is told by weak references to what only they themselves hold. What an interrupted caller left
-undone, waking a thread say, the next one does.
+- Callers with the same question share one query.
+- The number of threads has a limit, and so has the number of queries that wait for a thread.
+- The end of the interpreter waits for none of them: they are daemon threads.
+
+An exception from a signal handler may end a caller between any two steps, so a counter that must be lowered again would
+go wrong. Nothing is counted here. A thread is alive as long as its `_Worker` is, which only the thread itself holds; a
+caller waits as long as its `Lookup` is alive, which only the caller holds. The pool has weak references to both. If an
+interrupted caller has left something undone, such as waking a thread, the next caller does it.
+
+A thread that has been idle for long ends. It decides so under the lock, and is no longer counted as idle from then on,
+so no query can be left to a thread that is about to end.
 """
 
 from __future__ import annotations
@@ -31,8 +38,8 @@ if TYPE_CHECKING:
     Done = Callable[[list[Any] | None, BaseException | None], object]
 
 MAX_THREADS = 32
-# With those whose lookups hang after all who asked have gone. Enough for a few dozen dead names, each asked for once
-# more while its first lookup waits out the resolver's own time (5 to 30 s); their stacks take no memory before use.
+# Including threads whose query hangs after all callers have left. Enough for a few dozen dead names, each asked for
+# once more while its first query waits out the resolver's own timeout (5 to 30 s). Unused stacks take no memory.
 MAX_THREADS_IN_ALL = 128
 MAX_QUEUED = 1024
 IDLE_SECONDS = 10.0  # read whenever a thread runs out of work: tests shorten it, and join the threads of `_pool`
@@ -46,25 +53,25 @@ def start(resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup:
     resolver raised. It should do no more than pass the outcome on and wake the caller. Where no thread can be had,
     as at the end of the interpreter, all this happens in the calling thread before ``start`` returns.
 
-    :returns: the caller's part, to be kept: who lets go of it has left, as by `Lookup.cancel`.
+    :returns: the caller's part, to be kept: dropping it is leaving, as `Lookup.cancel` is.
     :raises socket.gaierror: ``EAI_AGAIN``, at once: too many lookups are unanswered already.
     """
-    # At the end of the interpreter the daemon threads stand still, and one of them may hold the lock of its pool.
+    # At the end of the interpreter daemon threads are stopped, and one of them may hold the lock of its pool.
     lookup = None if sys.is_finalizing() else _current().start(resolver, arguments, done)
     if lookup is None:
-        lookup = Lookup(_pool, _Flight(None, resolver, arguments), None)
-        done(*_ask(lookup.flight))
+        lookup = Lookup(_pool, _Query(None, resolver, arguments), None)
+        done(*_ask(lookup.query))
     return lookup
 
 
 class Lookup:
-    """One caller's part in a lookup."""
+    """One caller's part in a query."""
 
-    __slots__ = ("__weakref__", "_done", "_lock", "_pool", "flight")
+    __slots__ = ("__weakref__", "_done", "_lock", "_pool", "query")
 
-    def __init__(self, pool: _Pool, flight: _Flight, done: Done | None) -> None:
+    def __init__(self, pool: _Pool, query: _Query, done: Done | None) -> None:
         self._pool = pool
-        self.flight = flight
+        self.query = query
         self._done = done
         self._lock = _fork.new_lock()  # reentrant: ``done`` may cancel. A forked child has another pool
 
@@ -75,16 +82,16 @@ class Lookup:
         of the same lookup still get its outcome; one that nobody waits for is not begun.
         """
         if self._pool is not _pool or sys.is_finalizing():
-            return  # a forked parent's, or of an ending interpreter: its threads run no more, and may hold the locks
+            return  # of a forked parent, or at the end of the interpreter: its threads are gone, and may hold the locks
         self._done = None  # first, for the wait may be interrupted
         with self._lock:
             pass
         self._pool.leave(self)
 
     def explain(self, error: BaseException) -> None:
-        """Add a note to the caller's timeout error if this lookup has not even begun."""
+        """Add a note to the caller's timeout error if the query has not even begun."""
         with self._pool.guard.lock:
-            told = self._pool.what_hangs() if self.flight in self._pool.queue else ""
+            told = self._pool.what_hangs() if self.query in self._pool.queue else ""
         if told:
             error.add_note(f"the lookup has not begun: {told}")
 
@@ -96,12 +103,12 @@ class Lookup:
                 return
             try:
                 done(found, error)
-            except BaseException:  # noqa: BLE001 - the fault of one caller is not to reach the others
+            except BaseException:  # noqa: BLE001 - the error of one caller must not reach the others
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
 
-class _Flight:
-    """A lookup under way or in the queue, and who waits for it."""
+class _Query:
+    """A call of a resolver, under way or in the queue, and the callers that wait for it."""
 
     __slots__ = ("arguments", "callers", "key", "resolver")
 
@@ -116,74 +123,74 @@ class _Flight:
 
 
 class _Worker:
-    """A thread of the pool, held by that thread alone: it is gone when the thread is, or was never begun."""
+    """A thread of the pool. Only the thread holds it: it is gone when the thread is, or if it never began."""
 
-    __slots__ = ("__weakref__", "flight")
+    __slots__ = ("__weakref__", "query")
 
     def __init__(self) -> None:
-        self.flight: _Flight | None = None  # what it looks up
+        self.query: _Query | None = None  # the one it works on
 
 
 class _Pool:
     """The threads and their work."""
 
     def __init__(self) -> None:
-        self.kind = threading.Lock  # gevent and eventlet put another one there
-        self.guard = _fork.Guard()  # for all that follows, and for joining flights
-        self.flights: dict[object, _Flight] = {}  # unanswered, in the queue or in a thread
-        self.queue: deque[_Flight] = deque()
+        self.kind = threading.Lock  # gevent and eventlet replace it
+        self.guard = _fork.Guard()  # for all that follows, and for joining a query
+        self.queries: dict[object, _Query] = {}  # unanswered, in the queue or in a thread
+        self.queue: deque[_Query] = deque()
         self.workers: set[ref[_Worker]] = set()
-        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung once for an idle thread and a lookup
+        self.wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each idle thread and query
 
     def start(self, resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup | None:
-        """A part in a lookup that a thread makes; None where there is none for it."""
+        """Join or begin a query; return None if there is no thread for it."""
         key = _key(resolver, arguments)
         lookup: Lookup | None = None
         try:
             with self.guard.lock:
-                flight = self.flights.get(key)
-                # One that all have left may hang for ever: whoever comes now is not to wait for it.
-                is_new = flight is None or not flight.callers
-                if flight is None or is_new:
+                query = self.queries.get(key)
+                # A query that all callers have left may hang without a limit: a new caller must not wait for it.
+                is_new = query is None or not query.callers
+                if query is None or is_new:
                     self.check_room()
-                    flight = _Flight(key, resolver, arguments)
-                lookup = Lookup(self, flight, done)
-                flight.join(lookup)
+                    query = _Query(key, resolver, arguments)
+                lookup = Lookup(self, query, done)
+                query.join(lookup)
                 if is_new:
-                    self.flights[key] = flight
-                    self.queue.append(flight)
+                    self.queries[key] = query
+                    self.queue.append(query)
                 if self.staff() or not is_new:
                     return lookup
-                self.drop(flight)
+                self.drop(query)
                 return None
         except BaseException:
-            if lookup is not None:  # an interrupt's traceback keeps this frame
-                lookup.flight.callers.discard(ref(lookup))
+            if lookup is not None:  # the traceback of an interrupt keeps this frame
+                lookup.query.callers.discard(ref(lookup))
             raise
 
     def check_room(self) -> None:
         if len(self.queue) >= MAX_QUEUED:
-            for flight in [each for each in self.queue if not each.callers]:
-                self.drop(flight)  # who asked was interrupted
+            for query in [each for each in self.queue if not each.callers]:
+                self.drop(query)  # its caller was interrupted
         if len(self.queue) >= MAX_QUEUED:
             told = self.what_hangs() or "they wait for a thread"
-            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.flights)} lookups have not been answered: {told}")
+            raise socket.gaierror(socket.EAI_AGAIN, f"{len(self.queries)} lookups have not been answered: {told}")
 
     def staff(self) -> bool:
-        """See to it that threads come for what is in the queue; False where there is none for the last of it."""
+        """Wake or start threads for the queue; return False if there is no thread for its last query."""
         workers = self.living()
-        idle = sum(worker.flight is None for worker in workers)
+        idle = sum(worker.query is None for worker in workers)
         if idle and self.queue:
-            self.bell.put(None)
+            self.wakeups.put(None)
         if len(self.queue) <= idle:
             return True
-        wanted = sum(worker.flight is None or bool(worker.flight.callers) for worker in workers)
+        wanted = sum(worker.query is None or bool(worker.query.callers) for worker in workers)
         if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
             return True
         return self.hire()
 
     def living(self) -> list[_Worker]:
-        # A copy made at one stroke: the end of a thread changes the set.
+        # A copy in one step, because the end of a thread changes the set.
         return [worker for each in self.workers.copy() if (worker := each()) is not None]
 
     def hire(self) -> bool:
@@ -193,88 +200,88 @@ class _Pool:
             # RuntimeError: an isolated subinterpreter allows no daemon threads.
             thread = threading.Thread(target=self.work, args=(worker,), name="safeconnect lookup", daemon=True)
             self.workers.add(ref(worker, self.workers.discard))
-            # An interrupt in the middle of Thread.start() leaves a thread that hangs before it begins. Signals are
-            # handled in the main thread only: so another one, begun in one step, calls it.
+            # An interrupt in the middle of Thread.start() leaves a thread that hangs before it begins. Signal handlers
+            # run in the main thread only, so another thread, which starts in one step, makes the call.
             _thread.start_new_thread(self.begin, (thread, worker))
         except RuntimeError:  # or the host has no thread left, or the interpreter (3.12 and later) is about to end
             self.workers.discard(ref(worker))
             return False
         finally:
-            del worker, thread  # an interrupt's traceback keeps this frame
+            del worker, thread  # the traceback of an interrupt keeps this frame
         return True
 
     def begin(self, thread: threading.Thread, worker: _Worker) -> None:
         try:
             thread.start()
-        except RuntimeError:  # the last thread that the host had is this one
+        except RuntimeError:  # the host has no thread left but this one
             self.work(worker)
 
     def work(self, worker: _Worker) -> None:
-        for flight in iter(lambda: self.next(worker), None):
-            self.serve(flight)
-            del flight  # an idle thread keeps nothing alive
+        for query in iter(lambda: self.next(worker), None):
+            self.serve(query)
+            del query  # an idle thread keeps nothing alive
 
-    def next(self, worker: _Worker) -> _Flight | None:
-        """The next lookup; None where none came for so long that the thread may end."""
+    def next(self, worker: _Worker) -> _Query | None:
+        """Return the next query; None if none has come for so long that the thread should end."""
         while True:
             with self.guard.lock:
-                worker.flight = self.take()
-                if worker.flight is not None:
-                    return worker.flight
+                worker.query = self.take()
+                if worker.query is not None:
+                    return worker.query
             try:
-                self.bell.get(timeout=IDLE_SECONDS)
+                self.wakeups.get(timeout=IDLE_SECONDS)
             except queue.Empty:
                 with self.guard.lock:
                     if not self.queue:
-                        self.workers.discard(ref(worker))  # nobody is to ring for it any more
+                        self.workers.discard(ref(worker))  # no longer idle: nobody wakes it
                         return None
 
-    def take(self) -> _Flight | None:
+    def take(self) -> _Query | None:
         while self.queue:
-            flight = self.queue[0]
-            if flight.callers:
+            query = self.queue[0]
+            if query.callers:
                 return self.queue.popleft()
-            self.drop(flight)
+            self.drop(query)
         return None
 
-    def drop(self, flight: _Flight) -> None:
-        """Forget a lookup that is not to be begun."""
-        if flight in self.queue:
-            self.queue.remove(flight)
-        self.close(flight)
+    def drop(self, query: _Query) -> None:
+        """Drop a query that nobody waits for, before it begins."""
+        if query in self.queue:
+            self.queue.remove(query)
+        self.close(query)
 
-    def close(self, flight: _Flight) -> None:
-        """Let nobody join any more: who asks from now on wants a new answer."""
-        if self.flights.get(flight.key) is flight:
-            del self.flights[flight.key]
+    def close(self, query: _Query) -> None:
+        """Let no caller join any more: later callers want a new answer."""
+        if self.queries.get(query.key) is query:
+            del self.queries[query.key]
 
     def leave(self, lookup: Lookup) -> None:
-        flight = lookup.flight
+        query = lookup.query
         with self.guard.lock:
-            flight.callers.discard(ref(lookup))
-            if not flight.callers:
-                self.drop(flight)
-                self.staff()  # its thread, if it has one, no longer keeps others from being begun
+            query.callers.discard(ref(lookup))
+            if not query.callers:
+                self.drop(query)
+                self.staff()  # its thread, if it has one, no longer counts toward the limit
 
-    def serve(self, flight: _Flight) -> None:
-        found, failure = _ask(flight)
+    def serve(self, query: _Query) -> None:
+        found, failure = _ask(query)
         with self.guard.lock:
-            self.close(flight)
-            callers = [lookup for each in flight.callers.copy() if (lookup := each()) is not None]
-        alone = len(callers) == 1  # of several, none is to see what another does to the outcome
+            self.close(query)
+            callers = [lookup for each in query.callers.copy() if (lookup := each()) is not None]
+        alone = len(callers) == 1  # several callers must not see what one of them does to the outcome
         for caller in callers:
             if found is not None:
                 caller.tell(found if alone else found.copy(), None)
             elif failure is not None:
                 caller.tell(None, failure if alone else _twin(failure))
-        del failure  # the frames in its traceback lead back to this one: a cycle
+        del failure  # its traceback leads back to this frame: a cycle
 
     def what_hangs(self) -> str:
-        """That all threads hang, if they do, and on which names."""
-        busy = [worker.flight for worker in self.living() if worker.flight is not None]
+        """Return a text that says on which names all threads hang; empty if they do not."""
+        busy = [worker.query for worker in self.living() if worker.query is not None]
         if len(busy) < MAX_THREADS:
             return ""
-        names = [_name(flight) for flight in busy[:_NAMES_TOLD]]
+        names = [_name(query) for query in busy[:_NAMES_TOLD]]
         more = f" and {len(busy) - len(names)} more" if len(busy) > len(names) else ""
         return (
             f"all {len(busy)} threads for lookups hang, on {', '.join(names)}{more}; the resolver of this host does "
@@ -282,21 +289,24 @@ class _Pool:
         )
 
 
-def _ask(flight: _Flight) -> tuple[list[Any] | None, BaseException | None]:
-    """Call the resolver: what it found, or what it raised."""
+def _ask(query: _Query) -> tuple[list[Any] | None, BaseException | None]:
+    """Call the resolver; return what it found, or what it raised."""
     try:
-        return list(flight.resolver(*flight.arguments)), None  # an iterator is run here too, where it may block
-    except BaseException as error:  # noqa: BLE001 - it is the callers', whatever it is
+        return list(query.resolver(*query.arguments)), None  # an iterator is run here too, where it may block
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the callers'
         # Without this frame, which would keep the error alive and the error the frame.
         return None, error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
 
-def _name(flight: _Flight) -> str:
-    return repr(flight.arguments[0]) if flight.arguments else "a name"
+def _name(query: _Query) -> str:
+    return repr(query.arguments[0]) if query.arguments else "a name"
 
 
 def _key(resolver: Resolver, arguments: tuple[Any, ...]) -> object:
-    """Equal for calls that may share an outcome. Types come first: ``"a" == b"a"`` warns under ``python -bb``."""
+    """Return a key that is equal for calls that may share an outcome.
+
+    Types come first: ``"a" == b"a"`` warns under ``python -bb``.
+    """
     key = (resolver, tuple(map(type, arguments)), arguments)
     try:
         hash(key)
@@ -306,7 +316,7 @@ def _key(resolver: Resolver, arguments: tuple[Any, ...]) -> object:
 
 
 def _twin(error: BaseException) -> BaseException:
-    """A copy of the error with a traceback and notes of its own; itself where its class cannot be copied."""
+    """Copy the error, with a traceback and notes of its own; return itself if its class cannot be copied."""
     try:
         twin = copy.copy(error)
         twin.__cause__, twin.__context__ = error.__cause__, error.__context__
@@ -322,9 +332,9 @@ _pool = _Pool()
 
 
 def _current() -> _Pool:
-    """The pool; a new one if gevent or eventlet have put greenlets in the place of threads since it was made.
+    """Return the pool; a new one if gevent or eventlet have replaced threads by greenlets since it was made.
 
-    Greenlets cannot share locks with threads: all of them are one thread to the old locks.
+    Greenlets cannot use the old locks: to these, all greenlets are one thread.
     """
     global _pool
     if _pool.kind is not threading.Lock:
@@ -334,6 +344,6 @@ def _current() -> _Pool:
 
 @_fork.in_child
 def _start_afresh() -> None:
-    """In a forked child, where the threads are gone."""
+    """Make a new pool in a forked child, where the threads of the old one are gone."""
     global _pool
     _pool = _Pool()

@@ -1,11 +1,17 @@
-"""Aim: choose the source ports that one connect may use, so that the target's own port is not among them.
+"""The source-port window: the few source ports that one connect may use, which leave out the target's own port.
 
-A socket whose source port cannot be the target port cannot connect to itself. The same option keeps connects fast: the
-kernel looks for a free port by walking its whole range, which takes hundreds of microseconds once half of it is taken
-toward one destination, while a window of a few ports bounds the walk. A window that happens to be full costs about ten
-microseconds, and others are tried; the next connects to the same address then begin where a port was found. Random
-windows also keep source ports hard to guess (RFC 6056), and what one destination can see of its neighbourhood is no
-more than the kernel's own choice shows it, which goes up in small steps for each destination.
+A socket whose source port cannot be the target's port cannot connect to itself. The window also keeps connects fast.
+Without one, the kernel looks for a free port by walking its whole range, which takes hundreds of microseconds once half
+of the range is taken toward one destination. A window bounds the walk. If it happens to be full, that costs about ten
+microseconds, and others are tried; the next connects to the same address begin where a port was found.
+
+Windows are random, so source ports stay hard to guess (RFC 6056). From the neighbourhood of a found port a destination
+learns no more than from the kernel's own choice, which goes up in small steps for each destination.
+
+Windows are prefetched: drawn in batches, and taken one by one with ``list.pop``, which is atomic, so threads need no
+lock. They are drawn from what the kernel has said about its ports, and are dropped when that changes, in a forked child
+(where parent and child would use the same ones), and when a socket shows a port outside of its window: the kernel
+ignores a window that is not within its range, so the range has changed.
 """
 
 from __future__ import annotations
@@ -30,29 +36,29 @@ WINDOW_SIZE = 16
 # costs less than another failed try.
 GROWTH = 8
 
-# Windows drawn ahead, each with the option's value for it. In the middle of a connect the processor's caches hold the
-# kernel's code: drawing one there takes 4 of a connect's 20 microseconds, and a third of one when dealt in a batch.
-_DEAL = 64
-_deck: list[tuple[range, int]] = []
-# How far to look around a port that a search has found: free ports lie together when plain connects have taken the
-# others. And how often to begin there, before another random window shows whether the pressure is over.
+# The prefetched windows, each with the option's value for it. In the middle of a connect the processor's caches hold
+# the kernel's code: drawing a window there takes 4 of a connect's 20 microseconds, and in a batch a third of one.
+_BATCH = 64
+_prefetched: list[tuple[range, int]] = []
+# How many ports on each side of a found one to try next: free ports lie together when plain connects have taken the
+# others. And how many connects begin there, before a random window shows whether ports are still scarce.
 _NEIGHBOURHOOD = 8
 _RETURNS = 16
 _found: _Found | None = None
-_windows: tuple[int, ...] = ()  # what is dealt from: the option's values for all windows, side by side
+_windows: tuple[int, ...] = ()  # to draw from: the option's values for all windows, side by side
 
 
 @kernel.on_change
-def _void() -> None:
-    """Drop what was made of the old source ports, and what a forked child would share with its parent."""
+def _forget() -> None:
+    """Drop all windows: the source ports have changed, or this is a forked child."""
     global _windows, _found
-    _deck.clear()
+    _prefetched.clear()
     _windows = ()
     _found = None
 
 
 class _Found:
-    """Where the last search for a source port ended, and toward which address; one for the process."""
+    """The port that the last search found, and toward which address; one for the process."""
 
     __slots__ = ("returns", "sockaddr", "value", "window")
 
@@ -63,34 +69,34 @@ class _Found:
         self.returns = _RETURNS
 
 
-def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
+def choose(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
-    :returns: the window; None where the kernel lacks the option, or no port but the target's is there to be used. A
-        socket that then has a port outside its window shows that the kernel's range has changed (`missed`).
+    :returns: the window; None if the kernel lacks the option, or has no source port but the target's. If the socket
+        then has a port outside of its window, call `missed`.
     """
     if IP_LOCAL_PORT_RANGE in kernel.missing:
         return None
-    found = _found  # one look: other threads search, too
+    found = _found  # read once: other threads write it
     if found and found.returns and found.sockaddr == sockaddr:
         found.returns -= 1
         window, value = found.window, found.value
     else:
         try:
-            window, value = _deck.pop()
+            window, value = _prefetched.pop()
         except IndexError:
-            dealt = list(_deal())
-            if not dealt:
+            drawn = list(_random_windows())
+            if not drawn:
                 return None
-            window, value = dealt.pop()  # kept back: other threads may take all the rest
+            window, value = drawn.pop()  # taken first: other threads may take all the others
             if _windows:
-                _deck.extend(dealt)  # otherwise they are a guess, for this connect alone
+                _prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
         if sockaddr[1] in window:
             bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
             if bounds is None:
                 return None
             window, value = range(bounds[0], bounds[1] + 1), packed(*bounds)
-    try:  # kernel.set_option() without the call, for every connect comes by here
+    try:  # as kernel.set_option(), without the call: every connect does this
         sock.setsockopt(0, IP_LOCAL_PORT_RANGE, value)
     except OSError as error:
         kernel.refused(IP_LOCAL_PORT_RANGE, error)
@@ -98,21 +104,21 @@ def aim(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     return window
 
 
-def _deal() -> Iterator[tuple[range, int]]:
+def _random_windows() -> Iterator[tuple[range, int]]:
     global _windows
-    # One look at the global: another thread may void it meanwhile.
+    # Read once: another thread may empty it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
     if not windows:
         return  # every port is reserved
     if kernel.is_told():
         _windows = windows
-    for number in memoryview(os.urandom(4 * _DEAL)).cast("I"):
+    for number in memoryview(os.urandom(4 * _BATCH)).cast("I"):
         value = windows[number * len(windows) >> 32]
         yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value
 
 
 def _side_by_side(ports: PortSet) -> Iterator[int]:
-    """Windows that hold each port of the set once, and as many of them as the next."""
+    """Yield windows of nearly equal size that together hold each port of the set once."""
     count = -(-len(ports) // WINDOW_SIZE)
     for index in range(count):
         first = ports.nth(index * len(ports) // count)
@@ -121,30 +127,31 @@ def _side_by_side(ports: PortSet) -> Iterator[int]:
 
 
 def draw(n: int) -> int:
-    """An integer of ``range(n)`` from the system's entropy: not to be guessed, nor repeated in a forked child."""
+    """Return an integer of ``range(n)`` that cannot be guessed, and is not repeated in a forked child."""
     return int.from_bytes(os.urandom(8), "little") * n >> 64
 
 
 def chance() -> float:
-    """A number of [0, 1), from the same source."""
+    """Return a number of [0, 1), as `draw` does."""
     return draw(1 << 53) / (1 << 53)
 
 
 def missed() -> None:
-    """Read the source ports afresh: the kernel ignores a window whose bounds lie outside its own range.
+    """Read the source ports anew: the kernel has ignored a window, so it lay outside of the kernel's range.
 
-    What was drawn goes in any case: a thread may have drawn it from the old range while another read the new one.
+    Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
+    this one drew from the old.
     """
     kernel.source_ports(refresh=True)
-    _void()
+    _forget()
 
 
 def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
-    """Offer the socket other source ports, step by step, each after the last one gave EADDRNOTAVAIL.
+    """Offer the socket other source ports, step by step: go on when the last ones gave EADDRNOTAVAIL.
 
-    First the neighbourhood of the port that the last search found, unless the socket was aimed there; then larger
-    windows. In the end every port there is, read afresh from the kernel: those below the target's and those above, for
-    the option knows one range only. Whoever comes to the end without success has proved that none is left.
+    First the neighbourhood of the port that the last search found, unless that was the socket's window; then larger
+    windows. In the end all ports, read anew from the kernel: those below the target's and those above, because the
+    option takes one range only. If all steps fail, no port is left.
     """
     ports = kernel.source_ports()
     found = _found
@@ -163,14 +170,14 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
 
 
 def remember(port: int, sockaddr: SockAddr) -> None:
-    """Tell which port a search toward an address has ended with."""
+    """Remember which port a search toward an address has found."""
     global _found
     near = _near(kernel.source_ports(), port, sockaddr[1])
     _found = _Found(sockaddr, *near) if near else None
 
 
 def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None:
-    """The ports around one, up to the target's; None where that is none of the source ports."""
+    """Return the bounds of the ports around one, without the target's; None if it is not a source port."""
     if port not in ports or port == target_port:
         return None
     first, last = port - _NEIGHBOURHOOD, port + _NEIGHBOURHOOD
@@ -178,12 +185,12 @@ def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None
         first = target_port + 1
     elif port < target_port <= last:
         last = target_port - 1
-    # The kernel ignores a bound outside its range.
+    # The kernel ignores a window with a bound outside of its range.
     return max(first, ports.nth(0)), min(last, ports.nth(len(ports) - 1))
 
 
 def sides(target_port: int) -> list[PortSet]:
-    """All source ports but the target's, read afresh: those below it and those above, where there are any."""
+    """Return all source ports but the target's, read anew: those below it and those above, if there are any."""
     ports = kernel.source_ports(refresh=True)
     below = ports & ~PortSet(PortRange(target_port, MAX_PORT))
     above = ports & ~PortSet(PortRange(0, target_port))
@@ -191,6 +198,6 @@ def sides(target_port: int) -> list[PortSet]:
 
 
 def packed(first: int, last: int) -> int:
-    """The option's value as a C int, which setsockopt() takes in a third of the time it needs for bytes."""
+    """Return the option's value as a C int, which setsockopt() takes in a third of the time it takes for bytes."""
     value = last << 16 | first
     return value - (1 << 32) if value >= 1 << 31 else value

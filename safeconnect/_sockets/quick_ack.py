@@ -20,13 +20,13 @@ _TCP_QUICKACK = 12
 
 
 def quick_ack(sock: HasOptions) -> bool:
-    """Acknowledge what has been read now, and what comes next without a delay; for one turn, see `QuickAck`.
+    """Acknowledge at once what has been read, and what comes next; for one exchange, see `QuickAck`.
 
-    What waits to be acknowledged is otherwise sent up to 40 ms later, in the hope of data that it can travel with. A
+    Otherwise an acknowledgement may wait up to 40 ms for data that it can travel with. A
     peer that waits for the ACK before it sends more (Nagle's algorithm) waits as long.
 
     :param sock: a connected TCP socket; asyncio's and trio's will do.
-    :returns: whether the platform can: False on macOS and Windows.
+    :returns: True if the platform can, False on macOS and Windows.
     :raises OSError: the socket is closed (EBADF).
 
     Sets TCP_QUICKACK (tcp(7), Linux 2.4.4).

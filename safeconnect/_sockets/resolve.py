@@ -1,8 +1,8 @@
 """From an address, as users write it, to the candidates that a connect may try.
 
-`socket.getaddrinfo` is looked up at each call, and is called for every host once some tool has replaced it. Where it
-is the standard library's own, an address that is a literal needs no lookup at all, and the others skip the conversion
-of its results to enumerations.
+`socket.getaddrinfo` is looked up at each call, and is called for every host once some tool has replaced it. If it is
+the standard library's own, a literal address needs no lookup at all, and other addresses skip the conversion of the
+results to enumerations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
 from .._fork import imports
 from ..ports import MAX_PORT
+from .sockets import scoped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     Host = str | bytes | None
     Port = str | bytes | int | None
 
-# linux/net.h: flags that some resolvers' answers have beside the type of the socket, as socket() takes them.
+# linux/net.h: flags that some resolvers add to the type of the socket, as socket() takes them.
 _TYPE_FLAGS = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
 _MOST_FLOW_LABEL = 2**20 - 1
 _MOST_SCOPE_ID = 2**32 - 1
@@ -38,10 +39,10 @@ _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", Non
 
 
 def at_once(address: tuple[Any, ...]) -> Sequence[Candidate]:
-    """The candidates, where no network has to be asked for them: those of a literal, and of localhost; else none.
+    """Return the candidates that need no network: those of a literal and of localhost; for other addresses none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
-    :raises TypeError: the address is none.
+    :raises TypeError: it is not an address.
     :raises ValueError: the address has another length.
     :raises OSError: localhost could not be looked up.
     """
@@ -56,9 +57,9 @@ def at_once(address: tuple[Any, ...]) -> Sequence[Candidate]:
 
 
 def literal(address: tuple[Any, ...]) -> tuple[Candidate, ...]:
-    """The one candidate of an address that is a literal, for which nothing has to be looked up; else none.
+    """Return the one candidate of a literal address, without a lookup; for other addresses none.
 
-    :raises TypeError: the address is none.
+    :raises TypeError: it is not an address.
     :raises ValueError: the address has a wrong length.
     """
     if type(address) is not tuple:
@@ -74,9 +75,9 @@ def literal(address: tuple[Any, ...]) -> tuple[Candidate, ...]:
 
 
 def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
-    """Every place that the address names, by `socket.getaddrinfo`, here and now, in its order (RFC 6724).
+    """Look the address up by `socket.getaddrinfo`, in this thread; the candidates in its order (RFC 6724).
 
-    :raises TypeError: the address is none; or the port is neither int, str, bytes nor None, then an OSError, too.
+    :raises TypeError: it is not an address; or the port is neither int, str, bytes nor None, then an OSError, too.
     :raises ValueError: the address has a wrong length; or the port is not 0 to 65535, or there is a NUL in the host,
         then an OSError, too.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
@@ -105,15 +106,15 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
 
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
-    """Whether looking the host up may take long: all names but the local ones."""
+    """Return True if looking the host up may take long: all names but the local ones."""
     host = address[0]
     return bool(host) and host != ("localhost" if isinstance(host, str) else b"localhost")
 
 
 class Question:
-    """A lookup to be made elsewhere or later: what to call, with what, and how to read the answer.
+    """A lookup to make elsewhere or later: the function to call, its arguments, and how to read the answer.
 
-    :param resolver: in the place of `socket.getaddrinfo`, with its signature.
+    :param resolver: called instead of `socket.getaddrinfo`, with its signature.
     :raises TypeError: as `look_up`.
     :raises ValueError: as `look_up`.
     """
@@ -134,7 +135,7 @@ class Question:
         self.arguments = (self._host, self._port, family, SOCK_STREAM)
 
     def ask(self) -> list[Candidate]:
-        """Call the resolver here and now.
+        """Call the resolver in this thread.
 
         :raises OSError: as `look_up`.
         """
@@ -145,11 +146,11 @@ class Question:
         return self.read(found)
 
     def noted(self, error: OSError) -> OSError:
-        """The error of a lookup, with a note that says what was looked up."""
+        """Return the error of a lookup with a note that says what was looked up."""
         return _noted(error, self._host, self._port)
 
     def read(self, found: Iterable[Candidate]) -> list[Candidate]:
-        """The candidates of an answer.
+        """Return the candidates of an answer.
 
         :raises OSError: there are none.
         """
@@ -160,17 +161,17 @@ class Question:
 
 
 def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-    """The candidates of the family, whatever a resolver makes of the hint; all of them where there are none.
+    """Return the candidates of the family, which a resolver may have ignored; all of them if there are none.
 
-    A connect that is limited to the family refuses each of these, and tells.
+    A connect that is limited to the family then refuses each of them, and the error says so.
     """
     return [each for each in candidates if each[0] == family] or candidates if family else candidates
 
 
 def usable(found: Iterable[Any]) -> list[Candidate]:
-    """The candidates of an answer that is not the standard library's own: those for TCP, as socket() takes them.
+    """Return the candidates for TCP of an answer that is not the standard library's own, as socket() takes them.
 
-    A resolver that heeds no hints answers for UDP as well. A type of 0 stands for any type, as some resolvers leave it
+    A resolver that ignores hints answers for UDP as well. A type of 0 means any type, as some resolvers leave it
     (c-ares), so it is a stream here. socket.create_connection() would fail with it: ESOCKTNOSUPPORT.
 
     :raises OSError: there are candidates, but none for TCP, or none whose zone this host knows.
@@ -183,24 +184,15 @@ def usable(found: Iterable[Any]) -> list[Candidate]:
         if kind_alone != SOCK_STREAM and (kind_alone or proto not in {0, IPPROTO_TCP}):
             continue
         try:
-            streams.append((family, kind or SOCK_STREAM, proto, name, _scoped(family, sockaddr)))
+            streams.append((family, kind or SOCK_STREAM, proto, name, scoped(family, sockaddr)))
         except OSError as error:
-            failure = error  # the other addresses may do
+            failure = error  # other addresses may be usable
     if streams or not answer:
         return streams
     if failure is not None:
         raise failure
     types = ", ".join(sorted({_type_name(each[1]) for each in answer}))
     raise OSError(errno.ESOCKTNOSUPPORT, f"the resolver has no address for TCP (SOCK_STREAM), only for {types}")
-
-
-def _scoped(family: int, sockaddr: SockAddr) -> SockAddr:
-    if family != AF_INET6 or not isinstance(sockaddr[0], str) or "%" not in sockaddr[0]:
-        return sockaddr
-    with imports.lock:
-        from .zones import scoped  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
-
-    return scoped(sockaddr)
 
 
 def _type_name(kind: int) -> str:
@@ -211,7 +203,7 @@ def _type_name(kind: int) -> str:
 
 
 def named(host: Host, port: Port) -> str:
-    """What is looked up, for a note. Each race asks for it, for its rules."""
+    """Return what is looked up, for a note. Each dial asks for it."""
     return f"host {host!r}, port {port if type(port) is int and 0 <= port <= MAX_PORT else _shown(port)}"
 
 
@@ -219,7 +211,7 @@ def _noted(error: OSError, host: Host, port: Port) -> OSError:
     error.add_note(f"while looking up {named(host, port)}")
     if type(host) is str and "%" in host:
         with imports.lock:
-            from .zones import unknown  # getaddrinfo() says no more than that there is no such name
+            from .zones import unknown  # getaddrinfo() says only that there is no such name
 
         reason = unknown(host)
         if reason and reason != error.strerror:
@@ -228,9 +220,9 @@ def _noted(error: OSError, host: Host, port: Port) -> OSError:
 
 
 def check_address(address: object) -> None:
-    """Refuse what is no sequence of a host and a port.
+    """Refuse what is not an address.
 
-    :raises TypeError: it is none.
+    :raises TypeError: it is not a sequence, or one of several targets.
     """
     if isinstance(address, (str, bytes, bytearray, dict)) or not hasattr(address, "__getitem__"):
         raise TypeError(
@@ -283,7 +275,7 @@ def _number(digits: str) -> int:
 
 
 def with_scope(address: tuple[Any, ...]) -> tuple[Host, Port, SockAddr]:
-    """An address of four parts as host, port and the other two.
+    """Split an address of four parts into host, port and the other two.
 
     :raises TypeError: one of the other two is no int.
     :raises ValueError: there is another number of parts; or one is out of its range.
@@ -308,7 +300,7 @@ def _check_numbers(flowinfo: object, scope_id: object) -> None:
 
 @lru_cache(maxsize=256)
 def _literal(host: str, port: int, tail: SockAddr) -> tuple[Candidate, ...]:
-    """The one candidate where the host is an address written out in full, without a scope; else none."""
+    """Return the one candidate if the host is an address in full, without a scope; otherwise none."""
     if 0 <= port <= MAX_PORT:
         if _is_address(AF_INET, host) and not tail:
             return ((AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port)),)
@@ -327,16 +319,16 @@ def _is_address(family: int, host: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _load_codec() -> None:
-    """Load what getaddrinfo() encodes names by: its first call would, outside of our lock around imports."""
+    """Load the codec of getaddrinfo() under our lock around imports; its own first call would do so without."""
     with imports.lock:
-        "".encode("idna")  # by way of the codecs' own table, which remembers it
+        "".encode("idna")  # the table of codecs remembers it
 
 
 @lru_cache(maxsize=256)
 def _idna(host: str) -> str | bytes:
-    """The host in the encoding that getaddrinfo() applies at every call, in Python; itself where that fails.
+    """Return the host in the encoding that getaddrinfo() applies at every call, in Python; itself if that fails.
 
-    getaddrinfo() then says why.
+    getaddrinfo() then says why it fails.
     """
     _load_codec()
     try:
@@ -346,7 +338,7 @@ def _idna(host: str) -> str | bytes:
 
 
 def _check_port(port: object) -> None:
-    """Refuse what is no port, in the class that the house uses and in the one that getaddrinfo() users catch."""
+    """Refuse a wrong port, with an error of our class that is also of the class that getaddrinfo() raises."""
     if isinstance(port, int) and not isinstance(port, bool):
         number = port
     elif port is None or isinstance(port, (str, bytes)):
@@ -371,7 +363,7 @@ class _ValueError(socket.gaierror, ValueError):
 
 
 def _with_tail(candidate: Candidate, tail: SockAddr) -> Candidate:
-    """The candidate with the flow label and scope that the caller gave; a 0 leaves the resolver's."""
+    """Return the candidate with the flow label and scope of the caller; a 0 leaves the resolver's."""
     family, kind, proto, name, sockaddr = candidate
     if family != AF_INET6:
         return candidate

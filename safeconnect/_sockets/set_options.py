@@ -1,4 +1,4 @@
-"""Hands that turn options as values into what `socket.setsockopt` takes here, on this platform."""
+"""Options as values, turned into what `socket.setsockopt` takes on this platform; and the names of options."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from ..options import AnyOption, Option, SocketOption
 
-# Same thing, other name. macOS calls the idle time TCP_KEEPALIVE (tcp(4)) and counts SO_LINGER in ticks of its clock;
-# SO_LINGER_SEC is what others call SO_LINGER (sys/socket.h).
+# The same option by another name. macOS calls the idle time TCP_KEEPALIVE (tcp(4)). It counts SO_LINGER in ticks of its
+# clock; SO_LINGER_SEC is what others call SO_LINGER (sys/socket.h).
 _SUBSTITUTES = {
     ("darwin", "TCP_KEEPIDLE"): "TCP_KEEPALIVE",
     ("darwin", "SO_LINGER"): "SO_LINGER_SEC",
 }
 
-# What the kernel has and Python's socket module has not, or not in all versions: TCP_FASTOPEN_CONNECT (linux/tcp.h)
+# Options of the kernel that Python's socket module lacks, or lacks in some versions: TCP_FASTOPEN_CONNECT (linux/tcp.h)
 # came with Python 3.12, SO_LINGER_SEC (macOS's sys/socket.h) never did.
 _NUMBERS = {
     ("linux", "TCP_FASTOPEN_CONNECT"): 30,
@@ -28,9 +28,9 @@ _NUMBERS = {
 
 
 def resolve_options(options: Iterable[AnyOption], family: int) -> tuple[Option, ...]:
-    """The options as tuples for `socket.setsockopt`, in their order; tuples pass unchanged.
+    """Return the options as tuples for `socket.setsockopt`, in their order; tuples pass unchanged.
 
-    What the platform lacks is an error, unless the value calls it best effort: then it is left out.
+    An option that the platform lacks is an error, unless the value calls it best effort: then it is left out.
 
     :param options: values and tuples that passed `check_options`.
     :param family: the socket's family, on which some options depend.
@@ -57,7 +57,22 @@ def _tuples(option: SocketOption, family: str) -> Iterator[Option]:
 
 
 def _number(name: str) -> int | None:
-    """The number of a constant on this platform, None where it has no such thing."""
+    """Return the number of a constant on this platform; None if there is no such constant."""
     name = _SUBSTITUTES.get((sys.platform, name), name)
     number: int | None = getattr(socket, name, None)
     return _NUMBERS.get((sys.platform, name)) if number is None else number
+
+
+# Which constants of the socket module name the options of a level, and which of them are something else.
+_OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
+_NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
+
+
+def option_name(option: Option) -> str:
+    """Return the option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
+    levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
+    level = next(levels, repr(option[0]))
+    prefix = _OPTION_PREFIXES.get(level, "?")
+    candidates = (name for name in dir(socket) if name.startswith(prefix) and not name.startswith(_NO_OPTIONS))
+    names = (name for name in candidates if getattr(socket, name) == option[1])
+    return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"

@@ -1,6 +1,6 @@
-"""Hands on one socket: open, dress, bind, check, reset. Nothing here waits.
+"""One socket from its first option to its end: prepare it, check it, hand it over, reset it. Nothing here waits.
 
-`socket.socket` is looked up at each call, for other tools put their own class there (gevent, pytest-socket, mocks).
+`socket.socket` is looked up at each call, because other tools replace it (gevent, pytest-socket, mocks).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 from contextlib import suppress
 
 from .._fork import imports
-from . import kernel
+from . import kernel, port_window
 from .endpoint import same_endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any, Protocol
 
     from .._connect.settings import SourceAddress
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def getpeername(self) -> Any: ...
 
     class HasLinger(Protocol):
-        """The same, seen from its end."""
+        """A socket of any library."""
 
         def setsockopt(self, level: int, optname: int, value: bytes, /) -> None: ...
         def close(self) -> None: ...
@@ -43,22 +43,55 @@ DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defin
 # struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
 LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
+# The kernel chooses the source port, from no window.
+ANY_PORT = range(0)
+IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
 NO_PEER = (errno.ENOTCONN, errno.EINVAL)
 
 
-def prepare(sock: socket.socket, options: Sequence[AnyOption], source_address: SourceAddress | None) -> bool:
-    """What comes before the aim: the options, then the source address. Says whether there may be an aim.
+def prepare(
+    sock: socket.socket,
+    family: int,
+    sockaddr: SockAddr,
+    source_address: SourceAddress | None,
+    options: Sequence[AnyOption],
+) -> range | None:
+    """Set the options, bind, choose the window of source ports: what comes before every connect, in this order.
 
-    There is none where the options set a range of source ports of the user's own, which is left as it is.
-
+    :returns: the window, or ANY_PORT where the kernel chooses without one. None where the choice is not the kernel's:
+        the source address has a port, or the options set a range of the user's own, which is left as it is.
     :raises OSError: the kernel's own; where an option could not be set, with a note that names it.
     """
+    if options or source_address:
+        resolved = set_options(sock, options)
+        if source_address:
+            _bind(sock, family, source_address)
+            if source_address[1]:
+                return None
+        if any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved):
+            return None
+    return port_window.choose(sock, sockaddr) or ANY_PORT if family in IP_FAMILIES else None
+
+
+def set_options(sock: socket.socket, options: Sequence[AnyOption]) -> Sequence[Option]:
+    """Set the options in their order, and return them as `socket.socket.setsockopt` takes them.
+
+    :raises OSError: the kernel's own, with a note that names the option.
+    """
     resolved = _as_tuples(options, sock.family)
-    _dress(sock, resolved)
-    if source_address:
-        _bind(sock, source_address)
-    return not any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved)
+    setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
+    for option in resolved:
+        try:
+            setsockopt(*option)
+        except (OSError, TypeError, OverflowError) as error:
+            with imports.lock:
+                from .set_options import option_name  # only on the way to an error
+
+            error.add_note(f"the socket option {option_name(option)} could not be set")
+            raise
+    return resolved
 
 
 def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
@@ -72,39 +105,31 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     return plain  # type: ignore[no-any-return]
 
 
-def _dress(sock: socket.socket, options: Iterable[Option]) -> None:
-    setsockopt: Any = sock.setsockopt  # its overloads know three and four arguments, not a tuple of either
-    for option in options:
-        try:
-            setsockopt(*option)
-        except (OSError, TypeError, OverflowError) as error:
-            error.add_note(f"the socket option {option_name(option)} could not be set")
-            raise
-
-
-def _bind(sock: socket.socket, source_address: SourceAddress) -> None:
+def _bind(sock: socket.socket, family: int, source_address: SourceAddress) -> None:
     """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
     if not source_address[1]:
         kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(_scoped(sock.family, source_address) if _may_have_zone(source_address) else source_address)
+    sock.bind(scoped(family, source_address))
 
 
-def _may_have_zone(source_address: SourceAddress) -> bool:
-    return not isinstance(source_address[0], str) or "%" in source_address[0]
+def scoped(family: int, sockaddr: SockAddr) -> SockAddr:
+    """Return the address with the zone of its text as its scope id, or the address itself if it has no zone.
 
+    Asked at each connect, for an interface may come and go as long as settings live.
 
-def _scoped(family: int, source_address: SourceAddress) -> SourceAddress:
-    if family != socket.AF_INET6:
-        return source_address
+    :raises OSError: ENODEV: this host has no interface of that name.
+    """
+    host = sockaddr[0]
+    if family != socket.AF_INET6 or (isinstance(host, str) and "%" not in host):
+        return sockaddr
     with imports.lock:
-        from .zones import scoped  # at each connect, for an interface may come and go as long as settings live
+        from . import zones  # few addresses have a zone, and getaddrinfo() puts it into the scope id itself
 
-    found: Any = scoped(source_address)
-    return found  # type: ignore[no-any-return]
+    return zones.scoped(sockaddr)
 
 
 def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
-    """The connected socket, with the timeout that its user wants."""
+    """Return the connected socket with the timeout that its user wants."""
     try:
         sock.settimeout(socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout)
     except BaseException:  # OverflowError: the standard library takes up to 292 years
@@ -114,7 +139,7 @@ def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
 
 
 def is_self_connected(sock: HasNames) -> bool:
-    """Whether the socket is connected to itself: its own address is its peer's.
+    """Return True if the socket is connected to itself: its own address is its peer's.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
     for link-local addresses, flow labels never. A socket that is not connected, or no longer, is not self-connected.
@@ -136,8 +161,8 @@ def is_self_connected(sock: HasNames) -> bool:
         raise
 
 
-def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseException) -> bool:
-    """Whether connect() failed because the socket would have met itself: macOS says EINVAL then, for IPv4."""
+def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseException) -> bool:
+    """Return True if connect() failed because the socket would be self-connected: EINVAL on macOS, for IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
     try:
@@ -149,9 +174,9 @@ def is_refused_meeting(sock: socket.socket, target_port: int, error: BaseExcepti
 def reset(sock: HasLinger) -> None:
     """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
 
-    This is the one safe end for a socket connected to itself: closed in the ordinary way it would keep its port in
-    TIME_WAIT, and a server could not bind to that port for a minute. Elsewhere it is the rude end: what the peer has
-    not read yet may be lost to it, too. `close_gracefully` is the polite one.
+    This is the only safe end for a self-connected socket: closed in the ordinary way it would keep its port in
+    TIME_WAIT, and a server could not bind to that port for a minute. For other sockets it is abrupt: what the peer has
+    not read yet may be lost. `close_gracefully` ends a connection in order.
 
     :param sock: any TCP socket; trio's will do. It is closed in any case.
     :raises OSError: it is closed already (EBADF).
@@ -171,14 +196,14 @@ def reset(sock: HasLinger) -> None:
         linger_not(sock)
         lingers = False
     finally:
-        if lingers:  # interrupted, or an error that the second try has as well
+        if lingers:  # interrupted, or an error, which is raised again
             with suppress(OSError):
                 linger_not(sock)
         sock.close()
 
 
 def linger_not(sock: HasLinger) -> None:
-    """Let the close that follows be a reset.
+    """Make the close that follows a reset.
 
     :raises OSError: the socket is closed already (EBADF).
     """
@@ -190,18 +215,18 @@ def linger_not(sock: HasLinger) -> None:
 
 
 def discard(sock: socket.socket) -> None:
-    """Close a socket whose connect failed or was broken off, with a reset where it has met itself meanwhile."""
+    """Close a socket whose connect failed or was broken off, with a reset if it is self-connected by now."""
     try:
         if is_self_connected(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     except OSError:
-        return  # a class of another tool has closed it already; what counts is the error of the connect
+        return  # another tool has closed it already; the error of the connect is the one to raise
     finally:
         sock.close()
 
 
 def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | None) -> bool:
-    """Whether this host has an address to connect from at all.
+    """Return True if this host has an address to connect from at all.
 
     EADDRNOTAVAIL has two causes: no source port is left, or no address to use (IPv6 is off, say). UDP tells them apart:
     its connect() chooses route and source address in the same way, sends nothing, and has ports of its own.
@@ -209,25 +234,9 @@ def has_way(family: int, sockaddr: SockAddr, source_address: SourceAddress | Non
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if source_address:
-                place: Any = (source_address[0], 0, *source_address[2:])
-                probe.bind(_scoped(family, place))
+                probe.bind(scoped(family, (source_address[0], 0, *source_address[2:])))
             probe.connect(sockaddr)
     except OSError as error:
-        # Anything else (no descriptor left, no UDP port left) is no answer to the question.
+        # Anything else (no descriptor left, no UDP port left) does not answer the question.
         return error.errno != errno.EADDRNOTAVAIL
     return True
-
-
-# Which constants of the socket module name the options of a level, and which of them are something else.
-_OPTION_PREFIXES = {"SOL_SOCKET": "SO_", "IPPROTO_TCP": "TCP_", "IPPROTO_IP": "IP_", "IPPROTO_IPV6": "IPV6_"}
-_NO_OPTIONS = ("SO_J1939_", "SO_VM_SOCKETS_", "IP_DEFAULT_", "IP_MAX_")
-
-
-def option_name(option: Option) -> str:
-    """The option as the manual pages write it: ``(IPPROTO_TCP, TCP_NODELAY, 1)``."""
-    levels = (level for level in _OPTION_PREFIXES if getattr(socket, level, None) == option[0])
-    level = next(levels, repr(option[0]))
-    prefix = _OPTION_PREFIXES.get(level, "?")
-    candidates = (name for name in dir(socket) if name.startswith(prefix) and not name.startswith(_NO_OPTIONS))
-    names = (name for name in candidates if getattr(socket, name) == option[1])
-    return f"({', '.join([level, next(names, repr(option[1])), *map(repr, option[2:])])})"

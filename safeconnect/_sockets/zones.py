@@ -1,4 +1,4 @@
-"""Zones in the text of an address (RFC 4007): ``fe80::1%eth0``, and the scope id that the kernel wants in their place.
+"""Zones in the text of an address (RFC 4007), ``fe80::1%eth0``: turned into the scope id that the kernel takes.
 
 Python takes the scope id of an address from its fourth part alone. A zone beside a 0 there, or beside nothing, is
 dropped, and the kernel then says EINVAL.
@@ -19,9 +19,9 @@ _MOST = 2**32 - 1
 
 
 def scoped(sockaddr: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The IPv6 address with the zone of its text as its scope id; itself where there is no zone.
+    """Return the IPv6 address with the zone of its text as its scope id; itself if it has no zone.
 
-    A scope id that is there already stays.
+    A scope id that it already has stays.
 
     :raises OSError: ENODEV: this host has no interface of that name.
     """
@@ -34,7 +34,7 @@ def scoped(sockaddr: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def unknown(host: object) -> str:
-    """Why nothing can be reached at this host, where that is its zone's fault; else nothing."""
+    """Return why this host cannot be reached if its zone is the reason; otherwise an empty text."""
     if isinstance(host, str) and "%" in host and ":" in host:
         try:
             scoped((host, 0))
@@ -47,9 +47,9 @@ def _scope_id(zone: str, host: str) -> int:
     try:
         return socket.if_nametoindex(zone)
     except (OSError, ValueError) as error:
-        # A name first, as getaddrinfo(3) does it; most often it is none of the two.
+        # A name first, as in getaddrinfo(3); then a number.
         if zone.isascii() and zone.isdecimal() and len(zone) <= len(str(_MOST)) and int(zone) <= _MOST:
             return int(zone)
         if getattr(error, "errno", None) in kernel.SCARCE:
-            raise  # it takes a socket to ask
+            raise  # asking takes a socket
         raise OSError(errno.ENODEV, f"this host has no interface {zone!r}, the zone in {host!r}") from None

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     with socket.socket() as unused:
         # The first of a process reads the kernel's range, and is not to be timed.
-        port_window.aim(unused, arguments.target)
+        port_window.choose(unused, arguments.target)
     return _measure(arguments, console) if arguments.repeat else _show(arguments, console)
 
 

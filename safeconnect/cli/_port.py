@@ -52,14 +52,14 @@ def _order(each: TcpSocket, port: int) -> tuple[object, ...]:
 
 def _cells(each: TcpSocket, owners: Sequence[Owner]) -> Line:
     remote = "-" if each.peer is None else written(each.peer)
-    cell: Part = (remote, "red") if each.meets_itself else remote
+    cell: Part = (remote, "red") if each.is_self_connected else remote
     return each.state, written(each.local), cell, named(owners) if owners else "-"
 
 
 def _notes(port: int, held: Held) -> Iterator[str]:
     own = {each: owners for each, owners in held.items() if each.local[1] == port}
     for each in holdings(own):
-        if each.meets_itself:
+        if each.is_self_connected:
             yield no_server(each)
     if not own:
         yield (

@@ -76,7 +76,7 @@ def _look() -> Rows:
         reserved=kernel.reserved_ports(),
         exposure=_exposure,
     )
-    in_the_way = [each for each in found if each.meets_itself]
+    in_the_way = [each for each in found if each.is_self_connected]
     stuck = holdings(tcp_table.owners(in_the_way)) if in_the_way else []
     return rows, source_use(found, kernel.source_ports()), stuck
 

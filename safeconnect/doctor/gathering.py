@@ -237,7 +237,7 @@ def _with_holdings(tried: Target, sockets: list[TcpSocket]) -> Target:
 
 def _closed_first(sockets: list[TcpSocket], listeners: Iterable[Listener]) -> Iterator[ClosedFirst]:
     """The servers with connections in TIME_WAIT, each of which is counted once, with the most first."""
-    waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.meets_itself)
+    waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.is_self_connected)
     by_port: dict[int, list[Listener]] = {}
     for listener in listeners:
         by_port.setdefault(listener.port, []).append(listener)

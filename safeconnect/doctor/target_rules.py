@@ -60,7 +60,7 @@ def held(snapshot: Snapshot) -> Iterator[Case]:
             f"kill {holding.owners[0].pid}" if holding.owners else f"ss -tanp sport = :{target.port} as root names it"
         )
         advice: tuple[str, ...]
-        if holding.meets_itself:
+        if holding.is_self_connected:
             advice = (
                 f"end it, {kill}; the port is then in TIME_WAIT for up to 60 s",
                 _at_once(target),
@@ -85,7 +85,7 @@ def in_time_wait(snapshot: Snapshot) -> Iterator[Case]:
     for target, holding in _holdings(snapshot, is_over=True):
         detail = f"port {target.port} is {holding.whose} ({end(*holding.local)})"
         advice: tuple[str, ...]
-        if holding.meets_itself:
+        if holding.is_self_connected:
             advice = (
                 "wait, at most 60 s; SO_REUSEADDR on the server helps only if that client had set it, too",
                 _at_once(target),

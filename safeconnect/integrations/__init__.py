@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from .._connect import attempt
-from .._sockets import kernel, port_window
+from .._sockets import kernel, port_window, sockets
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
@@ -79,7 +78,7 @@ def socket_factory(addr_info: AddrInfo) -> socket.socket:
     if len(addr_info) != 5:
         raise ValueError(f"addr_info must be (family, type, proto, canonname, sockaddr), not {addr_info!r}")
     family, kind, proto, _, sockaddr = addr_info
-    options = socket_options(sockaddr[1]) if attempt.kernel_chooses(family, None) else []
+    options = socket_options(sockaddr[1]) if family in sockets.IP_FAMILIES else []
     sock = socket.socket(family, kind, proto)
     try:
         sock.settimeout(0)

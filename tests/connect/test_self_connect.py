@@ -239,6 +239,10 @@ class TestDetectionAlone:
             def connect(self, address):
                 raise OSError(self.connect_ex(address), "Invalid argument")
 
+            def connect_ex(self, address):
+                self.getsockname = lambda: address
+                return errno.EINVAL
+
         monkeypatch.setattr(socket, "socket", RefusesItself)
         with pytest.raises(OSError, match="Invalid argument"):
             create_connection(("127.0.0.1", 40000), 5, **settings)

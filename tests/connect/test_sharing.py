@@ -13,7 +13,7 @@ from safeconnect import SelfConnectError, create_connection, is_self_connected
 from safeconnect._connect import source_ports
 from safeconnect._local.binding import bind_socket, reserve_port
 from safeconnect._local.source_pool import SourcePool
-from safeconnect._sockets import sockets
+from safeconnect._sockets import set_options
 
 from .. import namespace, support
 from ..drivers import each_driver
@@ -323,4 +323,4 @@ def test_flags_by_platform(monkeypatch, platform, without, flags):
             source_ports._sharing()
         assert caught.value.errno == errno.ENOPROTOOPT
     else:
-        assert [sockets.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags
+        assert [set_options.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags

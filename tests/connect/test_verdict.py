@@ -8,7 +8,7 @@ import pytest
 
 from safeconnect import SelfConnectError
 from safeconnect._connect.order import interleaved, without_duplicates
-from safeconnect._connect.verdict import chosen, conclude, duration, met_itself, rank
+from safeconnect._connect.verdict import chosen, conclude, duration, rank, self_connect_error
 from safeconnect._sockets.endpoint import same_endpoint, same_host, written
 from safeconnect.retry import Backoff, Retry
 
@@ -214,12 +214,12 @@ class TestVerdict:
         ]
 
     def test_met_itself(self):
-        error = met_itself(TWO, 16)
+        error = self_connect_error(TWO, 16)
         assert (type(error), error.errno) == (SelfConnectError, errno.ECONNREFUSED)
         start = "nobody listens on [2001:db8::2]:80: the connection met its own socket"
         assert error.strerror == f"{start} (16 tries out of 16)"
-        assert met_itself(TWO, 2).strerror == f"{start} (2 tries out of 2)"
-        assert met_itself(TWO, 1).strerror == f"{start} (its source address is the target)"
+        assert self_connect_error(TWO, 2).strerror == f"{start} (2 tries out of 2)"
+        assert self_connect_error(TWO, 1).strerror == f"{start} (its source address is the target)"
 
     @pytest.mark.parametrize(
         ("seconds", "text"),

@@ -85,7 +85,7 @@ class TestOnTheKernel:
             with pytest.raises(OSError, match="in use"):
                 support.serve_plainly(sock.getsockname()[1])
             support.reset(sock)
-        assert found.meets_itself
+        assert found.is_self_connected
         assert found.sockets == 1
         assert holders.in_the_way([found.local]) == []
 

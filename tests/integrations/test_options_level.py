@@ -233,5 +233,5 @@ def test_sockets_of_the_factory_find_the_last_free_port_of_their_side():
 
 
 def test_no_window_is_dealt_for_them(monkeypatch):
-    monkeypatch.setattr(port_window, "aim", None)
+    monkeypatch.setattr(port_window, "choose", None)
     socket_factory((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 40000))).close()

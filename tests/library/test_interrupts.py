@@ -102,7 +102,7 @@ class TestConnects:
             lambda: support.ran_into(safeconnect.SelfConnectError, connect),
             kind,
             check=lambda: support.serve_plainly(port),
-            step=STEP if settings else 1,
+            step=STEP,
         )
 
 

@@ -15,7 +15,7 @@ def pool(monkeypatch):
     yield pool
     join(pool)
     KEPT.clear()
-    assert (pool.flights, list(pool.queue)) == ({}, [])
+    assert (pool.queries, list(pool.queue)) == ({}, [])
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def join(pool):
 def idle(pool):
     """How many threads of the pool have nothing to do."""
     with pool.guard.lock:
-        return sum(worker.flight is None for worker in pool.living())
+        return sum(worker.query is None for worker in pool.living())
 
 
 def fill(resolver, done, count=lookups.MAX_THREADS):

@@ -50,10 +50,10 @@ def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
         assert len(pool.living()) <= 3
         if before == "a joint lookup":
             other.cancel()
-        assert not [flight for flight in pool.queue if flight.callers]
+        assert not [query for query in pool.queue if query.callers]
     assert number > 20
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
-    wait_until(lambda: pool.bell.put(None) or not pool.living())  # idle threads end when they are woken now
+    wait_until(lambda: pool.wakeups.put(None) or not pool.living())  # idle threads end when they are woken now
 
 
 @linux_only

@@ -52,7 +52,7 @@ def test_beyond_the_queue_an_error_says_so_at_once(resolver, pool):
     for handle in [joined, *queued]:
         handle.cancel()
     assert not pool.queue
-    assert len(pool.flights) == 32
+    assert len(pool.queries) == 32
 
 
 def test_a_queued_lookup_that_all_left_is_never_begun(resolver):

@@ -144,7 +144,7 @@ class TestOptions:
         assert not kernel.has_port_range()
         assert not kernel.has_port_range()
         with socket.socket() as sock:
-            assert port_window.aim(sock, TARGET) is None
+            assert port_window.choose(sock, TARGET) is None
         assert len(asked) == 2, "once on the socket at hand, once on one of its own"
 
     def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
@@ -153,7 +153,7 @@ class TestOptions:
                 raise OSError(errno.ENOPROTOOPT, "not with me")
 
         with Odd() as sock:
-            assert port_window.aim(sock, TARGET) is None
+            assert port_window.choose(sock, TARGET) is None
         assert kernel.missing == set()
 
     def test_one_that_is_refused_for_one_socket_is_not_missing(self):
@@ -189,7 +189,7 @@ class TestDeck:
             kernel, "_remembered", {"source": PortSet([PortRange(40000, 40099), PortRange(40200, 40207)])}
         )
         kernel._tell()
-        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in port_window._deal()}
+        dealt = {value & 0xFFFFFFFF: window for _ in range(20) for window, value in port_window._random_windows()}
         assert sorted(window.start for window in dealt.values()) == [*(40000, 40015, 40030, 40046, 40061, 40077, 40092)]
         assert all(value == window[-1] << 16 | window[0] for value, window in dealt.items())
 
@@ -197,31 +197,31 @@ class TestDeck:
         monkeypatch.setattr(kernel, "_remembered", {"source": PortSet()})
         kernel._tell()
         with socket.socket() as sock:
-            assert port_window.aim(sock, TARGET) is None
+            assert port_window.choose(sock, TARGET) is None
 
     def test_is_void_once_the_ports_have_changed(self, monkeypatch):
         with socket.socket() as sock:
-            port_window.aim(sock, TARGET)
+            port_window.choose(sock, TARGET)
             kernel.source_ports(refresh=True)
-            assert port_window._deck, "the same ports, so nothing is void"
+            assert port_window._prefetched, "the same ports, so nothing is void"
             monkeypatch.setattr(kernel, "_read_file", lambda path: "50000 50031" if path.endswith("range") else "")
             kernel.source_ports(refresh=True)
-            assert not port_window._deck
-            assert port_window.aim(sock, TARGET) in (range(50000, 50016), range(50016, 50032))
+            assert not port_window._prefetched
+            assert port_window.choose(sock, TARGET) in (range(50000, 50016), range(50016, 50032))
 
     def test_no_child_draws_its_parents_windows(self):
         code = """
             import os, socket
             from safeconnect._sockets import port_window
-            port_window.aim(socket.socket(), ('127.0.0.1', 80))
+            port_window.choose(socket.socket(), ('127.0.0.1', 80))
             for _ in range(2):
                 child = os.fork()
                 if not child:
                     sock = socket.socket()
-                    print([port_window.aim(sock, ('127.0.0.1', 80)).start for _ in range(5)], flush=True)
+                    print([port_window.choose(sock, ('127.0.0.1', 80)).start for _ in range(5)], flush=True)
                     os._exit(0)
                 os.waitpid(child, 0)
-            print([port_window.aim(socket.socket(), ('127.0.0.1', 80)).start for _ in range(5)])
+            print([port_window.choose(socket.socket(), ('127.0.0.1', 80)).start for _ in range(5)])
         """
         drawn = namespace._python("import warnings; warnings.simplefilter('ignore')\n" + textwrap.dedent(code), 30)
         assert len(set(drawn.stdout.splitlines())) == 3, drawn.stderr
@@ -253,17 +253,17 @@ class TestSearch:
         near = range(43992, 44009)
         with socket.socket() as sock:
             port_window.remember(44000, TARGET)
-            windows = [port_window.aim(sock, TARGET) for _ in range(port_window._RETURNS)]
+            windows = [port_window.choose(sock, TARGET) for _ in range(port_window._RETURNS)]
             assert windows == [near] * port_window._RETURNS
-            assert near != port_window.aim(sock, TARGET), (
+            assert near != port_window.choose(sock, TARGET), (
                 "then a random one again, which may find that the pressure is over"
             )
             port_window.remember(44000, TARGET)
-            assert near != port_window.aim(sock, ("127.0.0.1", 81)), "other destinations do not see it"
+            assert near != port_window.choose(sock, ("127.0.0.1", 81)), "other destinations do not see it"
             port_window.remember(49999, TARGET)
-            assert port_window.aim(sock, TARGET) == range(49991, 50000)
+            assert port_window.choose(sock, TARGET) == range(49991, 50000)
             port_window.remember(30000, TARGET)
-            assert port_window.aim(sock, TARGET).start >= 40000, "a port outside the range says nothing about it"
+            assert port_window.choose(sock, TARGET).start >= 40000, "a port outside the range says nothing about it"
 
     def test_under_pressure_one_try_suffices(self):
         # One port is left: a random window is the wrong one, but it is drawn once in 17 times.

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from safeconnect import events
-from safeconnect._connect.state_machine import Dial, Rules, _Flight
+from safeconnect._connect.state_machine import Dial, Rules, _Attempt
 
 from ..connect.world import candidate
 
@@ -29,4 +29,4 @@ def test_is_a_value(cls):
 def test_a_dial_is_made_of_its_rules_and_chance_alone():
     assert list(inspect.signature(Dial).parameters) == ["rules", "draw"]
     assert not hasattr(Dial(Rules(), lambda: 0.5), "__dict__")
-    assert not hasattr(_Flight(candidate("4.1"), 0.0, 1.0), "__dict__")
+    assert not hasattr(_Attempt(candidate("4.1"), 0.0, 1.0), "__dict__")
