@@ -221,7 +221,7 @@ class TestOtherDrivers:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            with syn_filter.raise_shield(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
+            with syn_filter.open_syn_filter(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
                 await safeconnect.asyncio.simultaneous_open(A, B, timeout=0.05)
             assert caught.value.__notes__[0].endswith("did not meet in 1 tries; the last is still unanswered")
 
@@ -230,7 +230,7 @@ class TestOtherDrivers:
     def test_trio_cancelled(self):
         async def main():
             for blocked in (False, True):
-                held = syn_filter.raise_shield(socket.AF_INET, B) if blocked else None
+                held = syn_filter.open_syn_filter(socket.AF_INET, B) if blocked else None
                 with trio.move_on_after(0.02) as scope:
                     await safeconnect.trio.simultaneous_open(A, B, timeout=None)
                 assert scope.cancelled_caught

@@ -15,7 +15,7 @@ import trustme
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Closed, close_gracefully
-from safeconnect._close.outcome import LIMIT
+from safeconnect._close.policy import LIMIT
 
 from .. import support
 from ..support import linux_only
