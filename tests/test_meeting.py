@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from safeconnect._simultaneous import blocking, policy
+from safeconnect._simultaneous import attempts, policy
 
 from .meetings import A, B
 
@@ -33,7 +33,7 @@ class TestNoSpin:
     @pytest.mark.parametrize("takes", [0.0, 0.0001])
     @pytest.mark.parametrize(("answered", "shielded"), [(False, False), (False, True), (True, True)])
     def test_of_the_policy(self, takes, drawn, answered, shielded):
-        tries = tries_of(2.9, takes=takes, draw=lambda: drawn, answered=answered, filtered=shielded)
+        tries = tries_of(2.9, takes=takes, draw=lambda: drawn, answered=answered, shielded=shielded)
         assert 30 < len(tries) < 200
 
     def test_the_first_tries_without_a_route_are_close_together(self):
@@ -74,10 +74,10 @@ class TestNoSpin:
         def fail(*_):
             raise OSError(code, "failed")
 
-        monkeypatch.setattr(blocking, "_begin", fail)
-        monkeypatch.setattr(blocking, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
+        monkeypatch.setattr(attempts, "_begin", fail)
+        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
         now = 0.0
-        waits = blocking.Sides(A, B, 3.0, allow_self_connect=False).tries(None, 0.05, lambda: now)
+        waits = attempts.Attempts(A, B, 3.0, allow_self_connect=False).run(None, 0.05, lambda: now)
         error = None
         while error is None:
             try:
@@ -111,7 +111,7 @@ class TestPauses:
         assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
 
     def test_pauses_are_spread(self):
-        meeting = policy.Schedule(0.0, 1.0, iter([0.0, 0.999]).__next__, shielded=False)
+        meeting = policy.Schedule(0.0, 1.0, iter([0.0, 0.999]).__next__, filtered=False)
         meeting.failed(10.0, answered=True)
         first = meeting.next_try - 10.0
         meeting.failed(10.0, answered=True)

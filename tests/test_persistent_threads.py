@@ -125,7 +125,7 @@ def test_closed_while_it_waits_out_a_pause(server):
 
     thread = threading.Thread(target=work)
     thread.start()
-    while connection._line.turns.holder is None:  # until the thread has its turn
+    while connection._link.lock.holder is None:  # until the thread has its turn
         assert thread.is_alive()
     connection.close()
     thread.join(support.SOON)
@@ -153,7 +153,7 @@ def test_closed_at_any_moment(server):
         connection.close()
         thread.join(5)
         assert not thread.is_alive()
-        assert connection._line._sock is None
+        assert connection._link._sock is None
 
 
 def in_a_child(work):

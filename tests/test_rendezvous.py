@@ -16,7 +16,7 @@ import trio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import SelfConnectError, is_self_connected, simultaneous_open
-from safeconnect._simultaneous import blocking, policy, syn_filter
+from safeconnect._simultaneous import attempts, blocking, policy, syn_filter
 from safeconnect._sockets.sockets import reset
 
 from . import namespace, support
@@ -160,10 +160,10 @@ class TestHalfOpen:
                 return B
 
         with HalfOpen() as sock:
-            assert not blocking._is_connected(sock, B)
+            assert not attempts._is_connected(sock, B)
 
     def test_one_that_is_reset_meanwhile_is_tried_again(self, monkeypatch, server):
-        names = blocking.attempt.names
+        names = attempts.attempt.names
         calls = []
 
         def reset_once(sock, peer):
@@ -172,7 +172,7 @@ class TestHalfOpen:
                 raise ConnectionResetError(errno.ECONNRESET, "reset")
             return names(sock, peer)
 
-        monkeypatch.setattr(blocking.attempt, "names", reset_once)
+        monkeypatch.setattr(attempts.attempt, "names", reset_once)
         with simultaneous_open(A, server.getsockname(), timeout=5) as sock:
             assert sock is calls[1]
             reset(sock)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from safeconnect import simultaneous_open
-from safeconnect._simultaneous import blocking, syn_filter
+from safeconnect._simultaneous import attempts, syn_filter
 from safeconnect._sockets.sockets import reset
 
 from . import namespace, support
@@ -25,16 +25,16 @@ class TestWithoutAShield:
 
     @pytest.fixture(autouse=True)
     def no_shield(self, monkeypatch):
-        monkeypatch.setattr(blocking, "open_syn_filter", lambda *_: None)
+        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: None)
 
     def test_where_resets_are_dropped(self):
         if not shutil.which("nft"):
             pytest.skip("nft is not installed (Debian: nftables)")
         code = """
             import subprocess, threading
-            from safeconnect._simultaneous import blocking
+            from safeconnect._simultaneous import attempts
             from safeconnect import simultaneous_open
-            blocking.open_syn_filter = lambda *_: None
+            attempts.open_syn_filter = lambda *_: None
             rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; "
             subprocess.run(["nft", rules + "add rule ip t c tcp flags rst drop"], check=True)
             a, b = ("127.0.0.1", 20811), ("127.0.0.1", 20812)

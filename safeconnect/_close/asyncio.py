@@ -27,8 +27,8 @@ async def close_gracefully(
         in any case, a cancellation included.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
     :param limit: how many bytes the peer may still send, 1 MiB unless said.
-    :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is not an error. For streams over TLS, which asyncio
-        ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
+    :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is not an error. For streams over TLS, which
+        asyncio ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.
     :raises ValueError: a number is negative.

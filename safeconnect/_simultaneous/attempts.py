@@ -151,7 +151,7 @@ def _is_connected(sock: socket.socket, peer: Address) -> bool:
             return False
         raise
     if sys.platform == "linux":
-        # getpeername() works in SYN_RECV, too. Another connect() says whether the handshake is over (EALREADY: it is not).
+        # getpeername() works in SYN_RECV, too. Another connect() tells: EALREADY if the handshake is not over.
         return attempt.is_done(sock.connect_ex(peer))
     return True
 

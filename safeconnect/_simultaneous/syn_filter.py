@@ -11,8 +11,8 @@ socket(7)). A SYN goes to a connecting socket if there is one for it; otherwise 
 drops it (tcp_v4_rcv).
 
 Some kernels want CAP_NET_ADMIN for a filter (seen on 6.18). There the listener accepts only packets that no router has
-forwarded, which needs no privilege (IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, even to
-themselves, so their SYNs are dropped as well.
+forwarded, which needs no privilege (IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so
+their SYNs are dropped as well.
 """
 
 from __future__ import annotations

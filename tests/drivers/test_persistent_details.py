@@ -142,7 +142,7 @@ def test_close_ends_a_pause(kind, server):  # noqa: F811
     async def on_asyncio():
         connection = safeconnect.asyncio.PersistentConnection(server.address, retry=retry)
         waiting = asyncio.create_task(lose_and_wait(connection))
-        while connection._line.pause is None:
+        while connection._link.pause is None:
             await asyncio.sleep(0)
         connection.close()
         await waiting
@@ -151,7 +151,7 @@ def test_close_ends_a_pause(kind, server):  # noqa: F811
         connection = safeconnect.trio.PersistentConnection(server.address, retry=retry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lose_and_wait, connection)
-            while connection._line.reconnection.lost == 0 or connection._line.pause is None:
+            while connection._link.reconnection.lost == 0 or connection._link.pause is None:
                 await trio.lowlevel.checkpoint()
             connection.close()
 
@@ -186,7 +186,7 @@ def test_a_trio_connection_closed_outside_of_trio(server):  # noqa: F811
     connection = safeconnect.trio.PersistentConnection(server.address)
     trio.run(ask, connection)
     connection.close()
-    assert connection._line._sock is None
+    assert connection._link._sock is None
 
 
 def test_a_fork_leaves_every_connection(server):  # noqa: F811
@@ -200,6 +200,6 @@ def test_a_fork_leaves_every_connection(server):  # noqa: F811
         with other.exchange(5) as exchange:
             exchange.sendall(request(exchange.id))
             assert number_of(exchange.recv_exactly(8)) == 1
-    assert in_a_child(lambda: sum(other._line._sock is not None for other in [idle, *others])) == 0
+    assert in_a_child(lambda: sum(other._link._sock is not None for other in [idle, *others])) == 0
     for each in [idle, *others]:
         each.close()
