@@ -131,7 +131,7 @@ def _receive(sock: socket.socket, deadline: float | None) -> bytes:
 def _left(deadline: float | None) -> float | None:
     """Return how many seconds are left.
 
-    :raises TimeoutError: none.
+    :raises TimeoutError: the deadline has passed.
     """
     if deadline is None:
         return None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         async def within(self, deadline: float | None, awaitable: Awaitable[Any], /, *notes: str) -> Any:
             """Return the result of the awaitable.
 
-            :raises TimeoutError: there is none at the deadline; with these notes.
+            :raises TimeoutError: it was not there at the deadline; with these notes.
             """
 
         def new_event(self) -> Event:
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
         async def connect(self, settings: Settings, address: tuple[Any, ...], timeout: float | None, /) -> Any:
             """Connect and return the socket."""
 
-        def recv(self, sock: Any, size: int, /) -> Awaitable[bytes]:
+        async def recv(self, sock: Any, size: int, /) -> bytes:
             """Receive at most so many bytes."""
 
-        def sendall(self, sock: Any, data: bytes | bytearray | memoryview, /) -> Awaitable[None]:
+        async def sendall(self, sock: Any, data: bytes | bytearray | memoryview, /) -> None:
             """Send all of the data."""
 
         def current_task(self) -> object:

@@ -63,12 +63,13 @@ async def connect(settings: Settings, address: tuple[Any, ...], timeout: float |
     return await _connect(settings, address, timeout)
 
 
-def recv(sock: socket.socket, size: int) -> Awaitable[bytes]:
-    return asyncio.get_running_loop().sock_recv(sock, size)
+# Coroutines, not functions that return one: an interrupt as they return would leave a coroutine that nobody awaits.
+async def recv(sock: socket.socket, size: int) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, size)
 
 
-def sendall(sock: socket.socket, data: bytes | bytearray | memoryview) -> Awaitable[None]:
-    return asyncio.get_running_loop().sock_sendall(sock, data)
+async def sendall(sock: socket.socket, data: bytes | bytearray | memoryview) -> None:
+    await asyncio.get_running_loop().sock_sendall(sock, data)
 
 
 def has_failed(task: Any) -> bool:

@@ -50,8 +50,9 @@ async def connect(settings: Settings, address: tuple[Any, ...], timeout: float |
     return trio.socket.from_stdlib_socket(await _connect(settings, address, timeout))
 
 
-def recv(sock: trio.socket.SocketType, size: int) -> Awaitable[bytes]:
-    return sock.recv(size)
+async def recv(sock: trio.socket.SocketType, size: int) -> bytes:
+    data: bytes = await sock.recv(size)
+    return data
 
 
 async def sendall(sock: trio.socket.SocketType, data: bytes | bytearray | memoryview) -> None:

@@ -6,7 +6,7 @@ import inspect
 from time import monotonic
 
 from .._connect.verdict import timed_out
-from .exchange import Block, ExchangeBase, incomplete
+from .exchange import Block, ExchangeBase, incomplete, seconds_left
 from .link import Link
 
 TYPE_CHECKING = False
@@ -52,13 +52,13 @@ class AsyncLink(Link):
         sock = self.fit_socket()
         if sock is not None:
             return sock
-        seconds = self.pause_seconds(self.left(deadline))
+        seconds = self.pause_seconds(seconds_left(deadline, self.loop.now()))
         if seconds:
             self.pause = self.loop.new_event()
             await self.loop.wait(self.pause, seconds)
         self.check_open()
         try:
-            timeout = self.timeout if deadline is None else self.left(deadline)
+            timeout = self.timeout if deadline is None else seconds_left(deadline, self.loop.now())
             self.take_over(block, await self.loop.connect(self.connector, self.address, timeout))
             return self.ready(block, await self._prepared(deadline))
         except BaseException as error:
@@ -72,18 +72,6 @@ class AsyncLink(Link):
         if not inspect.isawaitable(prepared):
             return prepared
         return await self.loop.within(deadline, prepared, "in on_connect")
-
-    def left(self, deadline: float | None) -> float | None:
-        """Return how many seconds are left.
-
-        :raises TimeoutError: none.
-        """
-        if deadline is None:
-            return None
-        left = deadline - self.loop.now()
-        if left <= 0:
-            raise timed_out()
-        return left
 
     def end_pause(self) -> None:
         if self.pause is not None:

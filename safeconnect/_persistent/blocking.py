@@ -6,9 +6,8 @@ import threading
 from time import monotonic
 
 from .._connect.blocking import Connector
-from .._connect.verdict import timed_out
 from .._latch import Latch
-from .exchange import Block, ExchangeBase, incomplete
+from .exchange import Block, ExchangeBase, incomplete, seconds_left
 from .link import Link
 
 TYPE_CHECKING = False
@@ -285,13 +284,4 @@ class _Link(Link):
 
 
 def _left(deadline: float | None) -> float | None:
-    """Return how many seconds are left.
-
-    :raises TimeoutError: none.
-    """
-    if deadline is None:
-        return None
-    left = deadline - monotonic()
-    if left <= 0:
-        raise timed_out()
-    return left
+    return seconds_left(deadline, monotonic())

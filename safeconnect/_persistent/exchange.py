@@ -174,6 +174,18 @@ class Block(Waiter):
         return type(self)(self.link, timeout, wait=self.waits, counts=self.counts)
 
 
+def seconds_left(deadline: float | None, now: float) -> float | None:
+    """Return how many seconds are left until the deadline; None without one.
+
+    :raises TimeoutError: it has passed.
+    """
+    if deadline is None:
+        return None
+    if now >= deadline:
+        raise timed_out()
+    return deadline - now
+
+
 def incomplete(received: int, size: int) -> PeerClosedError:
     """Return the error for a stream that ended too early."""
     return PeerClosedError(errno.ECONNRESET, f"the peer closed after {received} of {size} bytes")

@@ -44,7 +44,7 @@ def simultaneous_open(
     :param interval: the longest pause between two tries, in seconds.
     :param allow_self_connect: let a socket connect to itself where ``peer`` is ``local``.
     :returns: the connected socket, with ``timeout`` as its timeout.
-    :raises TimeoutError: they did not meet; a note says how often it was tried, and how the last try ended.
+    :raises TimeoutError: no connection in time; a note says how many tries there were, and how the last one ended.
     :raises SelfConnectError: ``peer`` is ``local``.
     :raises OSError: what no further try would mend: EADDRINUSE, the local port is taken by another socket; EACCES.
     :raises TypeError: an argument of a wrong type.

@@ -126,7 +126,7 @@ class Waiting:
     def left(self, now: float) -> float:
         """Return how many seconds of the try are left.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: its time is over.
         """
         if now >= self._try_ends:
             raise TimeoutError("timed out")

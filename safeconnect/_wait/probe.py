@@ -38,7 +38,7 @@ def end(sock: Probe) -> None:
 async def wait(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> None:
     """Try and pause until a try succeeds.
 
-    :raises TimeoutError: none did, in the time there was.
+    :raises TimeoutError: none did in time.
     """
     while not await _try(loop, waiting, address, check, waiting.next_settings(settings)):
         await loop.sleep(waiting.pause(loop.now()))
