@@ -80,7 +80,7 @@ class Model(RuleBasedStateMachine):
         self.is_up = False
 
     def is_quiet(self):
-        return peer.is_quiet(self.connection._link._sock)
+        return peer.is_quiet(self.connection._link.sock)
 
     @rule()
     def times_out(self):
@@ -171,7 +171,7 @@ class Model(RuleBasedStateMachine):
     def the_server_saw_what_the_model_says(self):
         assert self.server.requests == self.asked
         assert self.connection._link.lock.holder is None
-        assert (self.connection._link._sock is not None) or not self.is_up
+        assert (self.connection._link.sock is not None) or not self.is_up
 
 
 TestModel = support.linux_only(Model.TestCase)

@@ -153,7 +153,7 @@ def test_closed_at_any_moment(server):
         connection.close()
         thread.join(5)
         assert not thread.is_alive()
-        assert connection._link._sock is None
+        assert connection._link.sock is None
 
 
 def in_a_child(work):

@@ -60,7 +60,7 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
 
 def _shut_down(sock: socket.socket, closing: Closing, deadline: float | None) -> None:
     try:
-        if not is_tls(sock):
+        if not _is_tls(sock):
             sock.shutdown(socket.SHUT_WR)
         elif not _shut_down_tls(sock, closing, deadline):
             return
@@ -72,7 +72,7 @@ def _shut_down(sock: socket.socket, closing: Closing, deadline: float | None) ->
         closing.failed(error)
 
 
-def is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
+def _is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
     """Return True for a TLS socket of the standard library."""
     ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
     return ssl is not None and isinstance(sock, ssl.SSLSocket)

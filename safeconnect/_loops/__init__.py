@@ -19,47 +19,29 @@ if TYPE_CHECKING:
         def set(self) -> object: ...
 
     class Loop(Protocol):
-        """Either module. A socket is the standard library's on asyncio, and trio's own on trio."""
+        """Either module. A socket is the standard library's on asyncio, and trio's own on trio.
+
+        Deadlines are instants of the loop's clock, ``now``. The wait for an event returns True if the event is set.
+        ``within`` raises `TimeoutError`, with the notes, if there is no result at the deadline. User code that waits on
+        the network may raise one of the ``failures``; ``as_os_error`` makes an error of the standard library of these.
+        ``has_failed`` returns True if a task has ended by an exception, and with it the blocks that it had entered.
+        """
 
         @property
-        def failures(self) -> tuple[type[Exception], ...]:
-            """What user code that waits on the network may raise; `as_os_error` takes these."""
+        def failures(self) -> tuple[type[Exception], ...]: ...
+        def as_os_error(self, error: Any, /) -> OSError: ...
 
-        def now(self) -> float:
-            """Return the time of the loop's clock, in seconds; deadlines are instants of it."""
+        def now(self) -> float: ...
+        def sleep(self, seconds: float, /) -> Awaitable[object]: ...
+        async def within(self, deadline: float | None, awaitable: Awaitable[Any], /, *notes: str) -> Any: ...
 
-        def sleep(self, seconds: float, /) -> Awaitable[object]:
-            """Let other tasks run for that long."""
+        def new_event(self) -> Event: ...
+        async def wait(self, event: Any, timeout: float | None, /) -> bool: ...
 
-        async def within(self, deadline: float | None, awaitable: Awaitable[Any], /, *notes: str) -> Any:
-            """Return the result of the awaitable.
+        async def connect(self, settings: Settings, address: tuple[Any, ...], timeout: float | None, /) -> Any: ...
+        async def wait_writable(self, sock: Any, timeout: float | None, /) -> None: ...
+        async def recv(self, sock: Any, size: int, /) -> bytes: ...
+        async def sendall(self, sock: Any, data: bytes | bytearray | memoryview, /) -> None: ...
 
-            :raises TimeoutError: it was not there at the deadline; with these notes.
-            """
-
-        def new_event(self) -> Event:
-            """Return a new event."""
-
-        async def wait(self, event: Any, timeout: float | None, /) -> bool:
-            """Wait for an event, at most that long; return True if it is set."""
-
-        async def wait_writable(self, sock: Any, timeout: float | None, /) -> None:
-            """Wait until a socket is writable, at most that long."""
-
-        async def connect(self, settings: Settings, address: tuple[Any, ...], timeout: float | None, /) -> Any:
-            """Connect and return the socket."""
-
-        async def recv(self, sock: Any, size: int, /) -> bytes:
-            """Receive at most so many bytes."""
-
-        async def sendall(self, sock: Any, data: bytes | bytearray | memoryview, /) -> None:
-            """Send all of the data."""
-
-        def current_task(self) -> object:
-            """Return the task that runs."""
-
-        def has_failed(self, task: Any, /) -> bool:
-            """Return True if the task has ended by an exception, and with it the blocks that it had entered."""
-
-        def as_os_error(self, error: Any, /) -> OSError:
-            """Return one of the `failures` as an error of the standard library."""
+        def current_task(self) -> object: ...
+        def has_failed(self, task: Any, /) -> bool: ...

@@ -68,7 +68,7 @@ class AsyncLink(Link):
     async def _prepared(self, deadline: float | None) -> Any:
         if self.on_connect is None:
             return None
-        prepared = self.on_connect(self.socket())
+        prepared = self.on_connect(self.sock)
         if not inspect.isawaitable(prepared):
             return prepared
         return await self.loop.within(deadline, prepared, "in on_connect")
@@ -267,4 +267,4 @@ class AsyncConnection(Typed["Kind", "Socket"]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<PersistentConnection to {self._link.address!r}{self._link.state()}>"
+        return repr(self._link)

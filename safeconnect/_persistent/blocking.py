@@ -239,7 +239,7 @@ class PersistentConnection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<PersistentConnection to {self._link.address!r}{self._link.state()}>"
+        return repr(self._link)
 
 
 class _Link(Link):
@@ -273,9 +273,8 @@ class _Link(Link):
     def _prepared(self, deadline: float | None) -> socket.socket | None:
         if self.on_connect is None:
             return None
-        sock = self.socket()
-        sock.settimeout(_left(deadline))
-        prepared: socket.socket | None = self.on_connect(sock)
+        self.sock.settimeout(_left(deadline))
+        prepared: socket.socket | None = self.on_connect(self.sock)
         _left(deadline)
         return prepared
 

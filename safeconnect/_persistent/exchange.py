@@ -13,14 +13,10 @@ from .lock import LOOK_AGAIN, Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol, Self
+    from typing import Self
 
+    from .._loops import Event
     from .link import AnySocket, Link
-
-    class Event(Protocol):
-        """The driver's event."""
-
-        def set(self) -> object: ...
 
 
 # A timeout of more than 31 years is not a real timeout: sockets and clocks cannot count that far.

@@ -83,7 +83,7 @@ class Link:
         self.is_closed = False
         self.last_error = ""
         self.next_id = count(1).__next__  # the number of the next exchange
-        self._sock: AnySocket | None = None
+        self.sock: AnySocket = None  # in whatever state it is; None: there is no connection
         self._is_clean = False  # True: no reply can be under way on it
         self._idle_since = 0.0
         self._old_at = 0.0  # when the connection reaches its own maximum age
@@ -95,9 +95,9 @@ class Link:
     def _renew(self) -> None:
         self.lock = FairLock()
 
-    def state(self) -> str:
-        """Return the state for a representation."""
-        return ", closed" if self.is_closed else ", connected" if self._sock is not None else ""
+    def __repr__(self) -> str:
+        state = ", closed" if self.is_closed else ", connected" if self.sock is not None else ""
+        return f"<PersistentConnection to {self.address!r}{state}>"
 
     def check_open(self) -> None:
         """:raises RuntimeError: it has been closed."""
@@ -108,7 +108,7 @@ class Link:
 
     def fit_socket(self) -> AnySocket | None:
         """Return the connection if it may be used again, else end it. It is dirty from now on."""
-        sock = self._sock
+        sock = self.sock
         if sock is None:
             return None
         if not self._is_clean:
@@ -119,7 +119,7 @@ class Link:
             # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
             self.reset()
         self._is_clean = False
-        return self._sock
+        return self.sock
 
     def _is_stale(self) -> bool:
         """Return True if the idle connection is too old, or was idle for too long."""
@@ -154,11 +154,7 @@ class Link:
         if self.max_age is not None:
             self._old_at = self.clock() + self.max_age * (1 - AGE_SPREAD * self.draw())
         self._is_clean = False
-        self._sock = sock
-
-    def socket(self) -> AnySocket:
-        """Return the connection, in whatever state it is."""
-        return self._sock
+        self.sock = sock
 
     def ready(self, block: Block, prepared: AnySocket | None) -> AnySocket:
         """Take note that ``on_connect`` is done, and return the connection.
@@ -168,13 +164,13 @@ class Link:
         """
         block.check_not_over()
         if prepared is not None:
-            self._sock = prepared
+            self.sock = prepared
         if self.is_closed:
             self.reset()
         self.check_open()
-        if self._sock is None or self._sock.fileno() < 0:
+        if self.sock is None or self.sock.fileno() < 0:
             raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
-        return self._sock
+        return self.sock
 
     def not_connected(self, block: Block, error: BaseException) -> None:
         """Take note that no connection could be made for an exchange, or not be prepared."""
@@ -197,7 +193,7 @@ class Link:
 
     def ended(self) -> None:
         """Keep the connection after an exchange that has ended well."""
-        if self._sock is None:
+        if self.sock is None:
             return  # reset by verify()
         self.reconnection.succeeded()
         self._idle_since = self.clock()
@@ -214,8 +210,8 @@ class Link:
             if not self.close_idle():
                 # The peer may have reset it already: then the exchange under way notices that.
                 with self._guard.lock, suppress(OSError):
-                    if self._sock is not None:
-                        self._sock.shutdown(socket.SHUT_RDWR)
+                    if self.sock is not None:
+                        self.sock.shutdown(socket.SHUT_RDWR)
         finally:
             self.end_pause()
 
@@ -244,12 +240,12 @@ class Link:
     def _end(self, *, in_order: bool) -> None:
         self._is_clean = False  # if this is interrupted, the next exchange does it again
         with self._guard.lock:
-            sock = self._sock
+            sock = self.sock
             if sock is not None and sock.fileno() >= 0:
                 if not in_order:
                     sockets.linger_not(sock)
                 _close(sock)
-            self._sock = None
+            self.sock = None
 
     def abandon(self) -> None:
         """Forget an exchange that was under way in a forked parent, or on an event loop that runs no more."""
@@ -261,7 +257,7 @@ class Link:
     def forked(self) -> None:
         """Leave the connection to the parent: in the child its descriptor is closed, which sends nothing."""
         self.abandon()
-        sock, self._sock = self._sock, None
+        sock, self.sock = self.sock, None
         if sock is None or sock.fileno() < 0:
             return
         with suppress(OSError):  # it may have been closed in the middle of the fork

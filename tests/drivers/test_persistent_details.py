@@ -186,7 +186,7 @@ def test_a_trio_connection_closed_outside_of_trio(server):  # noqa: F811
     connection = safeconnect.trio.PersistentConnection(server.address)
     trio.run(ask, connection)
     connection.close()
-    assert connection._link._sock is None
+    assert connection._link.sock is None
 
 
 def test_a_fork_leaves_every_connection(server):  # noqa: F811
@@ -200,6 +200,6 @@ def test_a_fork_leaves_every_connection(server):  # noqa: F811
         with other.exchange(5) as exchange:
             exchange.sendall(request(exchange.id))
             assert number_of(exchange.recv_exactly(8)) == 1
-    assert in_a_child(lambda: sum(other._link._sock is not None for other in [idle, *others])) == 0
+    assert in_a_child(lambda: sum(other._link.sock is not None for other in [idle, *others])) == 0
     for each in [idle, *others]:
         each.close()
