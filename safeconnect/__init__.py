@@ -7,7 +7,7 @@ from ._lazy import loader as _loader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._close.blocking import close_gracefully as close_gracefully
-    from ._close.outcome import Closed as Closed
+    from ._close.policy import Closed as Closed
     from ._connect.addresses import is_global_address as is_global_address
     from ._connect.blocking import Connector as Connector
     from ._connect.blocking import create_connection as create_connection
@@ -124,7 +124,7 @@ _LATER = {
     "AddressNotAllowedError": "errors",
     "Backoff": "retry",
     "BindToDevice": "routing_options",
-    "Closed": "_close.outcome",
+    "Closed": "_close.policy",
     "CongestionControl": "socket_options",
     "ConnectMemory": "_connect.memory",
     "Connector": "_connect.blocking",

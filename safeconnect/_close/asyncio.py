@@ -8,10 +8,10 @@ import socket
 import ssl
 from contextlib import suppress
 
-from .._inspect.peer import has_unacknowledged
+from .._loops import asyncio as loop
 from .._sockets import sockets
-from .blocking import end
-from .outcome import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
+from .drain import deadline_of, end, shut_down, wait_for_acknowledgement
+from .policy import CHUNK, LIMIT, Closed, Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ async def close_gracefully(
         in any case, a cancellation included.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
     :param limit: how many bytes the peer may still send, 1 MiB unless said.
-    :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is no error. For streams over TLS, which asyncio
-        ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
+    :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is not an error. For streams over TLS, which
+        asyncio ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.
     :raises ValueError: a number is negative.
@@ -41,83 +41,65 @@ async def close_gracefully(
     >>> asyncio.run(main())
     Closed(how='clean', dropped=0)
     """
-    goodbye = Goodbye(timeout, limit)
+    closing = Closing(timeout, limit)
     if isinstance(connection, tuple):
-        await _close_streams(*connection, goodbye.timeout, goodbye)
+        await _close_streams(*connection, closing)
     else:
-        await _close_socket(connection, goodbye.timeout, goodbye)
-    return goodbye.result()
+        await _close_socket(connection, closing)
+    return closing.result()
 
 
-async def _close_socket(sock: socket.socket, timeout: float | None, goodbye: Goodbye) -> None:
-    meets_itself = sockets.is_self_connected(sock)
+async def _close_socket(sock: socket.socket, closing: Closing) -> None:
+    is_self_connected = sockets.is_self_connected(sock)
     try:
-        async with asyncio.timeout(timeout):
-            if meets_itself:
-                goodbye.how = "reset"
-            else:
-                sock.settimeout(0)
-                sock.shutdown(socket.SHUT_WR)
-                await _drain(sock, goodbye)
-    except OSError as error:  # the timeout's, too
-        goodbye.failed(error)
+        if is_self_connected:
+            closing.how = "reset"
+        else:
+            sock.settimeout(0)
+            await loop.within(deadline_of(loop, closing), shut_down(loop, sock, closing))
+    except OSError as error:  # a TimeoutError, too
+        closing.failed(error)
     finally:
-        end(sock, goodbye)
+        end(sock, closing)
 
 
-async def _drain(sock: socket.socket, goodbye: Goodbye) -> None:
-    """Read to the end, and wait until the peer's system has what was sent."""
-    loop = asyncio.get_running_loop()
-    while goodbye.got(len(await loop.sock_recv(sock, CHUNK))):
-        pass
-    if goodbye.how == "clean":
-        await _wait_for_acknowledgement(sock)
-
-
-async def _wait_for_acknowledgement(sock: socket.socket) -> None:
-    """Wait, where the peer had closed before, until its system has all that was sent."""
-    while has_unacknowledged(sock):
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _close_streams(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float | None, goodbye: Goodbye
-) -> None:
+async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, closing: Closing) -> None:
     sock = writer.get_extra_info("socket")
     if sock is None or sock.fileno() < 0 or writer.is_closing():
         # The transport has closed itself: over TLS it does so with the peer.
-        goodbye.how = "reset" if reader.exception() is not None or not reader.at_eof() else "clean"
+        closing.how = "reset" if reader.exception() is not None or not reader.at_eof() else "clean"
         writer.transport.abort()
         return
-    # One of our own: over TLS the transport closes its descriptor before the peer has come to its end.
+    # Our own descriptor: over TLS the transport closes its own before the peer has come to its end.
     below = socket.socket(fileno=os.dup(sock.fileno()))
     try:
-        async with asyncio.timeout(timeout):
-            if sockets.is_self_connected(below):
-                goodbye.how = "reset"
-            elif writer.can_write_eof():
-                writer.write_eof()
-                while goodbye.got(len(await reader.read(CHUNK))):
-                    pass
-                if goodbye.how == "clean":
-                    writer.close()  # it sends what it has kept back
-                    await writer.wait_closed()
-                    await _wait_for_acknowledgement(below)
-            else:
-                await _send_close_notify(writer)
-                below.settimeout(0)
-                below.shutdown(socket.SHUT_WR)
-                await _drain(below, goodbye)
+        if sockets.is_self_connected(below):
+            closing.how = "reset"
+        else:
+            await loop.within(deadline_of(loop, closing), _shut_down_streams(reader, writer, below, closing))
     except OSError as error:
-        goodbye.failed(error)
+        closing.failed(error)
     finally:
-        if goodbye.how != "clean":
+        if closing.how != "clean":
             sockets.linger_not(below)
         writer.transport.abort()
         below.close()
 
 
-async def _send_close_notify(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(ssl.SSLError):  # what came next was not the peer's: it has more to say
+async def _shut_down_streams(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, below: socket.socket, closing: Closing
+) -> None:
+    if not writer.can_write_eof():  # TLS
+        writer.close()  # it sends close_notify
+        with suppress(ssl.SSLError):  # what came next was not the peer's: it has more to send
+            await writer.wait_closed()
+        below.settimeout(0)
+        await shut_down(loop, below, closing)
+        return
+    writer.write_eof()
+    while closing.received(len(await reader.read(CHUNK))):
+        pass
+    if closing.how == "clean":
+        writer.close()  # it sends what it has buffered
         await writer.wait_closed()
+        await wait_for_acknowledgement(loop, below)

@@ -1,4 +1,4 @@
-"""Ending a connection: in order and within a time, or at once."""
+"""`close_gracefully`, blocking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from time import monotonic, sleep
 from .._connect.blocking_race import new_selector
 from .._inspect.peer import has_unacknowledged
 from .._sockets import sockets
-from .outcome import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
+from .drain import end
+from .policy import CHUNK, LIMIT, POLL_SECONDS, Closed, Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
-    """Close a connection so that the peer gets all that was sent: say that it is the end, wait for the peer's, close.
+    """Close a connection so that the peer gets all that was sent: shut down sending, wait for the peer's end, close.
 
-    A plain ``close`` returns at once, and where the peer's data is still unread it resets the connection, which may
-    take from the peer what it has not read yet (RFC 2525, section 2.17). This shuts the sending side down (SHUT_WR),
-    reads and drops what still comes until the peer closes too, and then closes. A peer that does not close in time, or
-    sends without an end, is cut off with a reset. On a TLS socket ``close_notify`` goes first (RFC 8446, section 6.1).
+    A plain ``close`` returns at once. If data from the peer is still unread, it resets the connection, and the peer may
+    lose what it has not read yet (RFC 2525, section 2.17). This function shuts down the sending side (SHUT_WR), reads
+    and drops what still comes until the peer closes too, and then closes. A peer that does not close in time, or sends
+    without a limit, is cut off with a reset. On a TLS socket ``close_notify`` goes first (RFC 8446, section 6.1).
 
     :param sock: a connected TCP or TLS socket, in any mode; it is closed in any case.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
     :param limit: how many bytes the peer may still send, 1 MiB unless said.
-    :returns: how it ended, a `Closed`: ``how`` and ``dropped``. A peer that is gone is no error.
+    :returns: how it ended, a `Closed`: ``how`` and ``dropped``. A peer that is gone is not an error.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.
     :raises ValueError: a number is negative.
@@ -44,49 +45,41 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
     ...     close_gracefully(sock, timeout=5)
     Closed(how='clean', dropped=0)
     """
-    goodbye = Goodbye(timeout, limit)
-    deadline = None if goodbye.timeout is None else monotonic() + goodbye.timeout
-    meets_itself = sockets.is_self_connected(sock)
+    closing = Closing(timeout, limit)
+    deadline = None if closing.timeout is None else monotonic() + closing.timeout
+    is_self_connected = sockets.is_self_connected(sock)
     try:
-        if meets_itself:
-            goodbye.how = "reset"
+        if is_self_connected:
+            closing.how = "reset"
         else:
-            _say_goodbye(sock, goodbye, deadline)
+            _shut_down(sock, closing, deadline)
     finally:
-        end(sock, goodbye)
-    return goodbye.result()
+        end(sock, closing)
+    return closing.result()
 
 
-def end(sock: socket.socket, goodbye: Goodbye) -> None:
-    """Close the socket: in order after a clean end, else with a reset."""
-    if goodbye.how == "clean":
-        sock.close()
-    elif sock.fileno() >= 0:
-        sockets.reset(sock)
-
-
-def _say_goodbye(sock: socket.socket, goodbye: Goodbye, deadline: float | None) -> None:
+def _shut_down(sock: socket.socket, closing: Closing, deadline: float | None) -> None:
     try:
-        if not is_tls(sock):
+        if not _is_tls(sock):
             sock.shutdown(socket.SHUT_WR)
-        elif not _say_goodbye_in_tls(sock, goodbye, deadline):
+        elif not _shut_down_tls(sock, closing, deadline):
             return
-        while goodbye.got(len(_receive(sock, deadline))):
+        while closing.received(len(_receive(sock, deadline))):
             pass
-        while goodbye.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
-            sleep(min(_left(deadline) or LOOK_SECONDS, LOOK_SECONDS))
+        while closing.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
+            sleep(min(_left(deadline) or POLL_SECONDS, POLL_SECONDS))
     except OSError as error:
-        goodbye.failed(error)
+        closing.failed(error)
 
 
-def is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
-    """Whether it is a TLS socket of the standard library's."""
-    ssl = sys.modules.get("ssl")  # nobody has a TLS socket who has not loaded it
+def _is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
+    """Return True for a TLS socket of the standard library."""
+    ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
 def _send_close_notify(sock: SSLSocket, deadline: float | None) -> None:
-    """Send it without waiting for the peer's, which may have data to send before.
+    """Send ``close_notify``; do not wait for the peer's, which may have data to send first.
 
     :raises TimeoutError: the peer does not read.
     """
@@ -101,20 +94,20 @@ def _send_close_notify(sock: SSLSocket, deadline: float | None) -> None:
                 watched.register(sock, selectors.EVENT_WRITE)
                 watched.select(_left(deadline))
         except (ssl.SSLError, ValueError):
-            return  # sent: what comes next is not the peer's close_notify. Or there is no TLS any more
+            return  # it is sent, and what came next is not the peer's close_notify; or there is no TLS any more
         else:
             return
 
 
-def _say_goodbye_in_tls(sock: SSLSocket, goodbye: Goodbye, deadline: float | None) -> bool:
-    """Send ``close_notify``, read to the peer's; says whether to go on to the end of the connection below."""
+def _shut_down_tls(sock: SSLSocket, closing: Closing, deadline: float | None) -> bool:
+    """Send ``close_notify`` and read to the peer's; return True to go on with the end of the TCP connection."""
     import ssl
 
     sock.settimeout(0)
-    with suppress(ssl.SSLWantReadError):  # it has said no more so far
-        # What is there already, for unwrap() would throw a record of it away uncounted.
+    with suppress(ssl.SSLWantReadError):  # all that has come is read
+        # Read first what has come already: unwrap() would drop a record of it uncounted.
         while size := len(sock.recv(CHUNK)):
-            if not goodbye.got(size):
+            if not closing.received(size):
                 return False
     _send_close_notify(sock, deadline)
     socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's own, which would forget how to decrypt what comes
@@ -124,10 +117,10 @@ def _say_goodbye_in_tls(sock: SSLSocket, goodbye: Goodbye, deadline: float | Non
             size = len(sock.recv(CHUNK))
             if not size:
                 return True
-            if not goodbye.got(size):
+            if not closing.received(size):
                 return False
     except ssl.SSLError:
-        return True  # no TLS that could be read
+        return True  # what comes is not TLS
 
 
 def _receive(sock: socket.socket, deadline: float | None) -> bytes:
@@ -136,9 +129,9 @@ def _receive(sock: socket.socket, deadline: float | None) -> bytes:
 
 
 def _left(deadline: float | None) -> float | None:
-    """How many seconds are left.
+    """Return how many seconds are left.
 
-    :raises TimeoutError: none.
+    :raises TimeoutError: the deadline has passed.
     """
     if deadline is None:
         return None

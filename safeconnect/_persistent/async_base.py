@@ -1,18 +1,13 @@
-"""What `PersistentConnection` is on every event loop: tasks in the place of threads.
-
-A driver adds the clock and how to wait: `AsyncLine`, `AsyncExchange` and `AsyncBlock` say which methods.
-"""
+"""`PersistentConnection` on an event loop, with tasks in the place of threads: what is the same on all loops."""
 
 from __future__ import annotations
 
-import errno
 import inspect
 from time import monotonic
 
 from .._connect.verdict import timed_out
-from ..errors import PeerClosedError
-from .link import ExchangeBase, Line
-from .turns import LOOK_AGAIN, Block
+from .exchange import Block, ExchangeBase, incomplete, seconds_left
+from .link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,78 +16,50 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Generic, Self, TypeVar
 
     from .._connect.settings import Settings
+    from .._loops import Event, Loop
     from ..retry import Retry
-    from .turns import Event, Turns
 
     Result = TypeVar("Result")
     Kind = TypeVar("Kind", bound="AsyncExchange")
+    Socket = TypeVar("Socket")
 
-    class Typed(Generic[Kind]):
-        """Says which class of exchanges a connection has."""
+    class Typed(Generic[Kind, Socket]):
+        """Says which classes of exchanges and sockets a connection has."""
 else:
 
     class Typed:
         """The same without loading typing."""
 
-        def __class_getitem__(cls, kind: object) -> type:
+        def __class_getitem__(cls, kinds: object) -> type:
             return cls
 
 
-class AsyncLine(Line):
-    """The connection behind a `PersistentConnection` whose exchanges are tasks'."""
+class AsyncLink(Link):
+    """The connection behind a `PersistentConnection` whose exchanges belong to tasks."""
 
+    loop: Loop  # a driver's own
     pause: Event | None = None  # set by close()
-    timeout: float | None = None  # of a connect, where the exchange has none
-
-    def now(self) -> float:
-        """The loop's clock."""
-        raise NotImplementedError
-
-    def task(self) -> object:
-        """The task that runs."""
-        raise NotImplementedError
-
-    def has_failed(self, task: Any) -> bool:
-        """Whether a task has ended with an exception, and with it the block of its exchange."""
-        raise NotImplementedError
+    timeout: float | None = None  # of a connect for an exchange that has none
 
     async def start(self) -> None:
-        """Called as an exchange begins."""
-        raise NotImplementedError
-
-    def new_event(self) -> Event:
-        """An event that tasks can wait for."""
-        raise NotImplementedError
-
-    async def wait(self, event: Any, seconds: float | None) -> bool:
-        """Wait for an event, so long at most; says whether it is set."""
-        raise NotImplementedError
-
-    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
-        """What the awaitable returns.
-
-        :raises TimeoutError: not before the deadline; its note is "in on_connect".
-        """
-        raise NotImplementedError
-
-    async def connect(self, seconds: float | None) -> Any:
-        """Connect; the socket is the driver's."""
+        """Called when an exchange begins; a driver's own."""
         raise NotImplementedError
 
     async def connected(self, block: Block) -> Any:
-        """The connection, made anew where there is none that is fit; for the block that has the turn."""
+        """Return the connection for the block that holds the lock; make a new one if none is fit."""
         deadline = block.deadline
         self.check_open()
         sock = self.fit_socket()
         if sock is not None:
             return sock
-        seconds = self.seconds_to_wait(self.left(deadline))
+        seconds = self.pause_seconds(seconds_left(deadline, self.loop.now()))
         if seconds:
-            self.pause = self.new_event()
-            await self.wait(self.pause, seconds)
+            self.pause = self.loop.new_event()
+            await self.loop.wait(self.pause, seconds)
         self.check_open()
         try:
-            self.begin(block, await self.connect(self.timeout if deadline is None else self.left(deadline)))
+            timeout = self.timeout if deadline is None else seconds_left(deadline, self.loop.now())
+            self.take_over(block, await self.loop.connect(self.connector, self.address, timeout))
             return self.ready(block, await self._prepared(deadline))
         except BaseException as error:
             self.not_connected(block, error)
@@ -101,31 +68,42 @@ class AsyncLine(Line):
     async def _prepared(self, deadline: float | None) -> Any:
         if self.on_connect is None:
             return None
-        prepared = self.on_connect(self.socket())
-        return await self.within(deadline, prepared) if inspect.isawaitable(prepared) else prepared
+        prepared = self.on_connect(self.sock)
+        if not inspect.isawaitable(prepared):
+            return prepared
+        return await self.loop.within(deadline, prepared, "in on_connect")
 
-    def left(self, deadline: float | None) -> float | None:
-        """How many seconds are left.
-
-        :raises TimeoutError: none.
-        """
-        if deadline is None:
-            return None
-        left = deadline - self.now()
-        if left <= 0:
-            raise timed_out()
-        return left
+    def end_pause(self) -> None:
+        if self.pause is not None:
+            self.pause.set()
 
 
 class AsyncExchange(ExchangeBase):
-    """One request and its reply; a driver adds `sendall` and `recv`."""
+    """One request and its reply."""
+
+    _link: AsyncLink
+
+    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of the data.
+
+        :raises OSError: as the socket's own ``send``.
+        """
+        self.unfinished += 1
+        await self._link.loop.sendall(self._check(), data)
+        self.unfinished -= 1
 
     async def recv(self, bufsize: int) -> bytes:
-        """Receive what there is; a driver's own."""
-        raise NotImplementedError
+        """Receive what there is, up to so many bytes; b"" at the end of the stream.
+
+        :raises OSError: as the socket's own ``recv``.
+        """
+        self.unfinished += 1
+        data = await self._link.loop.recv(self._check(), bufsize)
+        self.unfinished -= 1
+        return data
 
     async def recv_exactly(self, size: int) -> bytes:
-        """Receive so many bytes, no less and no more.
+        """Receive exactly so many bytes.
 
         :raises safeconnect.PeerClosedError: the peer has closed before.
         :raises OSError: as `recv`.
@@ -134,29 +112,29 @@ class AsyncExchange(ExchangeBase):
         while len(data) < size:
             part = await self.recv(size - len(data))
             if not part:
-                raise PeerClosedError(errno.ECONNRESET, f"the peer closed after {len(data)} of {size} bytes")
+                raise incomplete(len(data), size)
             data += part
         return bytes(data)
 
 
 class AsyncBlock(Block):
-    """One that tasks wait for; a driver adds ``__aexit__``, and the scope of the deadline."""
+    """A block that a task waits for; a driver adds ``__aexit__``, and the scope of the deadline."""
 
-    line: AsyncLine
+    link: AsyncLink
     kind: ClassVar[Callable[..., AsyncExchange]]
 
     async def open_scope(self) -> None:
-        """The time that is left bounds the block from now on."""
+        """Let the deadline bound the block from now on."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Any:
-        line = self.line
-        await line.start()
-        self.enter(line.now(), line.task())
+        link = self.link
+        await link.start()
+        self.enter(link.loop.now(), link.loop.current_task())
         try:
-            if not line.turns.take(self):
-                await self._wait_for_turn()
-            self.exchange = self.kind(line, await line.connected(self), self.deadline, counts=self.counts)
+            if not link.lock.acquire(self):
+                await self._wait_for_lock()
+            self.exchange = self.kind(link, await link.connected(self), self.deadline, counts=self.counts)
             await self.open_scope()
             return self.exchange
         except BaseException:
@@ -164,60 +142,51 @@ class AsyncBlock(Block):
             raise
 
     def end(self, error: BaseException | None, *, is_late: bool) -> list[str]:
-        """The block has been left; what an error that says so is to tell.
+        """End the exchange and release the lock; return the notes for the error of the deadline, if that ended it.
 
-        An error that a frame both holds and raises is a cycle: so the driver makes another one.
+        The driver raises a new error with these notes: a frame that both holds and raises an error makes a cycle.
         """
         self.is_late = is_late
         late = timed_out() if is_late else None
         if self.exchange is not None:
-            self.exchange.over(late or error)
+            self.exchange.end(late or error)
         self.leave()
         return getattr(late, "__notes__", [])
 
-    def leave(self) -> None:
-        self.line.turns.leave(self)
-        if self.line.is_closed and self.line.turns.holder is None:  # close() has left it to us
-            self.line.discard()
-        self.has_left = True
-
-    async def _wait_for_turn(self) -> None:
-        line, turns = self.line, self.line.turns
-        self._end_lost(turns)
-        if turns.take(self):
+    async def _wait_for_lock(self) -> None:
+        lock, loop = self.link.lock, self.link.loop
+        self._end_lost()
+        if lock.acquire(self):
             return
-        self.check_turn()
+        self.check_may_wait()
         is_woken = True
         try:
-            turns.enqueue(self)
+            lock.enqueue(self)
             while True:
-                self._woken = woken = line.new_event()
-                if turns.take(self, in_order=is_woken):
+                self._woken = woken = loop.new_event()
+                if lock.acquire(self, in_order=is_woken):
                     return
-                seconds = LOOK_AGAIN if self.deadline is None else min(self.deadline - line.now(), LOOK_AGAIN)
-                if seconds <= 0:
-                    raise timed_out("another exchange was under way all the time")
-                is_woken = await line.wait(woken, seconds)
-                self._end_lost(turns)
+                is_woken = await loop.wait(woken, self.wait_seconds(loop.now()))
+                self._end_lost()
         finally:
-            turns.dequeue(self)
+            lock.dequeue(self)
 
-    def _end_lost(self, turns: Turns) -> None:
-        """End the turn of an exchange whose end was interrupted.
+    def _end_lost(self) -> None:
+        """Release the lock of an exchange whose end was interrupted.
 
-        An interrupt that leaves the loop is kept by the task, in a cycle: the block would have its turn until the
-        collector comes.
+        An interrupt that leaves the loop is kept by its task, in a cycle. The block would hold the lock until the
+        garbage collector comes.
         """
-        holder = turns.holder
-        if isinstance(holder, AsyncBlock) and self.line.has_failed(holder.taker):
-            holder.leave_behind()
-            turns.leave(holder)
+        holder = self.link.lock.holder
+        if isinstance(holder, AsyncBlock) and self.link.loop.has_failed(holder.taker):
+            holder.abandon()
+            self.link.lock.release(holder)
 
 
-class AsyncConnection(Typed["Kind"]):
-    """`PersistentConnection`, but for what it is called and what its block is made of."""
+class AsyncConnection(Typed["Kind", "Socket"]):
+    """`PersistentConnection`, except for its docstring and the classes that it is made of."""
 
-    _kinds: ClassVar[tuple[type[AsyncLine], type[AsyncBlock]]]
+    _kinds: ClassVar[tuple[type[AsyncLink], type[AsyncBlock]]]
 
     def __init__(
         self,
@@ -227,9 +196,9 @@ class AsyncConnection(Typed["Kind"]):
         retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: Callable[[Any], Any] | None = None,
+        on_connect: Callable[[Socket], Awaitable[Socket | None] | Socket | None] | None = None,
     ) -> None:
-        self._line = self._kinds[0](
+        self._link = self._kinds[0](
             address,
             connector=connector,
             retry=retry,
@@ -239,13 +208,13 @@ class AsyncConnection(Typed["Kind"]):
             clock=monotonic,
         )
         timeout = getattr(connector, "timeout", None)
-        self._line.timeout = timeout if isinstance(timeout, (int, float)) else None  # a mark stands for the default
+        self._link.timeout = timeout if isinstance(timeout, (int, float)) else None  # else the default's mark
 
     def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractAsyncContextManager[Kind]:
-        """A block for one request and its reply.
+        """Return a block for one request and its reply.
 
-        :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
-        :param wait: whether to wait while another task has an exchange; if not, that is an error.
+        :param timeout: seconds for all of it: the wait for other exchanges, a connect, the block. None: no limit.
+        :param wait: wait while another task has an exchange; False: raise an error.
         :returns: an asynchronous context manager that gives an `Exchange`.
         :raises TimeoutError: it was not over in time; or the pause that is due is longer than that.
         :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
@@ -256,7 +225,7 @@ class AsyncConnection(Typed["Kind"]):
         :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
         :raises TypeError: ``timeout`` is no number.
         """
-        block: Any = self._kinds[1](self._line, timeout, wait=wait)
+        block: Any = self._kinds[1](self._link, timeout, wait=wait)
         return block  # type: ignore[no-any-return]
 
     async def run(
@@ -267,7 +236,7 @@ class AsyncConnection(Typed["Kind"]):
         wait: bool = True,
         idempotent: bool = False,
     ) -> Result:
-        """Call an async function with an `Exchange` and return what it returns; once more where that does no harm.
+        """Call an async function with an `Exchange` and return its result; call it again if that does no harm.
 
         :param function: sends the request and reads the reply.
         :param timeout: as for `exchange`, over all of it.
@@ -275,7 +244,7 @@ class AsyncConnection(Typed["Kind"]):
         :param idempotent: as for `safeconnect.PersistentConnection`'s ``run``.
         :raises OSError: and all others: as `exchange`, and what the function raises.
         """
-        block: Any = self._kinds[1](self._line, timeout, wait=wait, counts=idempotent)
+        block: Any = self._kinds[1](self._link, timeout, wait=wait, counts=idempotent)
         sendings = 0
         while True:
             try:
@@ -283,15 +252,13 @@ class AsyncConnection(Typed["Kind"]):
                     return await function(exchange)
             except OSError as error:
                 sendings += 1
-                if not block.resends(sendings, error, self._line.now()):
+                if not block.resends(sendings, error, self._link.loop.now()):
                     raise
-            block = block.again(self._line.now())
+            block = block.again(self._link.loop.now())
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._line.close(is_idle=self._line.turns.holder is None)
-        if self._line.pause is not None:
-            self._line.pause.set()
+        self._link.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -300,4 +267,4 @@ class AsyncConnection(Typed["Kind"]):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
+        return repr(self._link)

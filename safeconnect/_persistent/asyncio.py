@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 
-from .._connect.asyncio import connect
 from .._connect.verdict import timed_out
-from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
+from .._loops import asyncio as asyncio_loop
+from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable
     from types import TracebackType
-    from typing import Any
-
-    from .._connect.settings import Settings
-    from ..retry import Retry
-
-    OnConnect = Callable[[socket.socket], Awaitable[socket.socket | None] | socket.socket | None]
 
 
-class _Line(AsyncLine):
-    _loop: asyncio.AbstractEventLoop | None = None
-
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def task(self) -> object:
-        return asyncio.current_task()
-
-    def has_failed(self, task: Any) -> bool:
-        # Not task.exception(): asyncio would no more log an error that nobody else asks for.
-        return bool(task.cancelled()) or getattr(task, "_exception", None) is not None
+class _Link(AsyncLink):
+    loop = asyncio_loop
+    _used_on: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        if loop is self._loop:
+        if loop is self._used_on:
             return
-        # The loop of an earlier asyncio.run() is gone, with all that went on in it; the connection is dirty then.
-        self.leave_behind()
-        self._loop = loop
-
-    def new_event(self) -> asyncio.Event:
-        return asyncio.Event()
-
-    async def wait(self, event: Any, seconds: float | None) -> bool:
-        with suppress(TimeoutError):  # whether it is set, the event says
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        return bool(event.is_set())
-
-    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
-        scope = asyncio.timeout_at(deadline)
-        try:
-            async with scope:
-                return await awaitable
-        except TimeoutError:
-            if scope.expired():
-                raise timed_out("in on_connect") from None
-            raise
-
-    async def connect(self, seconds: float | None) -> socket.socket:
-        return await connect(self.connector, self.address, seconds)
+        # The loop of an earlier asyncio.run() is gone, and so is what ran on it; the connection is dirty then.
+        self.abandon()
+        self._used_on = loop
 
 
 class Exchange(AsyncExchange):
@@ -78,25 +40,6 @@ class Exchange(AsyncExchange):
         sock: socket.socket = self._check()
         return sock
 
-    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of the data.
-
-        :raises OSError: as ``loop.sock_sendall``.
-        """
-        self.broken_off += 1  # taken back only by coming to the end: an error spoils the connection, whoever catches it
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-        self.broken_off -= 1
-
-    async def recv(self, bufsize: int) -> bytes:
-        """Receive what there is, up to so many bytes; b"" at the end of the stream.
-
-        :raises OSError: as ``loop.sock_recv``.
-        """
-        self.broken_off += 1
-        data = await asyncio.get_running_loop().sock_recv(self.socket, bufsize)
-        self.broken_off -= 1
-        return data
-
 
 class _Block(AsyncBlock):
     kind = Exchange
@@ -109,8 +52,8 @@ class _Block(AsyncBlock):
 
     def leave(self) -> None:
         scope, self._scope = self._scope, None
-        if scope is not None:  # its block was not even begun: it is not to cancel the task later
-            with suppress(RuntimeError):  # it was not begun, either
+        if scope is not None:  # the block was not entered: its deadline must not cancel the task later
+            with suppress(RuntimeError):  # the scope was not entered, either
                 scope.reschedule(None)
         super().leave()
 
@@ -119,24 +62,24 @@ class _Block(AsyncBlock):
     ) -> None:
         scope, self._scope = self._scope, None
         is_late = scope is not None and scope.expired()
-        told: list[str] = []
+        notes: list[str] = []
         try:
-            told = self.end(error, is_late=is_late)
+            notes = self.end(error, is_late=is_late)
             if scope is not None:
                 await scope.__aexit__(kind, error, traceback)
         except TimeoutError:
             if not is_late:
                 raise
-            raise timed_out(*told) from None
+            raise timed_out(*notes) from None
         finally:
             self.leave_at_last()
 
 
-class PersistentConnection(AsyncConnection[Exchange]):
+class PersistentConnection(AsyncConnection[Exchange, socket.socket]):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
-    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
-    turn, and a cancelled exchange resets the connection. It belongs to one event loop at a time.
+    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: one exchange at a time,
+    first come, first served. A cancelled exchange resets the connection. It belongs to one event loop at a time.
 
     :param address: as for `create_connection`.
     :param connector: how to connect, a `safeconnect.Connector`; its ``timeout`` holds for a connect where the exchange
@@ -162,19 +105,4 @@ class PersistentConnection(AsyncConnection[Exchange]):
     2 b'two'
     """
 
-    _kinds = (_Line, _Block)
-    _line: _Line
-
-    def __init__(
-        self,
-        address: tuple[Any, ...],
-        *,
-        connector: Settings | None = None,
-        retry: Retry | None = None,
-        idle_limit: float | None = None,
-        max_age: float | None = None,
-        on_connect: OnConnect | None = None,
-    ) -> None:
-        super().__init__(
-            address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
-        )
+    _kinds = (_Link, _Block)

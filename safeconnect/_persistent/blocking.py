@@ -1,17 +1,14 @@
-"""A connection that is kept, and made again when it is lost: `PersistentConnection`."""
+"""`PersistentConnection` for threads."""
 
 from __future__ import annotations
 
-import errno
 import threading
 from time import monotonic
 
 from .._connect.blocking import Connector
-from .._connect.verdict import timed_out
 from .._latch import Latch
-from ..errors import PeerClosedError
-from .link import ExchangeBase, Line
-from .turns import LOOK_AGAIN, Block, Ticket
+from .exchange import Block, ExchangeBase, incomplete, seconds_left
+from .link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ class Exchange(ExchangeBase):
 
     @property
     def socket(self) -> socket.socket:
-        """The connection. Each time it is asked for, its timeout is set to what is left of the exchange's.
+        """The connection. At each access its timeout is set to what is left of the exchange's.
 
         :raises TimeoutError: nothing is left.
         :raises RuntimeError: the exchange is over.
@@ -45,22 +42,22 @@ class Exchange(ExchangeBase):
 
         :raises OSError: as ``socket.sendall``; `TimeoutError` when the exchange's time is over.
         """
-        self.broken_off += 1  # taken back only by coming to the end: an error spoils the connection, whoever catches it
+        self.unfinished += 1
         self.socket.sendall(data)
-        self.broken_off -= 1
+        self.unfinished -= 1
 
     def recv(self, bufsize: int) -> bytes:
         """Receive what there is, up to so many bytes; b"" at the end of the stream.
 
         :raises OSError: as ``socket.recv``; `TimeoutError` when the exchange's time is over.
         """
-        self.broken_off += 1
+        self.unfinished += 1
         data = self.socket.recv(bufsize)
-        self.broken_off -= 1
+        self.unfinished -= 1
         return data
 
     def recv_exactly(self, size: int) -> bytes:
-        """Receive so many bytes, no less and no more.
+        """Receive exactly so many bytes.
 
         :raises PeerClosedError: the peer has closed before.
         :raises OSError: as `recv`.
@@ -69,23 +66,23 @@ class Exchange(ExchangeBase):
         while len(data) < size:
             part = self.recv(size - len(data))
             if not part:
-                raise PeerClosedError(errno.ECONNRESET, f"the peer closed after {len(data)} of {size} bytes")
+                raise incomplete(len(data), size)
             data += part
         return bytes(data)
 
 
 class _Block(Block):
-    """One that threads wait for."""
+    """A block that a thread waits for."""
 
-    line: _Line
-    takers = "thread"
+    link: _Link
+    taker_kind = "thread"
 
     def __enter__(self) -> Exchange:
         self.enter(monotonic(), threading.current_thread())
         try:
-            if not self.line.turns.take(self):
-                self._wait_for_turn()
-            self.exchange = Exchange(self.line, self.line.connected(self), self.deadline, counts=self.counts)
+            if not self.link.lock.acquire(self):
+                self._wait_for_lock()
+            self.exchange = Exchange(self.link, self.link.connected(self), self.deadline, counts=self.counts)
             return self.exchange
         except BaseException:
             self.leave()
@@ -96,62 +93,55 @@ class _Block(Block):
     ) -> None:
         try:
             if self.exchange is not None:
-                self.exchange.over(error)
+                self.exchange.end(error)
             self.leave()
         finally:
             self.leave_at_last()
 
-    def leave(self) -> None:
-        self.line.turns.leave(self)
-        if self.line.is_closed:  # meanwhile: close() has left it to us
-            self.line.close_idle()
-        self.has_left = True
-
-    def _wait_for_turn(self) -> None:
-        self.check_turn()
-        turns = self.line.turns
+    def _wait_for_lock(self) -> None:
+        self.check_may_wait()
+        lock = self.link.lock
         is_woken = True
         try:
-            turns.enqueue(self)
+            lock.enqueue(self)
             while True:
                 self._woken = woken = Latch()
-                if turns.take(self, in_order=is_woken):
+                if lock.acquire(self, in_order=is_woken):
                     return
-                seconds = LOOK_AGAIN if self.deadline is None else min(self.deadline - monotonic(), LOOK_AGAIN)
-                if seconds <= 0:
-                    raise timed_out("another exchange was under way all the time")
-                is_woken = woken.wait(seconds)
+                is_woken = woken.wait(self.wait_seconds(monotonic()))
         finally:
-            turns.dequeue(self)
+            lock.dequeue(self)
 
 
 class PersistentConnection:
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
     A request that timed out leaves its reply under way. On a kept connection the next request would take it for its
-    own, and so on for ever. So an exchange is a block: leave it in the ordinary way and the connection is kept; leave
-    it by any exception, a timeout or a cancellation, and the connection is reset, and the late reply dies with it.
-    Before each exchange the connection is looked at: one that the peer has closed, or that has bytes waiting which
-    nobody asked for, is not used again. What has not arrived by then cannot be seen: where a server may send more than
-    one reply to a request, number the requests by ``exchange.id`` and check each reply with ``exchange.verify``.
+    own, and so would every request after that. So an exchange is a block. Leave it normally, and the connection is
+    kept. Leave it by an exception, a timeout or a cancellation, and the connection is reset, so that the late reply
+    never arrives. Before each exchange the connection is checked: if the peer has closed it, or if bytes are waiting
+    that nobody asked for, it is not used again. A reply that comes later than that cannot be seen: where a server may
+    send more than one reply to a request, number the requests by ``exchange.id`` and check each reply with
+    ``exchange.verify``.
 
-    One exchange at a time; threads wait for their turn, first come, first served. An exchange may be left in another
-    thread than it was begun in. A forked child makes a connection of its own.
+    There is one exchange at a time; other threads wait, first come, first served. An exchange may be left in another
+    thread than it was entered in. A forked child makes a connection of its own.
 
     :param address: as for `create_connection`.
     :param connector: how to connect, a `Connector`; its ``timeout`` holds for a connect where the exchange has none.
     :param retry: how often to try to connect for one exchange, and how long to pause before a lost connection is made
-        again: the pauses grow while exchanges fail, and are spread by jitter. Its ``budget`` keeps account of exchanges
-        as well. Left out: the connector's, or ``Retry()``.
-    :param idle_limit: seconds after which an unused connection is not used again but closed and made anew; None, the
-        default, for any time. Below the server's own limit it saves a failed exchange.
-    :param max_age: seconds after which a connection is not used again, however busy it is: so it follows a change of
-        the name's addresses, and leaves a server that is to be emptied. It is closed in order before the next exchange,
-        and made anew; never during one. Each connection has a limit of its own, at random from 80 to 100 % of this, so
-        that a fleet that has connected at once does not come back at once. None, the default: any age.
+        again: the pauses grow while exchanges fail, and are spread by jitter. Its ``budget`` counts exchanges as well.
+        Default: the connector's, or ``Retry()``.
+    :param idle_limit: seconds after which an unused connection is closed and made anew. None, the default: no limit. A
+        value below the server's own limit saves a failed exchange.
+    :param max_age: seconds after which a connection is not used again, however busy it is, so that it follows a change
+        of the name's addresses and leaves a server that is being drained. It is closed in order before the next
+        exchange, never during one. Each connection has its own limit, at random from 80 to 100 % of this, so that a
+        fleet that has connected at once does not come back at once. None, the default: no limit.
     :param on_connect: called with each new connected socket before its first exchange, for a greeting or a login; it
-        may return another socket to be used in its place, such as one wrapped in TLS. The socket's timeout is what is
-        left of the exchange's. Where it raises, the socket is reset; one that it has made of it, it closes itself.
+        may return another socket to be used instead, such as one wrapped in TLS. The socket's timeout is what is left
+        of the exchange's. If it raises, the socket is reset; a socket that it has wrapped around it, it must close
+        itself.
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` or ``max_age`` is negative.
 
@@ -177,7 +167,7 @@ class PersistentConnection:
     ) -> None:
         if connector is not None and not isinstance(connector, Connector):
             raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
-        self._line = _Line(
+        self._link = _Link(
             address,
             connector=connector or Connector(),
             retry=retry,
@@ -188,12 +178,13 @@ class PersistentConnection:
         )
 
     def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractContextManager[Exchange]:
-        """A block for one request and its reply.
+        """Return a block for one request and its reply.
 
-        :param timeout: seconds for all of it: the turn, a connect, the block. None: no limit.
-        :param wait: whether to wait while another thread has an exchange; if not, that is an error.
+        :param timeout: seconds for all of it: the wait for other exchanges, a connect, the block. None: no limit.
+        :param wait: wait while another thread has an exchange; False: raise an error.
         :returns: a context manager that gives an `Exchange`.
-        :raises TimeoutError: no turn, or no connection, in time; or the pause that is due is longer than that.
+        :raises TimeoutError: another exchange did not end in time, or no connection was made in time; or the pause that
+            is due is longer than that.
         :raises BlockingIOError: another exchange is under way, and ``wait`` is False.
         :raises OSError: no connection could be made, as for `create_connection`.
         :raises ExceptionGroup: the same, where the connector has ``all_errors``.
@@ -202,11 +193,10 @@ class PersistentConnection:
         :raises ValueError: ``timeout`` is negative; at the first connect also what is wrong with the address.
         :raises TypeError: ``timeout`` is no number.
 
-        A timeout that is caught inside the block resets the connection all the same, if it came from the exchange's own
-        ``sendall`` or ``recv``. Of one that came from `Exchange.socket` the library knows nothing: let it leave the
-        block.
+        A timeout that is caught inside the block resets the connection, too, if it came from the exchange's own
+        ``sendall`` or ``recv``. The library does not see a timeout of `Exchange.socket`: let it leave the block.
         """
-        return _Block(self._line, timeout, wait=wait)
+        return _Block(self._link, timeout, wait=wait)
 
     def run(
         self,
@@ -216,17 +206,17 @@ class PersistentConnection:
         wait: bool = True,
         idempotent: bool = False,
     ) -> Result:
-        """Call a function with an `Exchange` and return what it returns; once more where that does no harm.
+        """Call a function with an `Exchange` and return its result; call it again if that does no harm.
 
         :param function: sends the request and reads the reply.
         :param timeout: as for `exchange`, over all of it.
         :param wait: as for `exchange`.
-        :param idempotent: whether the request may be sent twice. Then it is sent again on a new connection, as often as
-            ``retry`` allows, where the connection was lost before a single byte of the reply came. Only where the
-            platform counts them: on Linux and macOS.
+        :param idempotent: True: the request may be sent twice. If the connection is lost before a single byte of the
+            reply has come, the request is sent again on a new one, as often as ``retry`` allows. Only on Linux and
+            macOS, which count these bytes.
         :raises OSError: and all others: as `exchange`, and what the function raises.
         """
-        block = _Block(self._line, timeout, wait=wait, counts=idempotent)
+        block = _Block(self._link, timeout, wait=wait, counts=idempotent)
         sendings = 0
         while True:
             try:
@@ -240,10 +230,7 @@ class PersistentConnection:
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._line.is_closed = True
-        self._line.end_pause()
-        if not self._line.close_idle():
-            self._line.close(is_idle=False)
+        self._link.close()
 
     def __enter__(self) -> Self:
         return self
@@ -252,31 +239,31 @@ class PersistentConnection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<PersistentConnection to {self._line.address!r}{self._line.state()}>"
+        return repr(self._link)
 
 
-class _Line(Line):
-    """One that threads use."""
+class _Link(Link):
+    """The connection behind a `PersistentConnection` whose exchanges belong to threads."""
 
     def _renew(self) -> None:
         super()._renew()
         self._closing = Latch()
 
     def connected(self, block: _Block) -> socket.socket:
-        """The connection, made anew where there is none that is fit; for the block that has the turn."""
+        """Return the connection for the block that holds the lock; make a new one if none is fit."""
         deadline = block.deadline
         self.check_open()
         sock: socket.socket | None = self.fit_socket()
         if sock is not None:
             return sock
-        seconds = self.seconds_to_wait(_left(deadline))
+        seconds = self.pause_seconds(_left(deadline))
         if seconds:
             self._closing.wait(seconds)
         self.check_open()
-        within = () if deadline is None else (_left(deadline),)  # else the connector has a timeout of its own
+        timeout = () if deadline is None else (_left(deadline),)  # without one, the connector's own holds
         connector: Any = self.connector
         try:
-            self.begin(block, connector.connect(self.address, *within))
+            self.take_over(block, connector.connect(self.address, *timeout))
             ready: socket.socket = self.ready(block, self._prepared(deadline))
         except BaseException as error:
             self.not_connected(block, error)
@@ -286,36 +273,14 @@ class _Line(Line):
     def _prepared(self, deadline: float | None) -> socket.socket | None:
         if self.on_connect is None:
             return None
-        sock = self.socket()
-        sock.settimeout(_left(deadline))
-        prepared: socket.socket | None = self.on_connect(sock)
+        self.sock.settimeout(_left(deadline))
+        prepared: socket.socket | None = self.on_connect(self.sock)
         _left(deadline)
         return prepared
 
-    def close_idle(self) -> bool:
-        """Close the connection unless an exchange is under way; says whether there was none."""
-        nobody = Ticket()
-        try:
-            if not self.turns.take(nobody, in_order=False):
-                return False
-            self.close(is_idle=True)
-        finally:
-            self.turns.leave(nobody)
-        return True
-
     def end_pause(self) -> None:
-        """Let nobody wait any more."""
         self._closing.set()
 
 
 def _left(deadline: float | None) -> float | None:
-    """How many seconds are left.
-
-    :raises TimeoutError: none.
-    """
-    if deadline is None:
-        return None
-    left = deadline - monotonic()
-    if left <= 0:
-        raise timed_out()
-    return left
+    return seconds_left(deadline, monotonic())

@@ -1,13 +1,21 @@
-"""What the persistent connections of all drivers share: one socket, what it is fit for, and how it ends.
+"""The kept connection of a `PersistentConnection`, for all drivers: may it be used again, and how does it end?
 
-An exception may come between any two bytecodes (a signal handler that raises, a cancellation), and so may a fork. So a
-connection is dirty from before the first byte of an exchange until after its orderly end: `Line` writes "clean" as the
-last thing, and whoever finds a dirty connection resets it. How an exchange was broken off does not matter.
+The danger: a request times out, its reply is still under way, and the next request takes that reply for its own. TCP
+cannot take a reply back. So a connection on which a reply may be under way must be reset, never used again.
+
+"Reset it in an ``except``" is not enough: an exception may come between any two bytecodes (a signal handler that
+raises, a cancellation), also in the middle of the ``except``; and so may a fork. Therefore nothing depends on how an
+exchange was broken off. A connection is *dirty* from before the first byte of an exchange (`fit_socket`) until after
+its orderly end (`ended`), which writes "clean" as the very last thing. An interrupt at any point before leaves it
+dirty. Whoever finds a dirty connection resets it: the exchange that fails, if it gets so far, or else the next one.
+
+Only the exchange that holds the lock calls the methods here, except for `close`. While an exchange is under way in
+another thread, `close` only shuts the connection down, so that the exchange reads its end. Whoever holds the lock
+closes the descriptor: its number could be another socket's by then.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import sys
@@ -19,10 +27,9 @@ from .._connect.verdict import timed_out
 from .._fork import Guard, register
 from .._inspect import peer
 from .._sockets import port_window, sockets
-from ..errors import CrossedReplyError, PeerClosedError
 from ..retry import Retry, is_transient
+from .lock import FairLock, Waiter
 from .policy import Reconnection
-from .turns import Block, Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..retry import Draw
+    from .exchange import Block
 
     # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
     AnySocket = Any
@@ -39,12 +47,9 @@ if TYPE_CHECKING:
 # Go's SetConnMaxLifetime has no jitter: there a fleet that has connected at once does everything at once from then on.
 AGE_SPREAD = 0.2
 
-# What the kernel says of a peer that answers no more: keepalive, the user timeout or the retransmissions have given up.
-_VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
-
-class Line:
-    """The connection behind a `PersistentConnection`. Whoever has its turn calls this, but for `close`."""
+class Link:
+    """The connection behind a `PersistentConnection`."""
 
     def __init__(
         self,
@@ -77,31 +82,33 @@ class Line:
         self.reconnection = Reconnection(retry, self.draw)
         self.is_closed = False
         self.last_error = ""
-        self._sock: AnySocket | None = None
-        self._is_clean = False  # whether no reply can be under way on it
+        self.next_id = count(1).__next__  # the number of the next exchange
+        self.sock: AnySocket = None  # in whatever state it is; None: there is no connection
+        self._is_clean = False  # True: no reply can be under way on it
         self._idle_since = 0.0
-        self._old_at = 0.0  # when the connection has come to its own age
-        self._ids = count(1)
-        # Closing, against the shutdown by another thread's close(): the descriptor may be another's by then.
+        self._old_at = 0.0  # when the connection reaches its own maximum age
+        # For closing the socket, against the shutdown by another thread's close().
         self._guard = Guard()
         self._renew()
         register(self)
 
     def _renew(self) -> None:
-        self.turns = Turns()
+        self.lock = FairLock()
 
-    def state(self) -> str:
-        """For a representation."""
-        return ", closed" if self.is_closed else ", connected" if self._sock is not None else ""
+    def __repr__(self) -> str:
+        state = ", closed" if self.is_closed else ", connected" if self.sock is not None else ""
+        return f"<PersistentConnection to {self.address!r}{state}>"
 
     def check_open(self) -> None:
         """:raises RuntimeError: it has been closed."""
         if self.is_closed:
             raise RuntimeError(f"this PersistentConnection to {self.address!r} is closed")
 
+    # Before an exchange
+
     def fit_socket(self) -> AnySocket | None:
-        """The connection there is, if it may be used again; one that may not is ended. It is dirty from now on."""
-        sock = self._sock
+        """Return the connection if it may be used again, else end it. It is dirty from now on."""
+        sock = self.sock
         if sock is None:
             return None
         if not self._is_clean:
@@ -112,10 +119,10 @@ class Line:
             # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
             self.reset()
         self._is_clean = False
-        return self._sock
+        return self.sock
 
     def _is_stale(self) -> bool:
-        """Whether the idle connection is too old, or was idle for too long."""
+        """Return True if the idle connection is too old, or was idle for too long."""
         if self.idle_limit is None and self.max_age is None:
             return False
         now = self.clock()
@@ -123,10 +130,10 @@ class Line:
             return True
         return self.idle_limit is not None and now - self._idle_since >= self.idle_limit
 
-    def seconds_to_wait(self, left: float | None) -> float:
-        """How long to wait before the next connection is made.
+    def pause_seconds(self, left: float | None) -> float:
+        """Return how long to wait before the next connection is made.
 
-        :raises TimeoutError: longer than there is time.
+        :raises TimeoutError: longer than there is time left.
         """
         seconds = self.reconnection.seconds(self.clock())
         if left is not None and seconds > left:
@@ -136,8 +143,8 @@ class Line:
             )
         return seconds
 
-    def begin(self, block: Block, sock: AnySocket) -> None:
-        """Take over a connection that has just been made and is to be prepared: `close` ends it from now on.
+    def take_over(self, block: Block, sock: AnySocket) -> None:
+        """Own a connection that has just been made and is still to be prepared; from now on `close` ends it.
 
         :raises RuntimeError: the exchange that it was made for is over.
         """
@@ -147,102 +154,114 @@ class Line:
         if self.max_age is not None:
             self._old_at = self.clock() + self.max_age * (1 - AGE_SPREAD * self.draw())
         self._is_clean = False
-        self._sock = sock
-
-    def socket(self) -> AnySocket:
-        """The connection, such as it is."""
-        return self._sock
+        self.sock = sock
 
     def ready(self, block: Block, prepared: AnySocket | None) -> AnySocket:
-        """The connection is prepared, perhaps with another socket in its place.
+        """Take note that ``on_connect`` is done, and return the connection.
 
-        :raises RuntimeError: the exchange is over, or `close` was called meanwhile; or what was to prepare it has
-            closed it.
+        :param prepared: the socket that ``on_connect`` has returned to be used in its place.
+        :raises RuntimeError: the exchange is over, `close` was called meanwhile, or ``on_connect`` has closed it.
         """
         block.check_not_over()
         if prepared is not None:
-            self._sock = prepared
+            self.sock = prepared
         if self.is_closed:
             self.reset()
         self.check_open()
-        if self._sock is None or self._sock.fileno() < 0:
+        if self.sock is None or self.sock.fileno() < 0:
             raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
-        return self._sock
+        return self.sock
 
     def not_connected(self, block: Block, error: BaseException) -> None:
-        """The connection for an exchange could not be made, or not prepared."""
+        """Take note that no connection could be made for an exchange, or not be prepared."""
         if block.is_over:
-            return  # it was left behind, and what there is now is another's
+            return  # it was abandoned: the connection there is now belongs to another exchange
         if isinstance(error, (OSError, ExceptionGroup)):
             self.failed(error, connecting=True)
         else:
             self.reset()
 
+    # After an exchange
+
     def failed(self, error: BaseException, *, connecting: bool = False) -> None:
-        """An exchange, or the connect for it, has ended with an error: no late reply may follow on this connection."""
+        """Reset the connection after an error of an exchange, or of the connect for it: no late reply may follow."""
         self.reset()
-        # What else the user's code raises (FileNotFoundError, say) tells nothing of the server.
+        # What else the user's code raises (FileNotFoundError, say) says nothing about the server.
         if connecting or is_transient(error):
             self.last_error = f"{type(error).__name__}: {error}"
             self.reconnection.failed(self.clock(), charge=not connecting)
 
     def ended(self) -> None:
-        """An exchange has ended well: the connection is kept."""
-        if self._sock is None:
+        """Keep the connection after an exchange that has ended well."""
+        if self.sock is None:
             return  # reset by verify()
         self.reconnection.succeeded()
         self._idle_since = self.clock()
         if self.is_closed:
             self.discard()
-        self._is_clean = True  # the last thing: whatever comes before this leaves the connection dirty
+        self._is_clean = True  # the last thing: an interrupt before this leaves the connection dirty
 
-    def close(self, *, is_idle: bool) -> None:
-        """Close for good; an exchange under way reads the end."""
+    # Its end
+
+    def close(self) -> None:
+        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
         self.is_closed = True
-        if is_idle:
+        try:
+            if not self.close_idle():
+                # The peer may have reset it already: then the exchange under way notices that.
+                with self._guard.lock, suppress(OSError):
+                    if self.sock is not None:
+                        self.sock.shutdown(socket.SHUT_RDWR)
+        finally:
+            self.end_pause()
+
+    def close_idle(self) -> bool:
+        """Close the connection unless an exchange is under way; return True if there was none."""
+        closer = Waiter()
+        try:
+            if not self.lock.acquire(closer, in_order=False):
+                return False
             self.discard()
-            return
-        with self._guard.lock, suppress(OSError):  # the peer may have ended it already: then whoever reads knows
-            if self._sock is not None:
-                self._sock.shutdown(socket.SHUT_RDWR)  # the descriptor stays whose it is
+        finally:
+            self.lock.release(closer)
+        return True
+
+    def end_pause(self) -> None:
+        """Wake whoever pauses before the next connection; a driver's own."""
 
     def discard(self) -> None:
         """Close an idle connection in order."""
         self._end(in_order=True)
 
     def reset(self) -> None:
-        """End the connection with a RST, and what is under way on it."""
+        """End the connection with a RST, and so whatever is under way on it."""
         self._end(in_order=False)
 
     def _end(self, *, in_order: bool) -> None:
         self._is_clean = False  # if this is interrupted, the next exchange does it again
         with self._guard.lock:
-            sock = self._sock
+            sock = self.sock
             if sock is not None and sock.fileno() >= 0:
                 if not in_order:
                     sockets.linger_not(sock)
                 _close(sock)
-            self._sock = None
+            self.sock = None
 
-    def next_id(self) -> int:
-        """The number of the next exchange."""
-        return next(self._ids)
-
-    def leave_behind(self) -> None:
-        """What goes on elsewhere is over here: in a forked parent, or in an event loop that runs no more."""
-        block = self.turns.holder
+    def abandon(self) -> None:
+        """Forget an exchange that was under way in a forked parent, or on an event loop that runs no more."""
+        holder = self.lock.holder
         self._renew()
-        if isinstance(block, Block):
-            block.leave_behind()
+        if holder is not None:
+            holder.abandon()
 
     def forked(self) -> None:
-        """In the child: the connection is the parent's. Its descriptor is closed, which sends nothing."""
-        self.leave_behind()
-        sock, self._sock = self._sock, None
+        """Leave the connection to the parent: in the child its descriptor is closed, which sends nothing."""
+        self.abandon()
+        sock, self.sock = self.sock, None
         if sock is None or sock.fileno() < 0:
             return
         with suppress(OSError):  # it may have been closed in the middle of the fork
-            os.close(sock.detach())  # the bare one: trio's close() would tell the parent's epoll
+            os.close(sock.detach())  # the bare descriptor: trio's close() would tell the parent's epoll
 
 
 def _close(sock: AnySocket) -> None:
@@ -252,72 +271,8 @@ def _close(sock: AnySocket) -> None:
         os.close(sock.detach())
 
 
-class ExchangeBase:
-    """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
-
-    def __init__(self, line: Line, sock: AnySocket, deadline: float | None, *, counts: bool) -> None:
-        self.id = line.next_id()
-        self.is_over = False
-        self.broken_off = 0  # sends and receives that have not come to their end
-        self.may_have_reply = True  # whether bytes of a reply may have come; known where they are counted
-        self._line = line
-        self._sock = sock
-        self._deadline = deadline
-        self._received = _bytes_received(sock) if counts else None
-
-    def _check(self) -> AnySocket:
-        if self.is_over:
-            raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
-        return self._sock
-
-    def verify(self, reply_id: object) -> None:
-        """Make sure that a reply belongs to this exchange; where not, the connection is reset.
-
-        :param reply_id: the number that the reply bears, of the request that it answers.
-        :raises CrossedReplyError: it is not this exchange's ``id``.
-        """
-        self._check()
-        if reply_id == self.id:
-            return
-        self._line.reset()
-        text = f"the reply to {reply_id!r} came where {self.id} was asked"
-        raise CrossedReplyError(errno.ECONNABORTED, f"{text}: replies are crossed, and the connection has been reset")
-
-    def over(self, error: BaseException | None) -> None:
-        """The block has been left, with this error or without."""
-        if self.is_over:  # it was left behind
-            return
-        self.is_over = True
-        if error is None and not self.broken_off:
-            self._line.ended()
-            return
-        if self._received is not None:
-            self.may_have_reply = _bytes_received(self._sock) != self._received
-        # A timeout or cancellation may have been caught inside the block; its reply may still come.
-        self._line.failed(TimeoutError("broken off") if error is None else error)
-        if isinstance(error, OSError):
-            _tell(error, self.id, is_closed=self._line.is_closed)
-
-
-def _tell(error: OSError, number: int, *, is_closed: bool) -> None:
-    """Add to an error of an exchange what it means for the connection."""
-    if is_closed:
-        told = "close() was called"
-    elif error.errno in _VANISHED:
-        told = "the peer has vanished: it no longer answers, and keepalive or the retransmissions have given it up"
-    elif isinstance(error, TimeoutError):
-        told = "no reply in time; the connection was reset, so that a late one cannot be taken for the next"
-    elif isinstance(error, PeerClosedError):
-        told = "the peer closed the connection in order, before the reply was complete"
-    elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
-        told = "the peer reset the connection: the server was restarted, or has dropped it"
-    else:
-        return
-    error.add_note(f"exchange {number}: {told}")
-
-
 def _is_quiet(sock: AnySocket) -> bool:
-    """Whether nothing has come on an idle connection."""
+    """Return True if nothing has come on an idle connection."""
     if sock.fileno() < 0:
         return False
     ssl = sys.modules.get("ssl")
@@ -332,16 +287,3 @@ def _is_quiet(sock: AnySocket) -> bool:
     except OSError:
         return False
     return False
-
-
-def _bytes_received(sock: AnySocket) -> int | None:
-    """How many bytes of data have ever come on a connection, None where the platform does not count."""
-    from .._inspect.connection import tcp_info  # only for requests that may be sent twice
-
-    try:
-        info = tcp_info(sock)
-    except OSError:
-        return None
-    # Linux counts the peer's FIN, which has a number of its own among those of the bytes.
-    is_counted = sys.platform == "linux" and info.state == "CLOSE_WAIT"
-    return None if info.bytes_received is None else info.bytes_received - is_counted

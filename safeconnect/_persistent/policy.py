@@ -1,4 +1,4 @@
-"""When a lost connection is made again: the policy of `PersistentConnection`."""
+"""The policy of `PersistentConnection`: when to make a lost connection again, and when to send a request again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 class Reconnection:
-    """Pauses between connections that failed, ever longer; none after one that has done its work.
+    """Pauses between connections that fail, ever longer; no pause after a connection that has served an exchange.
 
-    A connection counts as lost when an exchange on it fails or when it cannot be made: the server may be down, and a
-    fleet that comes back at once keeps it there. One that the server closed while it was idle is no failure.
+    A connection counts as lost when an exchange on it fails, or when it cannot be made: the server may be down, and a
+    fleet that comes back at once would keep it down. One that the server closed while it was idle is not a failure.
     """
 
     __slots__ = ("_draw", "_due", "_pause", "_retry", "lost")
@@ -24,9 +24,9 @@ class Reconnection:
         self.lost = 0  # in a row
 
     def failed(self, now: float, *, charge: bool = True) -> None:
-        """A connection has been lost, or could not be made.
+        """Take note that a connection has been lost, or could not be made.
 
-        :param charge: whether the budget has to be told; of a connect it knows.
+        :param charge: False if the budget knows already, as of a connect.
         """
         self.lost += 1
         self._pause = self._retry.backoff.delay(self.lost, self._draw, self._pause)
@@ -35,7 +35,7 @@ class Reconnection:
             self._retry.budget.failed()
 
     def succeeded(self) -> None:
-        """An exchange is done."""
+        """Take note that an exchange has succeeded."""
         self.lost = 0
         self._pause = None
         self._due = 0.0
@@ -43,11 +43,11 @@ class Reconnection:
             self._retry.budget.succeeded()
 
     def seconds(self, now: float) -> float:
-        """How long to wait until the next connection, from now."""
+        """Return how long to wait from now until the next connection."""
         return max(self._due - now, 0.0) if self.lost else 0.0
 
     def resends(self, sendings: int, error: BaseException) -> bool:
-        """Whether a request that may be sent twice is sent again, after so many sendings."""
+        """Return True to send a request again that may be sent twice, after so many sendings."""
         retry = self._retry
         if retry.attempts is not None and sendings >= retry.attempts:
             return False

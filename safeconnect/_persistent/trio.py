@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 
-from .._connect.trio import connect
 from .._connect.verdict import timed_out
-from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
+from .._loops import trio as trio_loop
+from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from types import TracebackType
-    from typing import Any
-
-    from .._connect.settings import Settings
-    from ..retry import Retry
-
-    Socket = trio.socket.SocketType
-    OnConnect = Callable[[Socket], Awaitable[Socket | None] | Socket | None]
 
 
-class _Line(AsyncLine):
-    def now(self) -> float:
-        return trio.current_time()
-
-    def task(self) -> object:
-        return trio.lowlevel.current_task()
-
-    def has_failed(self, task: Any) -> bool:
-        return task.coro.cr_frame is None  # it has ended, well or not: trio's blocks are left in the task they are of
+class _Link(AsyncLink):
+    loop = trio_loop
 
     async def start(self) -> None:
         await trio.lowlevel.checkpoint()
-
-    def new_event(self) -> trio.Event:
-        return trio.Event()
-
-    async def wait(self, event: Any, seconds: float | None) -> bool:
-        with trio.move_on_after(math.inf if seconds is None else seconds):
-            await event.wait()
-        return bool(event.is_set())
-
-    async def within(self, deadline: float | None, awaitable: Awaitable[Any]) -> Any:
-        with _until(deadline) as scope:
-            return await awaitable
-        raise timed_out("in on_connect") if scope.cancelled_caught else AssertionError("the scope has ended early")
-
-    async def connect(self, seconds: float | None) -> trio.socket.SocketType:
-        return trio.socket.from_stdlib_socket(await connect(self.connector, self.address, seconds))
 
 
 class Exchange(AsyncExchange):
@@ -65,28 +32,6 @@ class Exchange(AsyncExchange):
         sock: trio.socket.SocketType = self._check()
         return sock
 
-    async def sendall(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of the data.
-
-        :raises OSError: as ``send`` of trio's socket.
-        """
-        rest = memoryview(data)
-        self.broken_off += 1  # taken back only by coming to the end: an error spoils the connection, whoever catches it
-        sock = self.socket
-        while rest:
-            rest = rest[await sock.send(rest) :]
-        self.broken_off -= 1
-
-    async def recv(self, bufsize: int) -> bytes:
-        """Receive what there is, up to so many bytes; b"" at the end of the stream.
-
-        :raises OSError: as ``recv`` of trio's socket.
-        """
-        self.broken_off += 1
-        data: bytes = await self.socket.recv(bufsize)
-        self.broken_off -= 1
-        return data
-
 
 class _Block(AsyncBlock):
     kind = Exchange
@@ -94,7 +39,7 @@ class _Block(AsyncBlock):
 
     async def open_scope(self) -> None:
         if self.deadline is not None:
-            scope = _until(self.deadline)
+            scope = trio_loop.scope_until(self.deadline)
             scope.__enter__()
             self._scope = scope
 
@@ -103,20 +48,20 @@ class _Block(AsyncBlock):
     ) -> bool:
         scope, self._scope = self._scope, None
         try:
-            told = self.end(error, is_late=scope is not None and _is_late(error, scope))
+            notes = self.end(error, is_late=scope is not None and _is_late(error, scope))
             is_swallowed = scope is not None and scope.__exit__(kind, error, traceback)
             if scope is not None and scope.cancelled_caught:
-                raise timed_out(*told)
+                raise timed_out(*notes)
             return is_swallowed
         finally:
             self.leave_at_last()
 
 
-class PersistentConnection(AsyncConnection[Exchange]):
+class PersistentConnection(AsyncConnection[Exchange, trio.socket.SocketType]):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
-    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: they wait for their
-    turn, and a cancelled exchange resets the connection.
+    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: one exchange at a time,
+    first come, first served. A cancelled exchange resets the connection.
 
     :param address: as for `create_connection`.
     :param connector: how to connect, a `safeconnect.Connector`; its ``timeout`` holds for a connect where the exchange
@@ -142,30 +87,11 @@ class PersistentConnection(AsyncConnection[Exchange]):
     2 b'two'
     """
 
-    _kinds = (_Line, _Block)
-    _line: _Line
-
-    def __init__(
-        self,
-        address: tuple[Any, ...],
-        *,
-        connector: Settings | None = None,
-        retry: Retry | None = None,
-        idle_limit: float | None = None,
-        max_age: float | None = None,
-        on_connect: OnConnect | None = None,
-    ) -> None:
-        super().__init__(
-            address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
-        )
-
-
-def _until(deadline: float | None) -> trio.CancelScope:
-    return trio.CancelScope(deadline=math.inf if deadline is None else deadline)
+    _kinds = (_Link, _Block)
 
 
 def _is_late(error: BaseException | None, scope: trio.CancelScope) -> bool:
-    """Whether a block was left because its time was over, or would have been at its next step."""
+    """Return True if the deadline ended the block, or would have at its next checkpoint."""
     if error is None:
         return scope.cancel_called
     return isinstance(error, trio.Cancelled) and scope.cancel_called and trio.current_time() >= scope.deadline

@@ -1,13 +1,18 @@
-"""A shield: while it stands, the kernel does not answer connects to a local address with a reset, but not at all.
+"""A SYN filter: while it is open, the kernel drops SYNs to a local address instead of answering them with a reset.
 
-Whoever connects to it then waits, and its SYN comes again after a second. That makes a simultaneous open certain: the
-side that is first waits, and the second one's SYN finds it connecting. Without it each refuses the other, unless both
-are inside connect() in the same microseconds.
+The problem: in a simultaneous open, the kernel refuses a SYN that comes for a port where nobody is connecting at that
+moment. So two sides that try in turns refuse each other, unless both are inside connect() in the same microseconds.
 
-It is a listening socket with a filter that passes nothing (SO_ATTACH_FILTER, socket(7)): a SYN for which there is no
-connecting socket reaches the listener, and the filter drops it (tcp_v4_rcv). Some kernels want CAP_NET_ADMIN for a
-filter (seen on 6.18). There the listener asks for packets that no router has passed on, which needs no privilege
-(IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so their SYNs are dropped as well.
+A SYN that is dropped is not refused. The other side stays in connect(), and its kernel sends the SYN again after a
+second. Nobody has to wait for that: this side's own SYN finds the other one connecting, and the two are connected.
+
+The filter is a listening socket on the same address, with a BPF program that passes nothing (SO_ATTACH_FILTER,
+socket(7)). A SYN goes to a connecting socket if there is one for it; otherwise it goes to the listener, whose filter
+drops it (tcp_v4_rcv).
+
+Some kernels want CAP_NET_ADMIN for a filter (seen on 6.18). There the listener accepts only packets that no router has
+forwarded, which needs no privilege (IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so
+their SYNs are dropped as well.
 """
 
 from __future__ import annotations
@@ -31,12 +36,12 @@ _LOWEST_TTL = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket
 _HIGHEST_TTL = 255
 
 
-def raise_shield(family: int, address: tuple[Any, ...]) -> socket.socket | None:
-    """Put a shield before an address of this host; it falls when the socket is closed.
+def open_syn_filter(family: int, address: tuple[Any, ...]) -> socket.socket | None:
+    """Drop SYNs to an address of this host until the returned socket is closed.
 
-    Sockets that are to connect from the address are bound with `bind_shared`, too.
+    Sockets that connect from the address must be bound with `bind_shared`, too.
 
-    :returns: the socket; None where this kernel has no means to drop what comes.
+    :returns: the socket; None if this kernel has no means to drop SYNs.
     :raises OSError: as `bind_shared`.
     """
     if sys.platform != "linux":
@@ -55,7 +60,7 @@ def raise_shield(family: int, address: tuple[Any, ...]) -> socket.socket | None:
 
 
 def bind_shared(sock: socket.socket, address: tuple[Any, ...]) -> None:
-    """Bind to an address where a shield stands, or a connection has ended a moment ago.
+    """Bind to an address that has a SYN filter, or whose last connection has just ended.
 
     :raises OSError: EINVAL: the address is not this host's. (The kernel says EADDRNOTAVAIL, which connect() says of a
         connection that is not quite gone.) EADDRINUSE: the port is taken.

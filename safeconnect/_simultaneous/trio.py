@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 
-from .blocking import Sides
+from .._loops import trio as loop
+from .attempts import Attempts, follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ async def simultaneous_open(
     interval: float = 0.05,
     allow_self_connect: bool = False,
 ) -> trio.socket.SocketType:
-    """Connect to a peer that connects to us: `safeconnect.simultaneous_open`, which see; the socket is trio's.
+    """Connect to a peer that connects to us: `safeconnect.simultaneous_open`, on trio. The socket is trio's.
 
-    :raises OSError: and all the others: as there.
+    :raises OSError: and all others: as there.
 
     >>> async def side(local, peer):
     ...     (await simultaneous_open(local, peer, timeout=5)).close()
@@ -37,14 +36,5 @@ async def simultaneous_open(
     >>> trio.run(main)
     """
     await trio.lowlevel.checkpoint()
-    sides = Sides(local, peer, timeout, allow_self_connect=allow_self_connect)
-    waits = sides.tries(at, interval, trio.current_time)
-    try:
-        while True:
-            sock, seconds = next(waits)
-            with trio.move_on_after(math.inf if seconds is None else seconds):
-                await (trio.sleep_forever() if sock is None else trio.lowlevel.wait_writable(sock))
-    except StopIteration as end:
-        return trio.socket.from_stdlib_socket(end.value)
-    finally:
-        waits.close()
+    attempts = Attempts(local, peer, timeout, allow_self_connect=allow_self_connect)
+    return trio.socket.from_stdlib_socket(await follow(loop, attempts, at, interval))

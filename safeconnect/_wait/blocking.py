@@ -1,26 +1,21 @@
-"""Waiting until a port is up, or until it is gone: `wait_for_port`."""
+"""`wait_for_port`, blocking."""
 
 from __future__ import annotations
 
 import inspect
 import socket
 import time
-from contextlib import suppress
 from time import monotonic
 
 from .._connect.blocking import Connector
-from .._sockets import kernel, port_window, sockets
-from .policy import Greeting, Waiting, probing
+from .._sockets import kernel, port_window
+from .policy import Greeting, Waiting, probe_settings
+from .probe import end, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
-
-    class Probe(sockets.HasLinger, Protocol):
-        """A socket of any library."""
-
-        def fileno(self) -> int: ...
+    from typing import Any
 
     Check = bytes | Callable[[socket.socket], object]
 
@@ -39,27 +34,28 @@ def wait_for_port(
 ) -> None:
     """Wait until somebody listens on a TCP port; or, with ``gone``, until nobody does any more.
 
-    Tries to connect until it is so. No try is fooled by a connection to itself, and each ends with a reset, so that
-    nothing of it stays, neither in TIME_WAIT nor on the port that a server is about to take. A server sees a connection
-    that is reset at once. Where the kernel has no source port toward the target but the target's own, or none that is
-    free, the tries go on from ports that it gives to nobody: those above its range, or else those below.
+    Tries to connect until it succeeds. A connection of the socket to itself never counts. Each try ends with a reset,
+    so that nothing of it stays, neither in TIME_WAIT nor on the port that a server is about to take; a server sees a
+    connection that is reset at once. If the kernel has no source port but the target's own, or none that is free, the
+    tries use ports that it never chooses by itself: those above its range, or else those below.
 
-    :param address: ``(host, port)``, or the four parts of an IPv6 address. Of a name with several addresses one that
-        answers is enough; ``gone`` takes a refusal from all of them but those that this host has no way to.
-    :param timeout: seconds for all of it. None: no limit. 0: exactly one try. The last try begins 10 ms before the end,
-        at the latest, and if it fails at once, that is the end.
-    :param interval: the longest pause between two tries, in seconds. The first is an eighth of it; then they double.
-        Each is shortened at random, to half at most.
-    :param attempt_timeout: seconds for one try: lookup, connect and check. After 1 s, the default, an unanswered
-        connect would begin anew by itself (RFC 6298, section 2).
-    :param check: what makes it the right server. Bytes: what it must send first after the connect, such as
+    :param address: ``(host, port)``, or the four parts of an IPv6 address. If a name has several addresses, one that
+        answers is enough; with ``gone`` all of them must refuse, except those that this host has no route to.
+    :param timeout: seconds for all of it. None: no limit. 0: exactly one try. The last try begins at the latest 10 ms
+        before the deadline; if it fails at once, the wait is over.
+    :param interval: the longest pause between two tries, in seconds. The first pause is an eighth of it; then they
+        double. Each is shortened at random, to half at most.
+    :param attempt_timeout: seconds for one try: lookup, connect and check. After 1 s, the default, the kernel would
+        send an unanswered SYN again (RFC 6298, section 2).
+    :param check: how to recognize the right server. Bytes: what it must send first after the connect, such as
         ``b"220 "``. A callable: gets the connected socket, with what is left of the try as its timeout, and returns
-        whether it is; an `OSError` in it is a failed try, anything else is raised. Not together with ``gone``.
+        True for the right server; an `OSError` in it is a failed try, anything else is raised. Not together with
+        ``gone``.
     :param gone: wait until connects are refused. Silence is no refusal: the host may be busy, or cut off.
-    :param connector: how to connect, a `Connector`; one with a source address or source ports keeps to them. Its
-        ``attempt_timeout`` is for each address, within that of a try. Its timeout and retry do not count, nor do
-        ``allow_self_connect``, ``all_errors`` and `FastOpenConnect`, by which a connect succeeds with nobody asked.
-    :raises TimeoutError: it was not so in time; its errno is None. A note says what was seen: how many tries were
+    :param connector: how to connect, a `Connector`; its source address or source ports are kept. Its
+        ``attempt_timeout`` is for each address, within that of a try. Its timeout, retry, ``allow_self_connect`` and
+        ``all_errors`` are ignored, and so is `FastOpenConnect`, which succeeds without asking anybody.
+    :raises TimeoutError: it did not happen in time; its errno is None. A note says what was seen: how many tries were
         refused, met themselves, were not answered, ...
     :raises socket.gaierror: the name does not exist, at once. While its name server does not answer, the wait goes on.
     :raises PermissionError: the system or ``allow`` forbids it, at once. Other errors of a connect are failed tries.
@@ -84,16 +80,16 @@ def wait_for_port(
         spare_ports=kernel.spare_ports,
         now=monotonic(),
     )
-    plan = probing(_PLAIN if connector is None else connector, gone=gone)
-    while not _try(waiting.aimed(plan), address, check, waiting):
+    settings = probe_settings(_PLAIN if connector is None else connector, gone=gone)
+    while not _try(waiting, address, check, waiting.next_settings(settings)):
         time.sleep(waiting.pause(monotonic()))
 
 
-def _try(plan: Connector, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
-    """One try: whether it is as is waited for."""
-    seconds = waiting.begin(monotonic())
+def _try(waiting: Waiting, address: tuple[Any, ...], check: Check | None, connector: Connector) -> bool:
+    """Try once; return True when the port is as it should be."""
+    timeout = waiting.begin(monotonic())
     try:
-        sock = plan.connect(address, seconds)
+        sock = connector.connect(address, timeout)
     except (OSError, ExceptionGroup) as error:
         return waiting.failed(error, monotonic())
     try:
@@ -113,16 +109,4 @@ def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
     while greeting.missing:
         sock.settimeout(waiting.left(monotonic()))
         greeting.received(sock.recv(greeting.missing))
-    return waiting.checked(greeting.is_right, greeting.told, monotonic())
-
-
-def prepare(sock: Probe) -> None:
-    """Let the connection be reset also by a check that closes it, or that wraps the socket in one of its own."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
-
-
-def end(sock: Probe) -> None:
-    """Reset the connection, unless a check has closed the socket."""
-    if sock.fileno() >= 0:
-        with suppress(OSError):  # macOS, where the peer has reset it already; it is closed all the same
-            sockets.reset(sock)
+    return waiting.checked(greeting.is_right, greeting.text, monotonic())

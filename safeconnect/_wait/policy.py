@@ -1,9 +1,9 @@
-"""Waiting: when to try next until a port is up, what counts as up, and the account of what was seen.
+"""The policy of `wait_for_port`: when to try again, what counts as success, and the report of what was seen.
 
-Tries follow each other after pauses that grow to the interval; each may take its own time or what is left until the
-deadline. They go on to the end: a pause that would lead past it is cut, so that the last try begins just before. There
-is no clock, no socket and no chance in here: ``now`` is an argument, in seconds of any clock that only goes forward,
-and so is ``draw``.
+Tries follow each other after pauses that grow up to the interval. Each try may take its own time, or what is left until
+the deadline. A pause that would lead past the deadline is cut, so that the last try begins just before it.
+
+There is no clock, socket or randomness in here: ``now``, in seconds of any monotonic clock, and ``draw`` are arguments.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from math import inf
 
 from .._checks import check_bool
 from .._connect import verdict
-from .._connect.settings import Settings
-from .._connect.settings import check_seconds as check_timeout
+from .._connect.settings import Settings, check_seconds
 from .._fork import imports
 from .._sockets.endpoint import written
 from .._text import harmless, shown
@@ -35,22 +34,22 @@ if TYPE_CHECKING:
 
 # How long before the deadline the last try begins, at the latest: hundreds of times what it takes on one host.
 LAST = 0.01
-# What a try is given at least, and what makes another one worth while.
+# The least that a try is given. With less time than this left, there is no other try.
 SHORTEST = 0.001
 _FIRST_PAUSE = 1 / 8  # of the interval
 # Selectors and timers take no more than some weeks.
 _LONGEST = 86_400.0
 _TCP_FASTOPEN_CONNECT = (6, 30)  # linux/tcp.h
 
-# This host has no way to an address, so nothing can be said of it: an IPv6 address where there is no IPv6.
-_NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+# This host has no route to an address, so nothing can be said of it: an IPv6 address where there is no IPv6.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Waiting:
-    """One wait: a driver makes a try, tells how it ended, pauses, and makes the next.
+    """The state of one wait. A driver makes a try, reports how it ended, pauses, and makes the next.
 
-    :param spare_ports: the source ports that the kernel chooses for no connect: for the tries that it has no other for.
-    :param tell: called after each try that was none, with what it saw (as the account calls it) and the text.
+    :param spare_ports: the source ports that the kernel never chooses by itself, used when it has no other.
+    :param tell: called after each failed try with its kind and a text, as in the report.
     :param now: when the wait begins.
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: an argument is out of range.
@@ -74,7 +73,7 @@ class Waiting:
             raise TypeError(f"address must be (host, port), not {address!r}")
         if len(address) not in (2, 4):
             raise ValueError(f"address must be (host, port) or (host, port, flowinfo, scope_id), not {address!r}")
-        check_timeout("timeout", timeout)
+        check_seconds("timeout", timeout)
         _check_positive("interval", interval)
         _check_positive("attempt_timeout", attempt_timeout)
         check_bool("gone", gone)
@@ -88,83 +87,83 @@ class Waiting:
         self._draw = draw
         self._spare_ports = spare_ports
         self._tell = tell
-        self._needs_spare = False
+        self._needs_spare_port = False
         self._port = address[1]
         self._backoff = Backoff(interval * _FIRST_PAUSE, 2, interval, "equal")
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
         self.tries = 0
         self._try_ends = now
-        self._is_cut = False  # whether the deadline leaves the try less time than it should have
-        self._seen: dict[str, int] = {}
-        self._last = ""  # what the last try saw, and when: text, for an error would keep its frames alive
+        self._is_cut = False  # the deadline leaves this try less than its own time
+        self._seen: dict[str, int] = {}  # how many tries failed in each way
+        self._last = ""  # the last failure: its text, for an error would keep its frames alive; and when it was
         self._last_at = now
         self._notes: list[str] = []
 
     # A try
 
-    def aimed(self, plan: AnySettings) -> AnySettings:
-        """How to connect at the next try.
+    def next_settings(self, settings: AnySettings) -> AnySettings:
+        """Return the settings for the next try.
 
-        Where the kernel had no source port toward the target but the target's own, or none at all, that does not tell
-        whether somebody listens: such a wait goes on from ports that the kernel gives to nobody.
+        If the kernel had no source port but the target's own, or none at all, a connect cannot tell whether somebody
+        listens. From then on the tries use ports that the kernel never chooses by itself.
         """
-        if not self._needs_spare or plan.source_address is not None or plan.source_ports is not None:
-            return plan
+        if not self._needs_spare_port or settings.source_address is not None or settings.source_ports is not None:
+            return settings
         ports = self._spare_ports() - PortSet([self._port])
-        return plan.replace(source_ports=ports) if ports else plan
+        return settings.replace(source_ports=ports) if ports else settings
 
     def begin(self, now: float) -> float:
-        """A try begins: how many seconds it may take."""
+        """Begin a try; return its timeout."""
         self.tries += 1
-        seconds = self._attempt_timeout
+        timeout = self._attempt_timeout
         if self._timeout:  # with 0, the only try has its own time
-            seconds = min(seconds, max(self._deadline - now, SHORTEST))
-        self._try_ends = now + seconds
-        self._is_cut = seconds < self._attempt_timeout
-        return seconds
+            timeout = min(timeout, max(self._deadline - now, SHORTEST))
+        self._try_ends = now + timeout
+        self._is_cut = timeout < self._attempt_timeout
+        return timeout
 
     def left(self, now: float) -> float:
-        """How many seconds of the try are left.
+        """Return how many seconds of the try are left.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: its time is over.
         """
         if now >= self._try_ends:
             raise TimeoutError("timed out")
         return self._try_ends - now
 
     def connected(self, now: float) -> bool:
-        """Somebody listens: whether that is what is waited for."""
+        """Take note that somebody listens; return True if the wait is over."""
         if self._gone:
-            self.saw("connected", "connected", now)
+            self.failed_by("connected", "connected", now)
         return not self._gone
 
-    def checked(self, is_right: object, told: str, now: float) -> bool:
-        """The check has ended: whether it is the right one, and if not, what tells."""
+    def checked(self, is_right: object, text: str, now: float) -> bool:
+        """Take the result of the check, with a text for a failure; return True if the wait is over."""
         if not is_right:
-            self.saw("wrong answer", told, now)
+            self.failed_by("wrong answer", text, now)
         return bool(is_right)
 
     def check_failed(self, error: OSError, now: float) -> bool:
-        """The check has ended in an error, which is no success."""
+        """Take note that the check has ended in an error; the wait goes on."""
         if not self._was_cut_short(error):
-            self.saw(f"connected, then {_kind(error)}", _text(error), now)
+            self.failed_by(f"connected, then {_kind(error)}", _text(error), now)
         return False
 
     def failed(self, error: Exception, now: float) -> bool:
-        """The connect has failed: whether that is what is waited for.
+        """Take note that the connect has failed; return True if the wait is over.
 
-        :param error: with ``gone`` it is a group, with an error for each address.
-        :raises Exception: the error, where no later try could end otherwise.
+        :param error: with ``gone`` a group that has an error for each address.
+        :raises Exception: the error, if no later try could end otherwise.
         """
         if self._gone:
-            against = _against_gone(error)
+            against = _not_gone(error)
             if against is None and now < self._try_ends:
                 return True
-            # Its time was up when the last refusal came: there may be addresses that had no turn.
+            # If the time was up when the last refusal came, there may be addresses that were not tried.
             error = against or TimeoutError("timed out")
             del against
-        self._needs_spare = self._needs_spare or _has_no_port(error)
+        self._needs_spare_port |= isinstance(error, (SelfConnectError, PortsExhaustedError))
         if _is_hopeless(error):
             try:
                 raise error
@@ -172,7 +171,7 @@ class Waiting:
                 del error  # its traceback holds this frame: a cycle
         if self._was_cut_short(error):
             return False
-        self.saw(_kind(error), _text(error), now)
+        self.failed_by(_kind(error), _text(error), now)
         # The line for the address itself would say the same again.
         notes = getattr(error, "__notes__", ())
         self._notes = [note for note in notes if not note.startswith(f"{self._name}: ")]
@@ -181,24 +180,24 @@ class Waiting:
     # Between two tries
 
     def pause(self, now: float) -> float:
-        """How many seconds to wait for the next try.
+        """Return how many seconds to wait before the next try.
 
         :raises TimeoutError: there is no time for another.
         """
         rest = self._deadline - LAST - now
         if rest < SHORTEST:
-            raise self._late()
+            raise self._timed_out()
         return min(self._backoff.delay(self.tries, self._draw), rest)
 
     def _was_cut_short(self, error: Exception) -> bool:
-        """Whether the try has only met the deadline: no news of the other side, so what the last one saw stands."""
+        """Return True if only the deadline ended the try. That says nothing new, so the last failure stands."""
         if not (self._is_cut and self._seen and isinstance(error, TimeoutError)):
             return False
         self._seen["cut short"] = 1
         return True
 
-    def saw(self, kind: str, text: str, now: float) -> None:
-        """A try was none: what it saw, as the account calls it, and in words."""
+    def failed_by(self, kind: str, text: str, now: float) -> None:
+        """Take note of a failed try: its kind for the report, and a text."""
         self._seen[kind] = self._seen.get(kind, 0) + 1
         self._last = text
         self._last_at = now
@@ -206,19 +205,16 @@ class Waiting:
         if self._tell is not None:
             self._tell(kind, text)
 
-    def _late(self) -> TimeoutError:
-        error = TimeoutError("timed out")
-        within = f"within {verdict.duration(self._timeout)}" if self._timeout else "at the only try"
+    def _timed_out(self) -> TimeoutError:
+        time = f"within {verdict.duration(self._timeout)}" if self._timeout else "at the only try"
         seen = ", ".join(f"{kind} {_times(count)}" for kind, count in self._seen.items())
         last = f"the last after {verdict.duration(self._last_at - self._began)}: {self._last}"
-        error.add_note(f"{self._name} was not {'gone' if self._gone else 'up'} {within}: {seen}; {last}")
-        for note in self._notes:
-            error.add_note(note)
-        return error
+        report = f"{self._name} was not {'gone' if self._gone else 'up'} {time}: {seen}; {last}"
+        return verdict.timed_out(report, *self._notes)
 
 
 class Greeting:
-    """What a server must send first, as far as it has come."""
+    """The bytes that a server must send first, and how many of them have come."""
 
     def __init__(self, expected: bytes) -> None:
         self._expected = expected
@@ -226,27 +222,27 @@ class Greeting:
         self.missing = len(expected)  # how many bytes are still to be read; 0 once it is decided
 
     def received(self, data: bytes) -> None:
-        """So much has come; nothing at the end of the stream."""
+        """Take what was read: b"" at the end of the stream."""
         self._received += data
         goes_on = bool(data) and self._expected.startswith(self._received)
         self.missing = len(self._expected) - len(self._received) if goes_on else 0
 
     @property
     def is_right(self) -> bool:
-        """Whether all of it has come."""
+        """True if all of it has come."""
         return self._received == self._expected
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """What came instead."""
         return f"it sent {self._received!r} in the place of {self._expected!r}"
 
 
-def probing(connector: AnySettings, *, gone: bool) -> AnySettings:
-    """The same settings for one single try, which cannot be fooled."""
+def probe_settings(connector: AnySettings, *, gone: bool) -> AnySettings:
+    """Return the same settings for one single try, which succeeds only if somebody listens."""
     if not isinstance(connector, Settings):
         raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
-    # With `gone`, every address has to be heard. A fast open connects before it has sent anything.
+    # With `gone`, every address must be heard. A fast open connects before it has sent anything.
     options = [option for option in connector.options if not _is_fast_open(option)]
     return connector.replace(retry=None, allow_self_connect=False, all_errors=gone, options=options)
 
@@ -255,7 +251,7 @@ def _is_fast_open(option: AnyOption) -> bool:
     if isinstance(option, tuple):
         return sys.platform == "linux" and option[:2] == _TCP_FASTOPEN_CONNECT
     with imports.lock:
-        from ..socket_options import FastOpenConnect  # who has such options has loaded it
+        from ..socket_options import FastOpenConnect  # loaded already by whoever has such an option
 
     return isinstance(option, FastOpenConnect)
 
@@ -274,28 +270,20 @@ def _check_check(check: object) -> None:
         raise ValueError("check must not be empty: every server sends nothing first")
 
 
-def _against_gone(error: Exception) -> Exception | None:
-    """What speaks against it that nobody listens any more: the most telling error; None where nothing does."""
+def _not_gone(error: Exception) -> Exception | None:
+    """Return the most telling error that is no proof that nobody listens; None if there is no such error."""
     errors = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
-    told = [each for each in errors if isinstance(each, OSError)]
-    if len(told) < len(errors):
-        return error  # not of a connect's making
-    others = [each for each in told if not isinstance(each, ConnectionRefusedError)]
-    if len(others) < len(told):
-        others = [each for each in others if not _has_no_way(each)]
+    known = [each for each in errors if isinstance(each, OSError)]
+    if len(known) < len(errors):
+        return error  # not from a connect
+    others = [each for each in known if not isinstance(each, ConnectionRefusedError)]
+    if len(others) < len(known):
+        others = [each for each in others if each.errno not in _NO_ROUTE or isinstance(each, PortsExhaustedError)]
     return max(reversed(others), key=verdict.rank, default=None)
 
 
-def _has_no_way(error: OSError) -> bool:
-    return error.errno in _NO_WAY and not isinstance(error, PortsExhaustedError)
-
-
-def _has_no_port(error: Exception) -> bool:
-    return isinstance(error, (SelfConnectError, PortsExhaustedError))
-
-
 def _is_hopeless(error: Exception) -> bool:
-    """Whether it is a mistake of the program's, or a name that does not exist."""
+    """Return True for a mistake of the program, and for a name that does not exist."""
     if not isinstance(error, OSError) or isinstance(error, (ValueError, TypeError, PermissionError)):
         return True
     return _is_lookup(error) and not is_transient(error)
@@ -305,24 +293,28 @@ def _is_lookup(error: Exception) -> bool:
     return any(cls.__name__ == "gaierror" for cls in type(error).__mro__)
 
 
+# How the report calls a failure; the first that fits.
+_KINDS = (
+    (SelfConnectError, "met itself"),
+    (ConnectionRefusedError, "refused"),
+    (TimeoutError, "timed out"),
+    (ConnectionResetError, "reset"),
+)
+
+
 def _kind(error: Exception) -> str:
-    """What a try saw, as the account calls it."""
-    if isinstance(error, SelfConnectError):
-        return "met itself"
-    if isinstance(error, ConnectionRefusedError):
-        return "refused"
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, ConnectionResetError):
-        return "reset"
+    """Return what the report calls this failure."""
+    for cls, kind in _KINDS:
+        if isinstance(error, cls):
+            return kind
     if _is_lookup(error):
         return "name not looked up"
-    number = getattr(error, "errno", None)
-    return errno.errorcode.get(number, type(error).__name__) if number else type(error).__name__
+    name = type(error).__name__
+    return errno.errorcode.get(getattr(error, "errno", None) or 0, name)
 
 
 def _text(error: Exception) -> str:
-    # asyncio's TimeoutError says nothing.
+    # asyncio's TimeoutError has no text.
     return harmless(str(error)) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
 
 

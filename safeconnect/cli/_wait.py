@@ -12,9 +12,10 @@ from .. import self_connect_exposure
 from .._connect.settings import Settings
 from .._connect.verdict import duration
 from .._host.holders import in_the_way
+from .._loops import asyncio as asyncio_loop
 from .._sockets import kernel, port_window
-from .._wait.asyncio import go_on
-from .._wait.policy import Waiting, probing
+from .._wait.policy import Waiting, probe_settings
+from .._wait.probe import wait
 from ..events import Start
 from . import FAILED, TIMED_OUT
 from ._command import replace_with
@@ -77,14 +78,14 @@ class Wait:
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
-        plan = probing(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
+        plan = probe_settings(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
         while True:
             try:
-                return await go_on(self._waiting, self.target, self._arguments.expect, plan)
+                return await wait(asyncio_loop, self._waiting, self.target, self._arguments.expect, plan)
             except socket.gaierror as error:
                 if not self._arguments.retry_names:
                     raise
-                self._waiting.saw("no such name", str(error), loop.time())
+                self._waiting.failed_by("no such name", str(error), loop.time())
             await asyncio.sleep(self._waiting.pause(loop.time()))
 
     def _fail(self, state: str, *notes: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Closed, close_gracefully
-from safeconnect._close.outcome import LIMIT
+from safeconnect._close.policy import LIMIT
 
 from .. import support
 from ..support import linux_only

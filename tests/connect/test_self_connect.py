@@ -232,10 +232,6 @@ class TestDetectionAlone:
     @pytest.mark.parametrize("settings", WAYS)
     def test_einval_on_macos_counts_as_one(self, monkeypatch, on_platform, settings):
         class RefusesItself(socket.socket):
-            def connect_ex(self, address):
-                self.getsockname = lambda: address
-                return errno.EINVAL
-
             def connect(self, address):
                 raise OSError(self.connect_ex(address), "Invalid argument")
 

@@ -18,7 +18,7 @@ from .kit import drops, on_trio, with_asyncio
 pytestmark = linux_only
 ONCE = Retry(attempts=1)
 
-# What may fail because of the persistent connections' own modules: the pause's error in `Line.seconds_to_wait`, and the
+# What may fail because of the persistent connections' own modules: the pause's error in `Link.pause_seconds`, and the
 # timeout of an exchange on asyncio and trio.
 
 

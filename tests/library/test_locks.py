@@ -19,7 +19,6 @@ APART = ("__main__", "cli/", "demo.py", "doctor/", "pytest_plugin.py", "testing/
 LOADED_ALREADY = {
     "ssl": "whoever has a TLS socket or context has loaded it",
     "psutil": "off Linux, and only to tell who holds a port",
-    "_net.tcp_info": "by a request that may be sent twice, after its connection was made",
 }
 
 

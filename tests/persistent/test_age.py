@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector
-from safeconnect._persistent.link import Line
+from safeconnect._persistent.link import Link
 from safeconnect.events import Connected
 
 from .. import support
@@ -27,7 +27,7 @@ class Time:
 
     def __init__(self, connection):
         self.now = 1000.0
-        line = getattr(connection, "connection", connection)._line
+        line = getattr(connection, "connection", connection)._link
         line.clock = lambda: self.now
         line.draw = lambda: 0.5
 
@@ -113,7 +113,7 @@ class TestEachDriver:
         async with connect(server.getsockname(), max_age=0) as connection:
             ports = [await use(connection) for _ in range(5)]
             assert len(set(ports)) == 5
-            assert getattr(connection, "connection", connection)._line.reconnection.lost == 0
+            assert getattr(connection, "connection", connection)._link.reconnection.lost == 0
 
     @pytest.mark.parametrize(("value", "kind"), [(-1, ValueError), (float("nan"), ValueError), ("60", TypeError)])
     async def test_what_is_no_time(self, connect, value, kind):
@@ -122,12 +122,12 @@ class TestEachDriver:
 
 
 def line(max_age, draw, now=0.0):
-    made = Line(
+    made = Link(
         ("host", 1), connector=None, retry=None, idle_limit=None, max_age=max_age, on_connect=None, clock=lambda: now
     )
     made.draw = draw
     with closing(socket.socket()) as sock:
-        made.begin(NOBODY, sock)
+        made.take_over(NOBODY, sock)
     return made
 
 

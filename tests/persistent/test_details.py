@@ -117,7 +117,7 @@ def test_close_ends_a_pause(kind, server):
     async def on_asyncio():
         connection = safeconnect.asyncio.PersistentConnection(server.address, retry=retry)
         waiting = asyncio.create_task(lose_and_wait(connection))
-        while connection._line.pause is None:
+        while connection._link.pause is None:
             await asyncio.sleep(0)
         connection.close()
         await waiting
@@ -126,7 +126,7 @@ def test_close_ends_a_pause(kind, server):
         connection = safeconnect.trio.PersistentConnection(server.address, retry=retry)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lose_and_wait, connection)
-            while connection._line.reconnection.lost == 0 or connection._line.pause is None:
+            while connection._link.reconnection.lost == 0 or connection._link.pause is None:
                 await trio.lowlevel.checkpoint()
             connection.close()
 
@@ -161,7 +161,7 @@ def test_a_trio_connection_closed_outside_of_trio(server):
     connection = safeconnect.trio.PersistentConnection(server.address)
     trio.run(ask, connection)
     connection.close()
-    assert connection._line._sock is None
+    assert connection._link.sock is None
 
 
 def test_a_fork_leaves_every_connection(server):
@@ -173,6 +173,6 @@ def test_a_fork_leaves_every_connection(server):
         with other.exchange(5) as exchange:
             exchange.sendall(request(exchange.id))
             assert number_of(exchange.recv_exactly(8)) == 1
-    assert support.in_a_child(lambda: sum(other._line._sock is not None for other in [idle, *others])) == 0
+    assert support.in_a_child(lambda: sum(other._link.sock is not None for other in [idle, *others])) == 0
     for each in [idle, *others]:
         each.close()

@@ -83,7 +83,7 @@ def test_threads_have_their_turns_in_the_order_in_which_they_came(connection):
         threads = [threading.Thread(target=work, args=[name]) for name in range(8)]
         for count, thread in enumerate(threads, 1):
             thread.start()
-            support.wait_until(lambda count=count: len(connection._line.turns._waiting) == count)
+            support.wait_until(lambda count=count: len(connection._link.lock._waiting) == count)
     for thread in threads:
         thread.join()
     assert order == sorted(order)

@@ -34,8 +34,8 @@ class Model(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.connection = PersistentConnection(self.server.address, retry=AT_ONCE, idle_limit=LIMIT, max_age=MAX_AGE)
-        self.connection._line.clock = lambda: self.now
-        self.connection._line.draw = lambda: self.share
+        self.connection._link.clock = lambda: self.now
+        self.connection._link.draw = lambda: self.share
 
     def teardown(self):
         if hasattr(self, "connection"):
@@ -80,7 +80,7 @@ class Model(RuleBasedStateMachine):
         self.is_up = False
 
     def is_quiet(self):
-        return peer.is_quiet(self.connection._line._sock)
+        return peer.is_quiet(self.connection._link.sock)
 
     @rule()
     def times_out(self):
@@ -170,8 +170,8 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def the_server_saw_what_the_model_says(self):
         assert self.server.requests == self.asked
-        assert self.connection._line.turns.holder is None
-        assert (self.connection._line._sock is not None) or not self.is_up
+        assert self.connection._link.lock.holder is None
+        assert (self.connection._link.sock is not None) or not self.is_up
 
 
 TestModel = support.linux_only(Model.TestCase)

@@ -103,7 +103,7 @@ def test_closed_while_it_waits_out_a_pause(server):
 
     thread = threading.Thread(target=work)
     thread.start()
-    while connection._line.turns.holder is None:  # until the thread has its turn
+    while connection._link.lock.holder is None:  # until the thread has its turn
         assert thread.is_alive()
     connection.close()
     thread.join(support.SOON)
@@ -131,7 +131,7 @@ def test_closed_at_any_moment(server):
         connection.close()
         thread.join(5)
         assert not thread.is_alive()
-        assert connection._line._sock is None
+        assert connection._link.sock is None
 
 
 class TestFork:

@@ -7,14 +7,14 @@ import socket
 
 import pytest
 
-from safeconnect._simultaneous import blocking, policy
+from safeconnect._simultaneous import attempts, policy
 
 from .meetings import A, B
 
 
 def tries_of(until, *, answered, shielded=False, at=0.0, interval=0.05, takes=0.0001, draw=lambda: 0.5):
     """When one side tries, each try ending without a connection after so long."""
-    meeting = policy.Meeting(at, interval, draw, shielded=shielded)
+    meeting = policy.Schedule(at, interval, draw, filtered=shielded)
     now, tries = at - policy.EARLY, []
     while now < until:
         if meeting.next_try > now:
@@ -74,10 +74,10 @@ class TestNoSpin:
         def fail(*_):
             raise OSError(code, "failed")
 
-        monkeypatch.setattr(blocking, "_begin", fail)
-        monkeypatch.setattr(blocking, "raise_shield", lambda *_: socket.socket() if shielded else None)
+        monkeypatch.setattr(attempts, "_begin", fail)
+        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
         now = 0.0
-        waits = blocking.Sides(A, B, 3.0, allow_self_connect=False).tries(None, 0.05, lambda: now)
+        waits = attempts.Attempts(A, B, 3.0, allow_self_connect=False).run(None, 0.05, lambda: now)
         error = None
         while error is None:
             try:
@@ -111,7 +111,7 @@ class TestPauses:
         assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
 
     def test_pauses_are_spread(self):
-        meeting = policy.Meeting(0.0, 1.0, iter([0.0, 0.999]).__next__, shielded=False)
+        meeting = policy.Schedule(0.0, 1.0, iter([0.0, 0.999]).__next__, filtered=False)
         meeting.failed(10.0, answered=True)
         first = meeting.next_try - 10.0
         meeting.failed(10.0, answered=True)

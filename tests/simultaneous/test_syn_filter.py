@@ -11,7 +11,7 @@ import time
 import pytest
 
 from safeconnect import simultaneous_open
-from safeconnect._simultaneous import blocking, syn_filter
+from safeconnect._simultaneous import attempts, syn_filter
 from safeconnect._sockets.sockets import reset
 
 from .. import namespace, support
@@ -25,16 +25,16 @@ class TestWithoutAShield:
 
     @pytest.fixture(autouse=True)
     def no_shield(self, monkeypatch):
-        monkeypatch.setattr(blocking, "raise_shield", lambda *_: None)
+        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: None)
 
     def test_where_resets_are_dropped(self):
         if not shutil.which("nft"):
             pytest.skip("nft is not installed (Debian: nftables)")
         code = """
             import subprocess, threading
-            from safeconnect._simultaneous import blocking
+            from safeconnect._simultaneous import attempts
             from safeconnect import simultaneous_open
-            blocking.raise_shield = lambda *_: None
+            attempts.open_syn_filter = lambda *_: None
             rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; "
             subprocess.run(["nft", rules + "add rule ip t c tcp flags rst drop"], check=True)
             a, b = ("127.0.0.1", 20811), ("127.0.0.1", 20812)
@@ -61,7 +61,7 @@ class TestWithoutAShield:
 
     def test_the_shield_is_linuxs(self, monkeypatch):
         monkeypatch.setattr(sys, "platform", "darwin")
-        assert syn_filter.raise_shield(socket.AF_INET, A) is None
+        assert syn_filter.open_syn_filter(socket.AF_INET, A) is None
 
 
 @linux_only
@@ -75,7 +75,7 @@ class TestShields:
     def test_the_first_waits_behind_the_seconds(self, kind, family):
         """Deterministic: one SYN is sent while the other side is there but not yet connecting."""
         a, b = free_addresses(support.LOOPBACK[family])
-        with syn_filter.raise_shield(family, b), socket.socket(family) as first, socket.socket(family) as second:
+        with syn_filter.open_syn_filter(family, b), socket.socket(family) as first, socket.socket(family) as second:
             for sock, local in ((first, a), (second, b)):
                 sock.settimeout(0)
                 syn_filter.bind_shared(sock, local)
@@ -94,7 +94,7 @@ class TestShields:
         monkeypatch.setattr(syn_filter, "_attach_filter", lambda _: False)
         monkeypatch.setattr(syn_filter, "_LOWEST_TTL", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
         before = support.descriptors()
-        assert syn_filter.raise_shield(socket.AF_INET, A) is None
+        assert syn_filter.open_syn_filter(socket.AF_INET, A) is None
         assert support.descriptors() == before
 
     def test_no_privilege_is_needed(self):

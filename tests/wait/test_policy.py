@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import safeconnect._wait.blocking
 from safeconnect import Connector, FastOpenConnect, NoDelay, PortSet, PortsExhaustedError, Retry, SelfConnectError
-from safeconnect._wait.policy import LAST, SHORTEST, Greeting, Waiting, probing
+from safeconnect._wait.policy import LAST, SHORTEST, Greeting, Waiting, probe_settings
 
 from ..support import linux_only
 
@@ -345,7 +345,7 @@ def test_greeting(sent, is_right, read, pieces):
         greeting.received(piece)
     assert greeting.is_right is is_right
     assert position == min(max(read, pieces), len(sent), 4)
-    assert is_right or greeting.told == f"it sent {sent[:position]!r} in the place of b'220 '"
+    assert is_right or greeting.text == f"it sent {sent[:position]!r} in the place of b'220 '"
 
 
 def test_the_bytes_share_the_time_of_the_try(monkeypatch):
@@ -360,14 +360,14 @@ def test_the_bytes_share_the_time_of_the_try(monkeypatch):
 class TestProbing:
     def test_one_try_that_cannot_be_fooled(self):
         own = Connector(timeout=7, retry=Retry(), allow_self_connect=True, all_errors=True, options=[NoDelay()])
-        assert probing(own, gone=False) == Connector(timeout=7, options=[NoDelay()])
-        assert probing(own, gone=True) == Connector(timeout=7, options=[NoDelay()], all_errors=True)
+        assert probe_settings(own, gone=False) == Connector(timeout=7, options=[NoDelay()])
+        assert probe_settings(own, gone=True) == Connector(timeout=7, options=[NoDelay()], all_errors=True)
         assert own.retry == Retry()
 
     @linux_only
     @pytest.mark.parametrize("option", [FastOpenConnect(), (6, 30, 1)], ids=str)
     def test_a_fast_open_would_connect_to_nobody(self, option):
-        assert probing(Connector(options=[(6, 1, 1), option]), gone=False) == Connector(options=[(6, 1, 1)])
+        assert probe_settings(Connector(options=[(6, 1, 1), option]), gone=False) == Connector(options=[(6, 1, 1)])
 
 
 @pytest.mark.parametrize(

@@ -33,23 +33,23 @@ class TestWhereItTriesFrom:
     @pytest.mark.parametrize("error", [MET_ITSELF, EXHAUSTED])
     def test_from_ports_of_nobody_once_there_was_no_other(self, error):
         wait = a_wait()
-        assert wait.aimed(PLAIN) is PLAIN
+        assert wait.next_settings(PLAIN) is PLAIN
         wait.begin(0.0)
         wait.failed(error, 0.1)
-        assert wait.aimed(PLAIN) == PLAIN.replace(source_ports=PortSet.parse(SPARE))
+        assert wait.next_settings(PLAIN) == PLAIN.replace(source_ports=PortSet.parse(SPARE))
 
     def test_never_from_the_port_waited_for(self):
         wait = a_wait(spare="7999-8001")
         wait.begin(0.0)
         wait.failed(MET_ITSELF, 0.1)
-        assert wait.aimed(PLAIN).source_ports == PortSet([7999, 8001])
+        assert wait.next_settings(PLAIN).source_ports == PortSet([7999, 8001])
 
     def test_as_before_where_the_kernel_had_a_port_or_there_is_no_other(self):
         for error, spare in ((REFUSED, "61000-61003"), (MET_ITSELF, ""), (MET_ITSELF, "8000")):
             wait = a_wait(spare=spare)
             wait.begin(0.0)
             wait.failed(error, 0.1)
-            assert wait.aimed(PLAIN) is PLAIN
+            assert wait.next_settings(PLAIN) is PLAIN
 
     @pytest.mark.parametrize("settings", [{"source_ports": "40000"}, {"source_address": ("127.0.0.1", 0)}])
     def test_from_where_the_caller_says(self, settings):
@@ -57,13 +57,13 @@ class TestWhereItTriesFrom:
         wait = a_wait()
         wait.begin(0.0)
         wait.failed(EXHAUSTED, 0.1)
-        assert wait.aimed(plan) is plan
+        assert wait.next_settings(plan) is plan
 
     def test_exhausted_while_gone_is_waited_for(self):
         wait = a_wait(gone=True)
         wait.begin(0.0)
         assert not wait.failed(ExceptionGroup("", [EXHAUSTED]), 0.1)
-        assert wait.aimed(PLAIN).source_ports == PortSet.parse(SPARE)
+        assert wait.next_settings(PLAIN).source_ports == PortSet.parse(SPARE)
 
 
 def test_every_try_that_was_none_is_told():

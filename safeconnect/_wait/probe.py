@@ -1,0 +1,75 @@
+"""What the drivers of `wait_for_port` share: the end of each try, and the whole wait on an event loop."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+from contextlib import suppress
+
+from .._sockets import sockets
+from .policy import Greeting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from .._connect.settings import Settings
+    from .._loops import Loop
+    from .policy import Waiting
+
+    class Probe(sockets.HasLinger, Protocol):
+        """A socket of any library."""
+
+        def fileno(self) -> int: ...
+
+
+def prepare(sock: Probe) -> None:
+    """Make every close of the connection a reset, also where a check closes it, or wraps it in a socket of its own."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
+
+
+def end(sock: Probe) -> None:
+    """Reset the connection, unless a check has closed the socket."""
+    if sock.fileno() >= 0:
+        with suppress(OSError):  # macOS, where the peer has reset it already; it is closed all the same
+            sockets.reset(sock)
+
+
+async def wait(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> None:
+    """Try and pause until a try succeeds.
+
+    :raises TimeoutError: none did in time.
+    """
+    while not await _try(loop, waiting, address, check, waiting.next_settings(settings)):
+        await loop.sleep(waiting.pause(loop.now()))
+
+
+async def _try(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> bool:
+    """Try once; return True when the port is as it should be."""
+    timeout = waiting.begin(loop.now())
+    try:
+        sock = await loop.connect(settings, address, timeout)
+    except (OSError, ExceptionGroup) as error:
+        return waiting.failed(error, loop.now())
+    try:
+        if check is None:
+            return waiting.connected(loop.now())
+        prepare(sock)
+        deadline = loop.now() + waiting.left(loop.now())
+        found, text = await loop.within(deadline, _check(loop, sock, check))
+        return waiting.checked(found, text, loop.now())
+    except loop.failures as error:
+        return waiting.check_failed(loop.as_os_error(error), loop.now())
+    finally:
+        end(sock)
+
+
+async def _check(loop: Loop, sock: Any, check: Any) -> tuple[object, str]:
+    """Return the result of the check, and what it says where that is false."""
+    if not isinstance(check, bytes):
+        found = check(sock)
+        return (await found if inspect.isawaitable(found) else found), "the check said no"
+    greeting = Greeting(check)
+    while greeting.missing:
+        greeting.received(await loop.recv(sock, greeting.missing))
+    return greeting.is_right, greeting.text
