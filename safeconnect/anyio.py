@@ -27,13 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_tcp"]
 
-_OWN = (
-    "local_host",
-    "tls",
-    "ssl_context",
-    "tls_standard_compatible",
-    "tls_hostname",
-)  # its keywords that are not settings
+# The keywords that are not settings.
+_OWN = ("local_host", "tls", "ssl_context", "tls_standard_compatible", "tls_hostname")
 
 
 async def connect_tcp(
@@ -51,8 +46,7 @@ async def connect_tcp(
     """Connect and return anyio's own stream; a replacement for `anyio.connect_tcp`, with its arguments.
 
     :param timeout: seconds for everything, the TLS handshake included. None: no limit but the kernel's.
-    :param settings: as for `safeconnect.asyncio.create_connection`; anyio, too, has ``happy_eyeballs_delay``
-        (0.25 s).
+    :param settings: as for `safeconnect.asyncio.create_connection`; ``happy_eyeballs_delay`` (0.25 s) is anyio's, too.
     :raises OSError: as `safeconnect.asyncio.create_connection`: the error itself, not one that wraps a group.
     :raises ssl.SSLError: the handshake failed.
 
