@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_tcp"]
 
-_OWN = ("local_host", "tls", "ssl_context", "tls_standard_compatible", "tls_hostname")  # its keywords beside settings
+# The keywords that are not settings.
+_OWN = ("local_host", "tls", "ssl_context", "tls_standard_compatible", "tls_hostname")
 
 
 async def connect_tcp(
@@ -42,11 +43,11 @@ async def connect_tcp(
     timeout: float | None = None,
     **settings: Unpack[AsyncKeywords],
 ) -> anyio.abc.SocketStream | TLSStream:
-    """Connect and return anyio's own stream; takes the place of `anyio.connect_tcp`, with its arguments.
+    """Connect and return anyio's own stream; a replacement for `anyio.connect_tcp`, with its arguments.
 
-    :param timeout: seconds for all of it, the TLS handshake included. None: no limit but the kernel's.
+    :param timeout: seconds for everything, the TLS handshake included. None: no limit but the kernel's.
     :param settings: as for `safeconnect.asyncio.create_connection`; ``happy_eyeballs_delay`` (0.25 s) is anyio's, too.
-    :raises OSError: as `safeconnect.asyncio.create_connection`: the error itself, not one around a group of them.
+    :raises OSError: as `safeconnect.asyncio.create_connection`: the error itself, not one that wraps a group.
     :raises ssl.SSLError: the handshake failed.
 
     >>> import socket
@@ -59,12 +60,13 @@ async def connect_tcp(
     """
     if local_host is not None:
         settings["source_address"] = (str(local_host), 0)
-    plan, limit = chosen(timeout, settings, "connect_tcp", _OWN)
-    began = anyio.current_time()
-    stream = await anyio.abc.SocketStream.from_socket(await _connect(plan, (str(remote_host), remote_port), limit))
+    connector, timeout = chosen(timeout, settings, "connect_tcp", _OWN)
+    deadline = None if timeout is None else anyio.current_time() + timeout
+    sock = await _connect(connector, (str(remote_host), remote_port), timeout)
+    stream = await anyio.abc.SocketStream.from_socket(sock)
     if not (tls or tls_hostname or ssl_context):
         return stream
-    scope = anyio.move_on_after(None if limit is None else began + limit - anyio.current_time())
+    scope = anyio.move_on_after(None if deadline is None else deadline - anyio.current_time())
     try:
         with scope:
             return await TLSStream.wrap(
@@ -81,12 +83,12 @@ async def connect_tcp(
     raise verdict.late_handshake(remote_host, remote_port)
 
 
-async def _connect(plan: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
         with imports.lock:
-            from .trio import connect
+            from ._connect.trio import connect
     else:
         with imports.lock:
-            from .asyncio import connect
-    return await connect(plan, address, limit)
+            from ._connect.asyncio import connect
+    return await connect(settings, address, timeout)

@@ -1,9 +1,11 @@
-"""The pytest plugin: the faults of `safeconnect.testing` as fixtures, a guard, the safe connect for a whole session.
+"""The pytest plugin: the faults of `safeconnect.testing` as fixtures, a guard, and the option ``--safeconnect``.
 
-Loading it imports nothing but pytest; each fixture imports what it needs.
+The plugin imports nothing but pytest when it is loaded; each fixture imports what it needs.
 """
 
 from __future__ import annotations
+
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     from ._local.binding import Reservation
     from .testing import Guard
 
-# Each fault, and the line that ``pytest --fixtures`` shows for it.
+# Each fault, with its description in ``pytest --fixtures``.
 _FAULTS = {
     "refused": "an address that refuses connections",
-    "blackhole": "an address where connects are not answered; heal() makes a server of it",
+    "blackhole": "an address where connects are not answered until heal() makes a server of it",
     "late_listener": "an address that refuses connections until its start() is called",
     "echo": "a server that sends back what it gets",
     "silent": "a server that accepts and reads, and never answers",
@@ -27,18 +29,18 @@ _FAULTS = {
     "half_closes": "a server that sends FIN at once, and goes on reading",
     "drips": "a server that sends back what it gets, a byte at a time",
     "slow_accept": "a server that accepts slowly",
-    "flaky": "a server whose connections go by a script, refuse, reset, serve unless said",
+    "flaky": "a server that follows a script: refuse, reset, serve",
     "crossed_replies": "a server that answers the first request of each connection late",
-    "self_connecting": "an address where the next connect meets itself",
+    "self_connecting": "an address where every connect connects to itself",
     "dual_stack": "a name with two addresses: ::1, a black hole, and 127.0.0.1, a server",
     "tls": "a server that speaks TLS, with a client_context that trusts it",
     "dead_peer": "a host of its own with a server that can vanish (skipped where there are no namespaces)",
-    "exposed_host": "a host of its own where every connect to one port meets itself (likewise)",
+    "exposed_host": "a host of its own where every connect to one port connects to itself (likewise)",
 }
-# What the plain fixtures call them with, where they need it.
+# The arguments of the plain fixtures; faults that are not here take none.
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {"slow_accept": (0.1,), "flaky": (("refuse", "reset", "serve"),)}
 _NAMESPACES = ("dead_peer", "exposed_host")
-# Those that safeconnect_faults goes through: ways in which a connect, or what comes after it, fails.
+# The default of safeconnect_faults: the faults in which a connect, or what comes after it, fails.
 _FAILING = (
     "refused",
     "blackhole",
@@ -74,13 +76,11 @@ def _plain(name: str) -> Any:
 
 def _factory(name: str) -> Any:
     def fixture() -> Iterator[Callable[..., Any]]:
-        from contextlib import ExitStack
-
         with ExitStack() as stack:
             yield lambda *arguments, **settings: stack.enter_context(_make(name, *arguments, **settings))
 
     fixture.__name__ = f"safeconnect_{name}_factory"
-    fixture.__doc__ = f"Makes as many as you like, with arguments: {_FAULTS[name]}. They end with the test."
+    fixture.__doc__ = f"Makes a fault at each call, with arguments: {_FAULTS[name]}. All end with the test."
     return pytest.fixture(fixture)
 
 
@@ -91,7 +91,7 @@ for _name in _FAULTS:
 
 @pytest.fixture
 def safeconnect_port() -> Iterator[Reservation]:
-    """A port that nobody else is given, held until the end of the test: a `safeconnect.Reservation`."""
+    """A port that nobody else gets until the test ends: a `safeconnect.Reservation`."""
     from ._local.binding import reserve_port
 
     with reserve_port() as reservation:
@@ -100,9 +100,7 @@ def safeconnect_port() -> Iterator[Reservation]:
 
 @pytest.fixture
 def safeconnect_port_factory() -> Iterator[Callable[..., Reservation]]:
-    """Reserves as many ports as you like, with the arguments of `safeconnect.reserve_port`."""
-    from contextlib import ExitStack
-
+    """Reserves a port at each call, with the arguments of `safeconnect.reserve_port`. All end with the test."""
     from ._local.binding import reserve_port
 
     with ExitStack() as stack:
@@ -111,29 +109,27 @@ def safeconnect_port_factory() -> Iterator[Callable[..., Reservation]]:
 
 @pytest.fixture
 def safeconnect_names() -> Iterator[Callable[..., Any]]:
-    """Decides what names are looked up to, until the end of the test: call it as `safeconnect.testing.names`."""
-    from contextlib import ExitStack
-
+    """A function that answers name lookups until the test ends: call it as `safeconnect.testing.names`."""
     with ExitStack() as stack:
         yield lambda answers: stack.enter_context(_make("names", answers))
 
 
 @pytest.fixture
 def safeconnect_faults(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Each fault in turn: the test runs once for each, or for those that its marker names."""
+    """A fault: the test runs once for each that its marker names, or for all that make a client fail."""
     with _make(request.param, *_ARGUMENTS.get(request.param, ())) as fault:
         yield fault
 
 
 @pytest.fixture
 def safeconnect_guard() -> Iterator[Guard]:
-    """Fails a test that leaves descriptors open, connects to itself, or connects outside loopback."""
+    """A guard: the test fails if it leaves descriptors open, connects to itself, or connects outside loopback."""
     with _make("guard") as guard:
         yield guard
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test of each fault."""
+    """Run a test that uses safeconnect_faults once for each fault."""
     if "safeconnect_faults" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("safeconnect_faults")
@@ -145,18 +141,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer the option."""
+    """Add the option ``--safeconnect``."""
     parser.getgroup("safeconnect").addoption(
         "--safeconnect",
         action="store_true",
-        help="put the safe connect in the place of socket.create_connection for the whole session",
+        help="replace socket.create_connection by the safe connect for the whole session",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and install the safe connect where that is wanted."""
+    """Register the marker, and with ``--safeconnect`` install the safe connect."""
     config.addinivalue_line(
-        "markers", "safeconnect_faults(*names): which faults the fixture safeconnect_faults goes through"
+        "markers", "safeconnect_faults(*names): the faults that the fixture safeconnect_faults makes, one for each run"
     )
     if config.getoption("--safeconnect"):
         from ._connect.patching import install
@@ -165,7 +161,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take the safe connect back."""
+    """Undo the installation."""
     if config.getoption("--safeconnect"):
         from ._connect.patching import uninstall
 

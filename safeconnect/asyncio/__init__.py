@@ -1,16 +1,15 @@
-"""The asyncio driver: `create_connection`, `open_connection`, `connect_transport` and `simultaneous_open`.
+"""Safe connects for asyncio: `create_connection`, `open_connection`, `connect_transport` and `simultaneous_open`.
 
 The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. It
-works on any event loop (uvloop too), starts no task, and looks names up in daemon threads of its own, so that neither
-the loop nor its shutdown ever waits for a resolver.
+works on any event loop (uvloop too) and starts no task. It looks names up in daemon threads of its own, so neither the
+loop nor its shutdown ever waits for a resolver.
 
-Fairness: a connect that is done at once, as on loopback, does not go through the event loop; every 8th of them lets the
-other tasks have their turn. Streams and transports go through it in any case, when they are made.
+Fairness: a connect that completes at once, as on loopback, does not yield to the event loop, but every 8th of them
+does. Streams and transports always yield when they are made.
 """
 
 from __future__ import annotations
 
-from .._connect.asyncio import connect as connect
 from .._connect.asyncio import create_connection
 from .._connect.streams import connect_transport, open_connection
 from .._lazy import loader as _loader

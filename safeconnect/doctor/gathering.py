@@ -125,7 +125,7 @@ def _host() -> Host:
 def _no_user_namespaces_because() -> str | None:
     import subprocess
 
-    from ..testing.namespaces import namespaces_unavailable
+    from ..testing import namespaces_unavailable
 
     try:
         return namespaces_unavailable()  # starts processes, to see whether they may

@@ -1,9 +1,8 @@
 """Safe connects under other people's clients: urllib3, requests, httpx, redis, PyMySQL, the standard library's.
 
-There are two levels. Here is the level of options, for clients that connect themselves but let their sockets be
-dressed: it keeps source port and target port apart, and needs no client installed. The modules beside it are the level
-of the connect: each puts the whole safe connect into one client, and is the only one that imports it. `docs/clients.md`
-has them in a table.
+There are two levels. This module is for clients that connect themselves but let you set socket options: it keeps source
+port and target port apart, and needs no client installed. Each of the modules beside it puts the whole safe connect
+into one client, and is the only one that imports that client. `docs/clients.md` lists them.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    # What getaddrinfo() gives: (family, type, proto, canonname, sockaddr).
+    # As from getaddrinfo(): (family, type, proto, canonname, sockaddr).
     AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 __all__ = ["socket_factory", "socket_options"]
 
 
 def socket_options(port: int) -> list[tuple[int, int, int]]:
-    """Socket options that prevent self-connects toward a target port, for any client that sets options before connect.
+    """Return socket options that prevent self-connects to a target port, for clients that set options before connect.
 
-    Such clients take them as ``socket_options=``: urllib3 and what is built on it. As one pool has one list of
-    options, the option is ``IP_LOCAL_PORT_RANGE`` (Linux 6.3, ip(7)) with all source ports on one side of the target's
-    port, the larger one: at least half of them, less one. Nothing is detected, retried or raced.
+    Such clients (urllib3 and those built on it) take them as ``socket_options=``. One pool has one list of options, so
+    the option is ``IP_LOCAL_PORT_RANGE`` (Linux 6.3, ip(7)) with all source ports on the larger side of the target's
+    port: at least half of them, less one. Self-connects are not detected, and nothing is retried or raced.
 
-    :param port: the target's port, 1 to 65535. Sockets with these options may connect to other ports as well, but only
-        toward this one is the self-connect prevented.
-    :returns: ``(level, name, value)`` tuples; an empty list where the kernel never chooses that port as a source port,
-        where it chooses no other, and where it lacks the option. The kernel's range is read at each call, and the
-        kernel ignores options whose bounds lie outside it: ask again when it has been changed.
+    :param port: the target's port, 1 to 65535. Sockets with these options may connect to other ports as well, but
+        self-connects are prevented to this one only.
+    :returns: ``(level, name, value)`` tuples. The list is empty if the kernel never chooses that port as a source port,
+        if it chooses no other, or if it lacks the option. Each call reads the kernel's range, and the kernel ignores
+        options with bounds outside it: call again when the range has been changed.
     :raises TypeError: the port is not an int.
     :raises ValueError: the port is not 1-65535.
 
@@ -56,18 +55,18 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
 
 
 def socket_factory(addr_info: AddrInfo) -> socket.socket:
-    """Open a socket that cannot connect to itself, for clients that take a factory of sockets.
+    """Open a socket that cannot connect to itself, for clients that take a socket factory.
 
     aiohttp's ``TCPConnector(socket_factory=...)`` (3.12 and later) and aiohappyeyeballs'
     ``start_connection(socket_factory=...)`` (2.5 and later) do. The socket has the options of `socket_options` for its
-    target's port. It does not get the window of few ports that `create_connection` uses: a window can be full while
-    other ports are free, and the client would not try those.
+    target's port. It does not get the window of few ports that `create_connection` uses: the ports of a window
+    can be used up while others are free, and the client would not try those.
 
-    :param addr_info: ``(family, type, proto, canonname, sockaddr)``, one of the results of `socket.getaddrinfo`.
-    :returns: a non-blocking socket, not connected; options only where the family is IPv4 or IPv6.
+    :param addr_info: ``(family, type, proto, canonname, sockaddr)``, one result of `socket.getaddrinfo`.
+    :returns: a non-blocking socket, not connected; it has the options if the family is IPv4 or IPv6.
     :raises TypeError: ``addr_info`` is not a tuple.
     :raises ValueError: ``addr_info`` does not have five items, or its port is not 1-65535.
-    :raises OSError: the socket could not be opened or dressed; it is closed then.
+    :raises OSError: the socket could not be opened, or an option not set; then it is closed.
 
     >>> with socket_factory((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 40000))) as sock:
     ...     sock.getblocking()

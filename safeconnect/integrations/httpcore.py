@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from . import _joint
+from . import _common
 
 try:
     import httpcore
@@ -14,25 +14,40 @@ try:
     # httpcore has no public name for the stream around a connected socket.
     from httpcore._backends.sync import SyncStream
 except ImportError as error:
-    raise _joint.missing(__name__, "httpcore", "1") from error
+    raise _common.missing(__name__, "httpcore", "1") from error
 
 from .._connect.blocking import Connector
 
 
-class SyncBackend(httpcore.SyncBackend):
-    """`httpcore.SyncBackend` whose TCP connects never meet themselves, race addresses and keep their deadline.
+class _Backend:
+    """The base of both backends."""
 
-    :param connector: a `Connector`, for what httpcore has no word for: ``retry``, ``memory``. Its timeout holds for the
-        connect where httpcore has none. None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    def __init__(self, connector: Connector | None = None) -> None:
+        self.connector = _common.checked(connector)
+
+    def _combined(self, local_address: str | None, socket_options: Iterable[Any] | None) -> Connector:
+        return _common.combine(
+            self.connector,
+            options=(*(socket_options or ()), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)),
+            source_address=(local_address, 0) if local_address is not None else None,
+        )
+
+    def _failure(self, error: OSError) -> Exception:
+        kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
+        return _common.with_notes(kind(error), error)
+
+
+class SyncBackend(_Backend, httpcore.SyncBackend):
+    """`httpcore.SyncBackend` whose connects never connect to themselves, race addresses and keep one deadline.
+
+    :param connector: a `Connector`, for settings that httpcore lacks: ``retry``, ``memory``. Its timeout applies to the
+        connect if httpcore has none. None: a plain one.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     >>> with httpcore.ConnectionPool(network_backend=SyncBackend()) as pool:
     ...     pool.connections
     []
     """
-
-    def __init__(self, connector: Connector | None = None) -> None:
-        self.connector = _joint.checked(connector)
 
     def connect_tcp(
         self,
@@ -45,17 +60,13 @@ class SyncBackend(httpcore.SyncBackend):
         """Connect; called by httpcore.
 
         :param timeout: seconds for names and all addresses together; None: no limit but the connector's.
-        :param local_address: the address to connect from, in the place of the connector's.
-        :param socket_options: as for `socket.socket.setsockopt`; set before the connect, and TCP_NODELAY after them.
+        :param local_address: the address to connect from; replaces the connector's.
+        :param socket_options: as for `socket.socket.setsockopt`; set before the connect, followed by TCP_NODELAY.
         :raises httpcore.ConnectTimeout: no answer in time.
         :raises httpcore.ConnectError: anything else, with the error of `create_connection` as its cause, and its notes.
         """
-        options = (*(socket_options or ()), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
-        source = (local_address, 0) if local_address is not None else None
         try:
-            sock = _joint.connect(self.connector, (host, port), timeout, source, options=options)
-        except TimeoutError as error:
-            raise _joint.told(httpcore.ConnectTimeout(error), error) from error
+            sock = _common.connect(self._combined(local_address, socket_options), (host, port), timeout)
         except OSError as error:
-            raise _joint.told(httpcore.ConnectError(error), error) from error
+            raise self._failure(error) from error
         return SyncStream(sock)

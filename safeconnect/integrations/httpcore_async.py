@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from typing import Any
 
-from . import _joint
+from . import _common
 
 try:
     import httpcore
 
-    # httpcore has no public name for the stream around anyio's, and another class by the backend's where anyio lacks.
+    # httpcore has no public name for the stream around anyio's; AnyIOBackend is a stub in it where anyio is missing.
     from httpcore._backends.anyio import AnyIOBackend, AnyIOStream
 except ImportError as error:
-    raise _joint.missing(__name__, "httpcore[asyncio]", "1") from error
+    raise _common.missing(__name__, "httpcore[asyncio]", "1") from error
 
-from .._connect.blocking import Connector
 from ..anyio import connect_tcp
+from .httpcore import _Backend
 
 
-class AsyncBackend(AnyIOBackend):
-    """`httpcore.AnyIOBackend` whose TCP connects never meet themselves, race addresses and keep their deadline.
+class AsyncBackend(_Backend, AnyIOBackend):
+    """`httpcore.AnyIOBackend` with the connects of `SyncBackend`; arguments and errors likewise.
 
-    It serves on asyncio and on trio, and needs anyio on both.
-
-    :param connector: a `Connector`, for what httpcore has no word for: ``retry``, ``memory``. Its timeout holds for the
-        connect where httpcore has none. None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    It works on asyncio and on trio, and needs anyio on both.
 
     >>> import asyncio
     >>> async def main():
@@ -37,9 +32,6 @@ class AsyncBackend(AnyIOBackend):
     []
     """
 
-    def __init__(self, connector: Connector | None = None) -> None:
-        self.connector = _joint.checked(connector)
-
     async def connect_tcp(
         self,
         host: str,
@@ -48,23 +40,10 @@ class AsyncBackend(AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect; called by httpcore.
-
-        :param timeout: seconds for names and all addresses together; None: no limit but the connector's.
-        :param local_address: the address to connect from, in the place of the connector's.
-        :param socket_options: as for `socket.socket.setsockopt`; set before the connect, and TCP_NODELAY after them.
-        :raises httpcore.ConnectTimeout: no answer in time.
-        :raises httpcore.ConnectError: anything else, with the error of `create_connection` as its cause, and its notes.
-        """
-        plan = _joint.planned(
-            self.connector,
-            options=(*(socket_options or ()), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)),
-            source_address=(local_address, 0) if local_address is not None else None,
-        )
+        """Connect; called by httpcore. Arguments and errors are those of `SyncBackend.connect_tcp`."""
+        connector = self._combined(local_address, socket_options)
         try:
-            stream = await connect_tcp(host, port, timeout=timeout, connector=plan)
-        except TimeoutError as error:
-            raise _joint.told(httpcore.ConnectTimeout(error), error) from error
+            stream = await connect_tcp(host, port, timeout=timeout, connector=connector)
         except OSError as error:
-            raise _joint.told(httpcore.ConnectError(error), error) from error
+            raise self._failure(error) from error
         return AnyIOStream(stream)

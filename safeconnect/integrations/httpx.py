@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _joint
+from . import _common
 
 try:
     import httpx
 except ImportError as error:
-    raise _joint.missing(__name__, "httpx", "0.25.1") from error
+    raise _common.missing(__name__, "httpx", "0.25.1") from error
 
 from .._connect.blocking import Connector
 from .httpcore import SyncBackend
 
 
 class HTTPTransport(httpx.HTTPTransport):
-    """`httpx.HTTPTransport` whose connects never meet themselves, race addresses and keep their deadline.
+    """`httpx.HTTPTransport` whose connects never connect to themselves, race addresses and keep one deadline.
 
     Connects to proxies are safe, too, SOCKS included. A client that is given a transport makes none of its own for
     ``proxy``, ``verify`` and the like: pass these here.
 
-    :param connector: a `Connector`, for what httpx has no word for: ``retry``, ``memory``. Its timeout holds for the
-        connect where the request has none. None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    :param connector: a `Connector`, for settings that httpx lacks: ``retry``, ``memory``. Its timeout applies to the
+        connect if the request has none. None: a plain one.
+    :raises TypeError: ``connector`` is not a `Connector`.
+    :raises RuntimeError: this version of httpx keeps its network backend elsewhere; use its own transport.
 
     Every other argument is that of httpx, as are the errors: ``ConnectTimeout``, and ``ConnectError`` for all others,
     with the notes of `create_connection`.
@@ -36,14 +37,19 @@ class HTTPTransport(httpx.HTTPTransport):
     def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
         backend = SyncBackend(connector)
         super().__init__(*arguments, **keywords)
-        # httpx has no argument for it; pools look it up for every new connection, those for proxies as well.
-        self._pool._network_backend = backend  # noqa: SLF001
+        _use_backend(self._pool, backend)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; called by httpx."""
         try:
             return super().handle_request(request)
         except httpx.TransportError as error:
-            if error.__cause__ is not None:
-                _joint.told(error, error.__cause__)
+            _common.with_notes(error, error.__cause__)
             raise
+
+
+def _use_backend(pool: Any, backend: object) -> None:
+    # httpx has no argument for it. Pools look the attribute up for every new connection, also those for proxies.
+    if not hasattr(pool, "_network_backend"):
+        raise RuntimeError(f"httpx {httpx.__version__} keeps its network backend elsewhere")
+    pool._network_backend = backend  # noqa: SLF001

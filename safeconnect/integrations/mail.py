@@ -1,14 +1,15 @@
 """The standard library's mail with safe connects: smtplib, imaplib, poplib.
 
-For programs that make their connections themselves and want no patch of the whole process (`install`, `patched`). Each
+For programs that make their own connections and do not want to patch the whole process (`install`, `patched`). Each
 class is the standard one of its name with one more keyword:
 
-:param connector: a `Connector`, for ``retry``, ``memory``, ``options``. Its timeout holds for the connect where the
+:param connector: a `Connector`, for ``retry``, ``memory``, ``options``. Its timeout applies to the connect if the
     client has none. None: a plain one.
-:raises TypeError: the connector is no `Connector`.
+:raises TypeError: ``connector`` is not a `Connector`.
 
-Every other argument is the standard one's. ``timeout`` is a deadline for names and all addresses together, and then,
-as ever, the timeout of each reading and writing. The errors of a failed connect are those of `create_connection`.
+Every other argument is the standard one's. ``timeout`` is a deadline for names and all addresses together; after the
+connect it is, as usual, the timeout of each read and write. The errors of a failed connect are those of
+`create_connection`.
 """
 
 from __future__ import annotations
@@ -19,23 +20,14 @@ import smtplib
 import socket
 import ssl
 import sys
-from typing import Any
 
 from .._connect.blocking import Connector
 from .._sockets.sockets import DEFAULT_TIMEOUT
-from . import _joint
-
-
-class _Client:
-    """Takes the connector before the standard class connects, which it does while it is made."""
-
-    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
-        self.connector = _joint.checked(connector)
-        super().__init__(*arguments, **keywords)
+from . import _common
 
 
 class _SMTP(smtplib.SMTP):
-    """Stands between `smtplib.SMTP` and its subclasses, which wrap or bypass what it connects."""
+    """Comes between `smtplib.SMTP` and its subclasses, which wrap its socket or make their own."""
 
     connector: Connector
 
@@ -43,46 +35,46 @@ class _SMTP(smtplib.SMTP):
         _check_timeout(timeout)
         if self.debuglevel > 0:
             self._print_debug("connect: to", (host, port), self.source_address)  # type: ignore[attr-defined]
-        return _joint.connect(self.connector, (host, port), timeout, self.source_address)
+        return _common.connect(self.connector, (host, port), timeout, self.source_address)
 
 
-class SMTP(_Client, _SMTP):
-    """`smtplib.SMTP` that never connects to itself, races addresses and keeps its deadline.
+class SMTP(_common.Client, _SMTP):
+    """`smtplib.SMTP` that never connects to itself, races addresses and keeps one deadline.
 
     >>> mail = SMTP(timeout=5, local_hostname="localhost")  # mail.connect(host, port) connects
     """
 
 
-class SMTP_SSL(_Client, smtplib.SMTP_SSL, _SMTP):  # noqa: N801 - smtplib's name
+class SMTP_SSL(_common.Client, smtplib.SMTP_SSL, _SMTP):  # noqa: N801 - smtplib's name
     """`smtplib.SMTP_SSL` with the connect of `SMTP`."""
 
 
-class LMTP(_Client, smtplib.LMTP, _SMTP):
-    """`smtplib.LMTP` with the connect of `SMTP`; Unix sockets are left to smtplib."""
+class LMTP(_common.Client, smtplib.LMTP, _SMTP):
+    """`smtplib.LMTP` with the connect of `SMTP`; smtplib itself connects to Unix sockets."""
 
 
-class IMAP4(_Client, imaplib.IMAP4):
-    """`imaplib.IMAP4` that never connects to itself, races addresses and keeps its deadline."""
+class IMAP4(_common.Client, imaplib.IMAP4):
+    """`imaplib.IMAP4` that never connects to itself, races addresses and keeps one deadline."""
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
         return _imap_socket(self, timeout)
 
 
-class IMAP4_SSL(_Client, imaplib.IMAP4_SSL):  # noqa: N801 - imaplib's name
+class IMAP4_SSL(_common.Client, imaplib.IMAP4_SSL):  # noqa: N801 - imaplib's name
     """`imaplib.IMAP4_SSL` with the connect of `IMAP4`."""
 
     def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
         return _wrapped(_imap_socket(self, timeout), self.ssl_context, self.host)
 
 
-class POP3(_Client, poplib.POP3):
-    """`poplib.POP3` that never connects to itself, races addresses and keeps its deadline."""
+class POP3(_common.Client, poplib.POP3):
+    """`poplib.POP3` that never connects to itself, races addresses and keeps one deadline."""
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
         return _pop_socket(self, timeout)
 
 
-class POP3_SSL(_Client, poplib.POP3_SSL):  # noqa: N801 - poplib's name
+class POP3_SSL(_common.Client, poplib.POP3_SSL):  # noqa: N801 - poplib's name
     """`poplib.POP3_SSL` with the connect of `POP3`."""
 
     def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
@@ -92,18 +84,18 @@ class POP3_SSL(_Client, poplib.POP3_SSL):  # noqa: N801 - poplib's name
 def _imap_socket(client: IMAP4 | IMAP4_SSL, timeout: float | None) -> socket.socket:
     _check_timeout(timeout)
     sys.audit("imaplib.open", client, client.host, client.port)
-    # imaplib's None is no wish for an endless wait, but the default.
-    limit = DEFAULT_TIMEOUT if timeout is None else timeout
-    return _joint.connect(client.connector, (client.host or None, client.port), limit)
+    # In imaplib, None is the default timeout and not a wait without a limit.
+    timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+    return _common.connect(client.connector, (client.host or None, client.port), timeout)
 
 
 def _pop_socket(client: POP3 | POP3_SSL, timeout: float | None) -> socket.socket:
     _check_timeout(timeout)
-    return _joint.connect(client.connector, (client.host, client.port), timeout)
+    return _common.connect(client.connector, (client.host, client.port), timeout)
 
 
 def _check_timeout(timeout: float | None) -> None:
-    # Word for word as all three modules say it.
+    # The message of all three modules, word for word.
     if timeout is not None and not timeout:
         raise ValueError("Non-blocking socket (timeout=0) is not supported")
 

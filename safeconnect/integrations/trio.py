@@ -1,32 +1,32 @@
 """trio with sockets that cannot connect to themselves: a factory for all sockets of a run.
 
-This is the level of options, for libraries that call `trio.open_tcp_stream` or `trio.socket` themselves. Where you make
-the connections yourself, `safeconnect.trio` gives the whole safe connect.
+This works at the level of options, for libraries that call `trio.open_tcp_stream` or `trio.socket` themselves. If you
+make the connections yourself, use `safeconnect.trio`, which has the whole safe connect.
 """
 
 from __future__ import annotations
 
 import socket
 
-from . import _joint, socket_options
+from . import _common, socket_options
 
 try:
     import trio
 except ImportError as error:
-    raise _joint.missing(__name__, "trio", "0.25") from error
+    raise _common.missing(__name__, "trio", "0.25") from error
 
-# Those that connect by TCP and get their source port from the kernel.
+# The kernel chooses source ports for these.
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class SocketFactory(trio.abc.SocketFactory):
-    """Makes trio's sockets, those for TCP with the options that prevent self-connects toward one target port.
+    """A factory of trio's sockets that gives TCP sockets the options that prevent self-connects to one target port.
 
-    Sockets that are bound to a port of their own, as those of servers, are not affected, nor are those of other kinds.
-    Nothing is detected, retried or raced.
+    It does not affect sockets that are bound to a port, such as those of servers, or sockets of other kinds. It
+    detects, retries and races nothing.
 
-    :param port: the target's port, 1 to 65535. Sockets may connect to other ports as well, but only toward this one is
-        the self-connect prevented: as `safeconnect.integrations.socket_options`, which tells what the price is.
+    :param port: the target's port, 1 to 65535. Sockets may connect to other ports as well, but self-connects are
+        prevented to this one only. `safeconnect.integrations.socket_options` says what that costs.
     :raises TypeError: the port is not an int.
     :raises ValueError: the port is not 1-65535.
 
@@ -39,7 +39,7 @@ class SocketFactory(trio.abc.SocketFactory):
     """
 
     def __init__(self, port: int) -> None:
-        socket_options(port)  # a wrong port is told here, not at the first connect
+        socket_options(port)  # to reject a wrong port here, not at the first connect
         self.port = port
 
     def socket(
@@ -50,7 +50,7 @@ class SocketFactory(trio.abc.SocketFactory):
     ) -> trio.socket.SocketType:
         """Make a socket; called by trio.
 
-        :raises OSError: the socket could not be opened or dressed; it is closed then.
+        :raises OSError: the socket could not be opened, or an option not set; then it is closed.
         """
         sock = socket.socket(family, type, proto)
         try:

@@ -1,7 +1,7 @@
-"""urllib3 (2 and later) with safe connects: connections, pools and managers in the place of its own.
+"""urllib3 (2 and later) with safe connects: connections, pools and managers in place of its own.
 
-Everything urllib3 offers stays as it is: its timeouts, its ``source_address`` and ``socket_options``, its errors, its
-retries. They read the same, and take one more keyword, ``connector``.
+They keep all of urllib3: its timeouts, its ``source_address`` and ``socket_options``, its errors, its retries. They
+take one more keyword, ``connector``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from . import _joint
+from . import _common
 
 try:
     import urllib3
@@ -19,65 +19,61 @@ try:
     import urllib3.util.connection
     from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 except ImportError as error:
-    raise _joint.missing(__name__, "urllib3", "2") from error
+    raise _common.missing(__name__, "urllib3", "2") from error
 
 from .._connect.blocking import Connector
 
 
-class HTTPConnection(urllib3.connection.HTTPConnection):
-    """`urllib3.connection.HTTPConnection` that never connects to itself, races addresses and keeps its deadline.
+class HTTPConnection(_common.Client, urllib3.connection.HTTPConnection):
+    """`urllib3.connection.HTTPConnection` that never connects to itself, races addresses and keeps one deadline.
 
-    Placed first among the bases it does the same for any other connection class of urllib3's family.
+    As the first base it does the same for any other connection class derived from urllib3's.
 
-    :param connector: a `Connector`, for what urllib3 has no word for: ``retry``, ``memory``, further ``options``. Its
-        timeout holds for the connect where urllib3 has none. None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    :param connector: a `Connector`, for settings that urllib3 lacks: ``retry``, ``memory``, further ``options``. Its
+        timeout applies to the connect if urllib3 has none. None: a plain one.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
-    Every other argument is urllib3's. Where the connect fails, the error is urllib3's, with the one of
-    `create_connection` as its ``__cause__`` and its notes: ``NameResolutionError``, ``ConnectTimeoutError``,
+    Every other argument is urllib3's. If the connect fails, the error is urllib3's, with the one of
+    `create_connection` as its ``__cause__``, and its notes: ``NameResolutionError``, ``ConnectTimeoutError``,
     ``NewConnectionError`` for all others.
 
     >>> HTTPConnection("127.0.0.1", 8080, timeout=5).timeout
     5
     """
 
-    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
-        self.connector = _joint.checked(connector)
-        super().__init__(*arguments, **keywords)
-
     def _new_conn(self) -> socket.socket:
-        # As in urllib3.connection, with another connect; what create_connection() there does about hosts is done here.
+        # As in urllib3.connection, with another connect. The checks of the host are from urllib3's create_connection().
         host = self._dns_host.strip("[]") if self._dns_host.startswith("[") else self._dns_host
         try:
             host.encode("idna")
         except UnicodeError:
             raise LocationParseError(f"'{host}', label empty or too long") from None
         try:
-            sock = _joint.connect(
+            sock = _common.connect(
                 self.connector,
                 (host, self.port),
-                # Still urllib3's own mark for "default" where a tunnel through a proxy is prepared.
+                # For a tunnel through a proxy this is still urllib3's own mark for "default".
                 urllib3.Timeout.resolve_default_timeout(self.timeout),
                 self.source_address,
                 options=self.socket_options,
                 family=_wanted_family(),
             )
         except socket.gaierror as error:
-            raise _joint.told(NameResolutionError(self.host, self, error), error) from error
+            raise _common.with_notes(NameResolutionError(self.host, self, error), error) from error
         except TimeoutError as error:
             message = f"Connection to {self.host} timed out. (connect timeout={self.timeout})"
-            raise _joint.told(ConnectTimeoutError(self, message), error) from error
+            raise _common.with_notes(ConnectTimeoutError(self, message), error) from error
         except OSError as error:
             message = f"Failed to establish a new connection: {error}"
-            raise _joint.told(NewConnectionError(self, message), error) from error
+            raise _common.with_notes(NewConnectionError(self, message), error) from error
         sys.audit("http.client.connect", self, self.host, self.port)
         return sock
 
 
 def _wanted_family() -> int:
-    """AF_INET where `allowed_gai_family` has been replaced to say so: the well-known recipe for IPv4 only.
+    """Return AF_INET if `allowed_gai_family` has been replaced to return it: the well-known recipe for IPv4 only.
 
-    urllib3's own says it where this host has no IPv6; there an IPv6 address fails at once, and the race goes on.
+    The original returns it on hosts without IPv6. That needs no filter: an IPv6 address fails at once there.
     """
     return urllib3.util.connection.allowed_gai_family() if urllib3.util.connection.HAS_IPV6 else 0
 
@@ -107,19 +103,19 @@ class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
 
 
 def use_safe_pools(manager: urllib3.PoolManager, connector: Connector | None = None) -> None:
-    """Have an existing manager make safe pools from now on; those that it has already stay as they are.
+    """Make an existing manager create safe pools from now on; the pools that it already has stay as they are.
 
-    :param manager: a `urllib3.PoolManager` or `urllib3.ProxyManager`, also one within another library.
+    :param manager: a `urllib3.PoolManager` or `urllib3.ProxyManager`, also one inside another library.
     :param connector: a `Connector`, as for `HTTPConnection`.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     >>> manager = urllib3.PoolManager()
     >>> use_safe_pools(manager)
     >>> isinstance(manager.connection_from_url("http://127.0.0.1:8080"), HTTPConnectionPool)
     True
     """
-    connector = _joint.checked(connector)
-    # The manager only calls them. Pools hand the keywords that they do not know on to their connections.
+    connector = _common.checked(connector)
+    # Any, because the manager only calls them. Pools pass keywords that they do not know on to their connections.
     pools: Any = {
         "http": partial(HTTPConnectionPool, connector=connector),
         "https": partial(HTTPSConnectionPool, connector=connector),
@@ -131,7 +127,7 @@ class PoolManager(urllib3.PoolManager):
     """`urllib3.PoolManager` of safe pools.
 
     :param connector: a `Connector`, as for `HTTPConnection`.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     >>> manager = PoolManager(timeout=5, retries=False)
     """
@@ -145,7 +141,7 @@ class ProxyManager(PoolManager, urllib3.ProxyManager):
     """`urllib3.ProxyManager` of safe pools: the connect to the proxy is the safe one.
 
     :param connector: a `Connector`, as for `HTTPConnection`.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     >>> manager = ProxyManager("http://127.0.0.1:3128", timeout=5)
     """

@@ -1,8 +1,8 @@
 """The standard library's HTTP with safe connects: http.client, urllib.request, xmlrpc.client.
 
-For programs that make their connections themselves and want no patch of the whole process (`install`, `patched`). Each
+For programs that make their own connections and do not want to patch the whole process (`install`, `patched`). Each
 class is the standard one of its name with one more keyword, ``connector``: a `Connector`, for ``retry``, ``memory``,
-``options``. Its timeout holds for the connect where the client has none.
+``options``. Its timeout applies to the connect if the client has none.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .._connect.blocking import Connector
-from . import _joint
+from . import _common
 
 _AnyConnection = TypeVar("_AnyConnection", bound=http.client.HTTPConnection)
 
 
-def _join(client: _AnyConnection, connector: Connector) -> _AnyConnection:
-    """Have a connection that is not made yet made by the connector."""
-    client._create_connection = partial(_joint.connect, connector)  # type: ignore[attr-defined]  # noqa: SLF001 - http.client's own hook
+def _connecting_by(client: _AnyConnection, connector: Connector) -> _AnyConnection:
+    """Make a client that is not connected yet connect by the connector, and return the client."""
+    client._create_connection = partial(_common.connect, connector)  # type: ignore[attr-defined]  # noqa: SLF001 - http.client's own hook
     return client
 
 
 class HTTPConnection(http.client.HTTPConnection):
-    """`http.client.HTTPConnection` that never connects to itself, races addresses and keeps its deadline.
+    """`http.client.HTTPConnection` that never connects to itself, races addresses and keeps one deadline.
 
     :param connector: a `Connector`; None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     Every other argument is the standard one's. ``timeout`` is a deadline for names and all addresses together. The
     errors are those of `create_connection`.
@@ -40,19 +40,15 @@ class HTTPConnection(http.client.HTTPConnection):
 
     def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        _join(self, _joint.checked(connector))
+        _connecting_by(self, _common.checked(connector))
 
 
 class HTTPSConnection(HTTPConnection, http.client.HTTPSConnection):
     """`http.client.HTTPSConnection` with the connect of `HTTPConnection`; arguments and errors likewise."""
 
 
-class _Handler(urllib.request.AbstractHTTPHandler):
+class _Handler(_common.Client, urllib.request.AbstractHTTPHandler):
     connection_class: type[HTTPConnection]
-
-    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.connector = _joint.checked(connector)
 
     def do_open(self, http_class: Any, req: urllib.request.Request, **keywords: Any) -> http.client.HTTPResponse:
         """Open a URL; called by `http_open` and `https_open` with the standard class."""
@@ -64,9 +60,9 @@ class HTTPHandler(_Handler, urllib.request.HTTPHandler):
     """`urllib.request.HTTPHandler` with safe connects, also to proxies.
 
     :param connector: a `Connector`; None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
-    As ever, openers raise ``URLError`` with the error of the connect as its ``reason``.
+    As usual, openers raise ``URLError`` with the error of the connect as its ``reason``.
 
     >>> opener = urllib.request.build_opener(HTTPHandler(), HTTPSHandler())
     """
@@ -80,24 +76,20 @@ class HTTPSHandler(_Handler, urllib.request.HTTPSHandler):
     connection_class = HTTPSConnection
 
 
-class Transport(xmlrpc.client.Transport):
+class Transport(_common.Client, xmlrpc.client.Transport):
     """`xmlrpc.client.Transport` with safe connects; its errors are those of `create_connection`.
 
-    It has no timeout of its own: give the connector one.
+    It has no timeout of its own: set the connector's.
 
     :param connector: a `Connector`; None: a plain one.
-    :raises TypeError: the connector is no `Connector`.
+    :raises TypeError: ``connector`` is not a `Connector`.
 
     >>> server = xmlrpc.client.ServerProxy("http://127.0.0.1:8000", transport=Transport())
     """
 
-    def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.connector = _joint.checked(connector)
-
     def make_connection(self, host: Any) -> Any:
-        """The connection to a host, a kept one or a new one that is not connected yet; called by ``request``."""
-        return _join(super().make_connection(host), self.connector)
+        """Return a connection to the host, a kept one or a new one that is not connected yet; called by ``request``."""
+        return _connecting_by(super().make_connection(host), self.connector)
 
 
 class SafeTransport(Transport, xmlrpc.client.SafeTransport):

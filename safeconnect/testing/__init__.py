@@ -1,8 +1,8 @@
-"""Fixtures for tests of clients: every way in which a connect fails, on demand. No pytest is needed.
+"""Faults for tests of clients: every way in which a connect fails, on demand. They do not need pytest.
 
-Each call gives an address that behaves in a certain way as long as its ``with`` block lasts: ``fault.address`` is what
-to connect to, ``fault.connections`` the log of what came in. Ports are held, so that no two tests get the same. At the
-end of the block everything is woken, joined and closed.
+Each call makes an address that behaves in a certain way as long as its ``with`` block lasts. ``fault.address`` is what
+to connect to; ``fault.connections`` logs the connections that came in. The port stays bound, so no two tests get the
+same. The end of the block wakes and joins all threads and closes all sockets.
 
 >>> import socket
 >>> with refused() as fault:
@@ -13,41 +13,42 @@ ConnectionRefusedError: [Errno 111] Connection refused
 
 from __future__ import annotations
 
-from ._server import Connection, Fault, Over, Peer, Server
-from .faults import (
-    BlackHole,
-    blackhole,
+from ._base import Connection, Fault, Over, Peer, Server
+from ._connects import Guard, SelfConnecting, guard, self_connecting
+from ._listeners import BlackHole, Flaky, Refusing, blackhole, flaky, late_listener, refused
+from ._names import DualStack, Lookup, Names, dual_stack, names
+from ._namespaces import DeadPeer, ExposedHost, Host, dead_peer, exposed_host, namespaces_unavailable
+from ._script import Result, Script
+from ._servers import (
+    TlsServer,
     crossed_replies,
     drips,
     echo,
     half_closes,
-    late_listener,
     never_reads,
-    refused,
     resets,
     serve,
     silent,
     slow_accept,
+    tls,
 )
-from .flaky import Flaky, flaky
-from .guard import Guard, guard
-from .names import DualStack, Lookup, Names, dual_stack, names
-from .namespaces import dead_peer, exposed_host, namespaces_unavailable
-from .script import Script
-from .self_connecting import SelfConnecting, self_connecting
-from .tls import TlsServer, tls
 
 __all__ = [
     "BlackHole",
     "Connection",
+    "DeadPeer",
     "DualStack",
+    "ExposedHost",
     "Fault",
     "Flaky",
     "Guard",
+    "Host",
     "Lookup",
     "Names",
     "Over",
     "Peer",
+    "Refusing",
+    "Result",
     "Script",
     "SelfConnecting",
     "Server",

@@ -1,55 +1,64 @@
-"""What happens around every connect of this process that goes through `socket.socket`."""
+"""Watch every connect of this process that goes through `socket.socket`: for `self_connecting` and `guard`."""
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 import socket
+from ipaddress import ip_address
 from weakref import ref
 
-from .._fork import Guard
+from .. import _fork
+from .._local.binding import reserve_port
+from .._sockets import kernel, port_window
+from .._sockets.sockets import is_self_connected
+from .._text import harmless
+from ._base import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Protocol, Self
 
     class Hook(Protocol):
-        """Told of each connect; what ``before`` raises is raised in its place."""
+        """Called around each connect. An exception from ``before`` is raised instead of connecting."""
 
         def before(self, sock: socket.socket, address: Any) -> None: ...
         def after(self, sock: socket.socket, address: Any) -> None: ...
 
 
 _METHODS = ("connect", "connect_ex")
-_guard = Guard()
-# Known by weak reference: a hook that an interrupt keeps from being removed is gone with whoever was to remove it.
+_guard = _fork.Guard()
+# Weak references: where an interrupt prevents a hook's removal, the hook goes with the object that was to remove it.
 _hooks: list[ref[Any]] = []
-_patched_classes: set[type[socket.socket]] = set()  # those that may have our methods
+_patched_classes: set[type[socket.socket]] = set()  # classes that may have our methods
 
 
 def add(hook: Hook) -> None:
-    """Tell a hook of every connect from now on, as long as somebody else refers to it."""
+    """Call a hook around every connect from now on, as long as somebody else refers to it."""
     with _guard.lock:
-        _hooks.append(ref(hook, _gone))
+        _hooks.append(ref(hook, _collected))
         _settle()
 
 
 def remove(hook: Hook) -> None:
-    """Tell it no more; no hook left, `socket.socket` is as it was."""
+    """Stop calling a hook. After the last one `socket.socket` is as it was."""
     with _guard.lock:
         try:
             _hooks[:] = [each for each in _hooks if each() is not hook]
             _settle()
         finally:
-            _settle()  # interrupted above, it is made good here
+            _settle()  # again, in case an interrupt came above
 
 
-def _gone(_: object) -> None:
+def _collected(_: object) -> None:
     with _guard.lock:
         _settle()
 
 
 def _settle() -> None:
-    """Patch while there is a hook. What is interrupted here is made good by the next call."""
+    """Patch while there is a hook. If an interrupt comes here, the next call completes the work."""
     _hooks[:] = [each for each in _hooks if each() is not None]
     if _hooks:
         _patched_classes.add(socket.socket)
@@ -63,7 +72,7 @@ def _settle() -> None:
 def _patch(kind: type[socket.socket]) -> None:
     for name in _METHODS:
         if not hasattr(vars(kind).get(name), "in_place_of"):
-            setattr(kind, name, _told(kind, name))
+            setattr(kind, name, _hooked(kind, name))
 
 
 def _unpatch(kind: type[socket.socket]) -> None:
@@ -77,7 +86,7 @@ def _unpatch(kind: type[socket.socket]) -> None:
             setattr(kind, name, ours.in_place_of)
 
 
-def _told(kind: type[socket.socket], name: str) -> Callable[..., Any]:
+def _hooked(kind: type[socket.socket], name: str) -> Callable[..., Any]:
     method: Callable[..., Any] = getattr(kind, name)
 
     def connect(sock: socket.socket, address: Any) -> Any:
@@ -91,5 +100,181 @@ def _told(kind: type[socket.socket], name: str) -> Callable[..., Any]:
                 hook.after(sock, address)
 
     connect.__name__ = connect.__qualname__ = method.__name__
-    connect.in_place_of = vars(kind).get(name)  # type: ignore[attr-defined]  # what the class had of its own, if anything
+    connect.in_place_of = vars(kind).get(name)  # type: ignore[attr-defined]  # the class's own method; None: inherited
     return connect
+
+
+class SelfConnecting(Fault):
+    """An address where nobody listens and every socket connects to itself. ``meetings`` counts those connects."""
+
+    def __init__(self, address: tuple[Any, ...], family: int) -> None:
+        super().__init__(address, family)
+        self.meetings = 0
+        self._is_over = False
+        add(self)
+
+    def close(self) -> None:
+        """Leave connects alone again."""
+        if not self._is_over:
+            self._is_over = True
+            remove(self)
+
+    def before(self, sock: socket.socket, address: Any) -> None:
+        """Have a connect to this address use the target's port as its source port."""
+        if (
+            self._is_target(address) and not sock.getsockname()[1]
+        ):  # with a port it is bound, or this is its second call
+            self._set_source_port(sock)
+
+    def after(self, sock: socket.socket, address: Any) -> None:
+        """Count the self-connects."""
+        if self._is_target(address) and sock.fileno() >= 0 and is_self_connected(sock):
+            self.meetings += 1
+
+    def _is_target(self, address: Any) -> bool:
+        return isinstance(address, tuple) and address[:2] == self.address[:2]
+
+    def _set_source_port(self, sock: socket.socket) -> None:
+        if self.port in kernel.source_ports() and kernel.set_option(
+            sock, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(self.port, self.port)
+        ):
+            return
+        try:
+            sock.bind(self.address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:  # another self-connected socket is there at this moment
+                raise
+
+
+def self_connecting(*, host: str = "127.0.0.1", port: int = 0) -> SelfConnecting:
+    """An address where nobody listens, and where every connect of this process connects to itself, for certain.
+
+    Otherwise that happens once in about 14,000 tries (see ``docs/self-connect.md``). Here every `socket.socket` of this
+    process that connects to the address gets the target's port as its source port: by the per-socket port range where
+    the kernel has it (Linux 6.3), else by ``bind``. So asyncio, trio and everything built on `socket.socket` connects
+    to itself. uvloop's transports and other processes do not: for these see `exposed_host`.
+
+    :param host: an address of this host.
+    :param port: 0, the default, takes any free port.
+    :raises OSError: the port is taken, or there is no such address here.
+
+    >>> from safeconnect import reset
+    >>> with self_connecting() as fault:
+    ...     sock = socket.create_connection(fault.address)
+    ...     sock.getsockname() == sock.getpeername()
+    ...     reset(sock)
+    True
+    """
+    # A port that is held cannot be a source port, so it is given back at once.
+    with reserve_port(host, port) as reserved:
+        address, family = reserved.address, reserved.socket.family
+    return SelfConnecting(address, family)
+
+
+_DESCRIPTORS = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), None)  # noqa: PTH112
+
+
+class Guard:
+    """A watch over a block of code, made by `guard`. ``findings`` lists what is wrong so far."""
+
+    def __init__(self) -> None:
+        self.findings: list[str] = []
+
+    def before(self, sock: socket.socket, address: Any) -> None:
+        """Refuse connects that leave this host.
+
+        :raises PermissionError: the address is not a loopback address (EACCES).
+        """
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address):
+            self.findings.append(f"a connect outside loopback, to {address!r}")
+            raise PermissionError(errno.EACCES, f"this test may connect to loopback only, not to {address!r}")
+
+    def after(self, sock: socket.socket, address: Any) -> None:
+        """Notice a self-connect."""
+        try:
+            self_connected = sock.family in (socket.AF_INET, socket.AF_INET6) and is_self_connected(sock)
+        except OSError:
+            return  # it has been closed meanwhile
+        if self_connected:
+            self.findings.append(f"a connection to itself, at {address!r}: nobody listens there")
+
+    def check(self) -> None:
+        """Make sure that nothing was wrong.
+
+        :raises AssertionError: something was; the message says what.
+        """
+        left_open = {number: what for number, what in _descriptors().items() if number not in self._before}
+        if left_open:
+            gc.collect()  # what this closes was left to the garbage collector, and Python warns of that itself
+            remaining = _descriptors()
+            left_open = {number: _described(number, what) for number, what in left_open.items() if number in remaining}
+        findings = [
+            *self.findings,
+            *(f"descriptor {number} left open: {harmless(what)}" for number, what in left_open.items()),
+        ]
+        if findings:
+            raise AssertionError("\n".join(findings))
+
+    def __enter__(self) -> Self:
+        self._before = _descriptors()
+        add(self)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        remove(self)
+        if kind is None:
+            self.check()
+
+
+def guard() -> Guard:
+    """A block that ends with an AssertionError if it did what a test of a client should not do.
+
+    That is: it left a descriptor open (seen on Linux and macOS), connected to itself, or connected outside loopback.
+    The last is also refused, with a PermissionError. Connects of uvloop and of other processes are not seen.
+
+    >>> with guard():
+    ...     socket.create_connection(("192.0.2.1", 80))
+    Traceback (most recent call last):
+    PermissionError: [Errno 13] this test may connect to loopback only, not to ('192.0.2.1', 80)
+    """
+    return Guard()
+
+
+def _is_loopback(address: Any) -> bool:
+    host = address[0] if isinstance(address, tuple) and address else ""
+    try:
+        ip = ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return host in {"", "localhost"}
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback or ip.is_unspecified  # connect() takes 0.0.0.0 for loopback
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir(_DESCRIPTORS) if _DESCRIPTORS else ():  # noqa: PTH208 - pathlib would keep it open
+        try:
+            found[int(name)] = os.readlink(f"{_DESCRIPTORS}/{name}")  # noqa: PTH115
+        except OSError:  # the listing's own descriptor, or not a link (macOS)
+            if _is_open(int(name)):
+                found[int(name)] = "open"
+    return found
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _described(number: int, what: str) -> str:
+    try:
+        borrowed = socket.socket(fileno=number)
+    except OSError:
+        return what
+    try:
+        return repr(borrowed)
+    finally:
+        borrowed.detach()

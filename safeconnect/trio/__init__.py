@@ -1,20 +1,19 @@
-"""The trio driver: `create_connection`, `open_tcp_stream` and `simultaneous_open`.
+"""Safe connects for trio: `create_connection`, `open_tcp_stream` and `simultaneous_open`.
 
-The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. Names
-are looked up in daemon threads of the library's own, so that no cancellation waits for a resolver.
+The same connect as the blocking one: never to itself, addresses raced, one deadline over all, errors with notes. It
+looks names up in daemon threads of its own, so no cancellation waits for a resolver.
 
-Every call is a checkpoint, and the checkpoint comes before there is a socket. A connect that is done at once, as on
+Every call is a checkpoint, and that checkpoint comes before there is a socket. A connect that completes at once, as on
 loopback, has no other.
 """
 
 from __future__ import annotations
 
 try:
-    import trio as _trio  # noqa: F401 - so that its absence is told first
+    import trio as _trio  # noqa: F401 - for an error that says how to install it
 except ImportError as error:
     raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from error
 
-from .._connect.trio import connect as connect
 from .._connect.trio import create_connection, open_tcp_stream
 from .._lazy import loader as _loader
 

@@ -12,7 +12,7 @@ from safeconnect._host import holders, tcp_table
 from safeconnect._sockets import kernel, port_window
 from safeconnect.cli import _reserved
 from safeconnect.doctor import diagnose, gather, gathering, trying
-from safeconnect.testing import namespaces
+from safeconnect.testing import _namespaces as namespaces
 
 from .. import namespace
 from ..support import linux_only, listening, ran_into
@@ -110,7 +110,7 @@ def test_whether_there_is_ipv6():
 def test_namespaces_are_tried_again():
     if namespaces.namespaces_unavailable() is not None:
         pytest.skip("there are no namespaces here")
-    namespaces._found_in_the_way.cache_clear()
+    namespaces._first_failure.cache_clear()
     with descriptors(3):
         reason = namespaces.namespaces_unavailable()
     assert reason.startswith(namespaces.UNTRIED)
@@ -120,7 +120,7 @@ def test_namespaces_are_tried_again():
 
 def test_what_the_doctor_says():
     gather()  # has loaded what it needs
-    namespaces._found_in_the_way.cache_clear()
+    namespaces._first_failure.cache_clear()
     with descriptors(4):
         snapshot = gather(("127.0.0.1", 1))
     found = {finding.code: finding for finding in diagnose(snapshot)}
@@ -134,7 +134,7 @@ def test_what_the_doctor_says():
 def test_what_the_doctor_says_with_none(asked_afresh):
     gather()
     kernel.forget()
-    namespaces._found_in_the_way.cache_clear()
+    namespaces._first_failure.cache_clear()
     with descriptors(0):
         snapshot = gather(("127.0.0.1", 1))
     (error,) = [finding for finding in diagnose(snapshot) if finding.code == "descriptors-exhausted"]

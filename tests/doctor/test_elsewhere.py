@@ -126,7 +126,7 @@ class TestSandboxes:
         def hang():
             raise subprocess.TimeoutExpired("python", 60)
 
-        monkeypatch.setattr("safeconnect.testing.namespaces.namespaces_unavailable", hang)
+        monkeypatch.setattr("safeconnect.testing.namespaces_unavailable", hang)
         assert "timed out after 60 seconds" in gather().host.no_user_namespaces_because
 
     def test_no_limit_of_descriptors(self, monkeypatch):

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from safeconnect import Connector, PortRange
-from safeconnect.integrations import _joint
+from safeconnect.integrations import _common
 
 from .. import support
 from . import kit
@@ -20,7 +20,7 @@ def test_the_clients_options_keep_the_connectors_source(address):
     port = kit.free_port()
     connector = Connector(source_ports=PortRange(port), options=[(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)])
     options = [[socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1]]
-    with _joint.connect(connector, address, 5, options=options) as sock:
+    with _common.connect(connector, address, 5, options=options) as sock:
         assert sock.getsockname()[1] == port
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -29,19 +29,19 @@ def test_the_clients_options_keep_the_connectors_source(address):
 
 def test_the_clients_source_address_replaces_the_connectors_source(address):
     connector = Connector(source_ports=PortRange(kit.free_port()))
-    with _joint.connect(connector, address, 5, ("127.0.0.3", 0)) as sock:
+    with _common.connect(connector, address, 5, ("127.0.0.3", 0)) as sock:
         assert sock.getsockname()[0] == "127.0.0.3"
         assert sock.getsockname()[1] not in range(10000, 32768)
 
 
 def test_no_client_is_given_a_group_of_errors():
     with pytest.raises(ConnectionRefusedError):
-        _joint.connect(Connector(all_errors=True), ("127.0.0.1", 1), 5)
+        _common.connect(Connector(all_errors=True), ("127.0.0.1", 1), 5)
 
 
 def test_options_that_are_none_are_named(address):
     with pytest.raises(TypeError, match="options must be"):
-        _joint.connect(Connector(), address, 5, options=["TCP_NODELAY"])
+        _common.connect(Connector(), address, 5, options=["TCP_NODELAY"])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_options_that_are_none_are_named(address):
     [({}, 5, 5), ({}, None, None), ({"timeout": 7}, 5, 5), ({"timeout": 7}, None, None), ({"timeout": None}, 5, 5)],
 )
 def test_the_socket_has_the_clients_timeout(address, own, clients, kept):
-    with _joint.connect(Connector(**own), address, clients) as sock:
+    with _common.connect(Connector(**own), address, clients) as sock:
         assert sock.gettimeout() == kept
 
 
@@ -61,6 +61,6 @@ def test_a_family_holds_for_a_resolver_of_the_connector(address):
         return support.resolver(address)(host, port, family)
 
     connector = Connector(resolver=resolver, resolution_delay=0.01)
-    with _joint.connect(connector, ("two.test", 1), 5, family=socket.AF_INET) as sock:
+    with _common.connect(connector, ("two.test", 1), 5, family=socket.AF_INET) as sock:
         assert sock.getpeername() == address
     assert asked == [socket.AF_INET]

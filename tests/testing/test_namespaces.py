@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from safeconnect.testing import namespaces
-from safeconnect.testing.namespaces import dead_peer, exposed_host, namespaces_unavailable
+from safeconnect.testing import _namespaces as namespaces
+from safeconnect.testing import dead_peer, exposed_host, namespaces_unavailable
 from tests import support
 
 
@@ -184,7 +184,7 @@ class TestDeadPeer:
     def test_the_server_cannot_start(self, available, monkeypatch):
         python = namespaces._python
         monkeypatch.setattr(
-            namespaces, "_python", lambda module, *rest: ["true"] if module == "_echo.py" else python(module, *rest)
+            namespaces, "_python", lambda module, *rest: ["true"] if module == "echo" else python(module, *rest)
         )
         with pytest.raises(RuntimeError, match=r"the server in <DeadPeer with 127\.0\.0\.1:.* did not start"):
             dead_peer()
@@ -214,7 +214,7 @@ class TestWhereThereAreNone:
     def test_forbidden(self, host):
         code = """
             from pathlib import Path
-            from safeconnect.testing.namespaces import namespaces_unavailable
+            from safeconnect.testing import namespaces_unavailable
             Path("/proc/sys/user/max_user_namespaces").write_text("0")
             print(namespaces_unavailable())
         """
@@ -233,7 +233,7 @@ class TestWhereThereAreNone:
         assert namespaces_unavailable() == here, "it is not remembered that there are none elsewhere"
 
     @support.linux_only
-    @pytest.mark.parametrize("name", ["_holder", "_enter"])
+    @pytest.mark.parametrize("name", ["_namespace_script"])
     def test_helpers_on_another_platform(self, name, on_platform, monkeypatch):
         importlib.import_module(f"safeconnect.testing.{name}")  # does nothing by itself
         monkeypatch.delitem(sys.modules, f"safeconnect.testing.{name}")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from safeconnect._local.binding import reserve_port
-from safeconnect.testing import namespaces
-from safeconnect.testing.namespaces import dead_peer, exposed_host, namespaces_unavailable
+from safeconnect.testing import _namespaces as namespaces
+from safeconnect.testing import dead_peer, exposed_host, namespaces_unavailable
 from tests import support
 
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -205,7 +205,7 @@ class TestEnd:
     def test_when_this_process_is_killed(self, available):
         code = """
             import os, signal
-            from safeconnect.testing.namespaces import exposed_host
+            from safeconnect.testing import exposed_host
             host = exposed_host()
             print(host.pid, host.popen(["sleep", "1000"]).pid, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -235,20 +235,20 @@ class TestEnd:
 
 def started(name, *arguments, **kwargs):
     """A helper, as any Python program is started, so that it can be measured which of its lines run."""
-    command = [sys.executable, "-m", f"safeconnect.testing.{name}", *map(str, arguments)]
+    command = [sys.executable, "-m", "safeconnect.testing._namespace_script", name, *map(str, arguments)]
     return subprocess.Popen(command, text=True, **PIPES, **namespaces._with_path(kwargs))
 
 
 class TestHelpers:
     def test_holder(self, available):
         refused = "queueing discipline blackhole"
-        with started("_holder") as holder:
+        with started("hold") as holder:
             assert tell(holder, "vanish") == "1 vanish: not before enter"
             assert [tell(holder, line) for line in ("enter", "port 80", "vanish", "heal")] == ["0"] * 4
             assert tell(holder, "heal").endswith(refused)
             assert tell(holder, "port 70000") == "22 /proc/sys/net/ipv4/ip_local_port_range"
             reading, writing = os.pipe()
-            program = started("_enter", holder.pid, writing, "cat", pass_fds=[writing])
+            program = started("enter", holder.pid, writing, "cat", pass_fds=[writing])
             os.close(writing)
             assert os.read(reading, 100) == b"", "it has begun"
             assert namespaces_of(program.pid) == namespaces_of(holder.pid)
@@ -260,14 +260,14 @@ class TestHelpers:
     def test_holder_where_it_is_forbidden(self, host):
         host.run_python("open('/proc/sys/user/max_user_namespaces', 'w').write('0')", check=True)
         settings = namespaces._with_path({"input": "enter\nvanish\n"})
-        done = host.run([sys.executable, "-m", "safeconnect.testing._holder"], **settings)
+        done = host.run([sys.executable, "-m", "safeconnect.testing._namespace_script", "hold"], **settings)
         assert done.stdout == "28 unshare\n1 vanish: not before enter\n"
         assert host.run("true").returncode == 0, "it has ended nobody"
 
     @pytest.mark.parametrize(("other", "reported"), [(False, b"22 setns"), (True, b"2 /no such program")])
     def test_enter(self, other, reported, host):
         reading, writing = os.pipe()
-        with started("_enter", host.pid if other else "self", writing, "/no such program", pass_fds=[writing]) as enter:
+        with started("enter", host.pid if other else "self", writing, "/no such program", pass_fds=[writing]) as enter:
             os.close(writing)
             assert os.read(reading, 100) == reported
             os.close(reading)
@@ -276,7 +276,7 @@ class TestHelpers:
     def test_echo(self, leaves_no_process):
         with reserve_port() as reserved:
             address = reserved.address
-        with started("_echo", *address) as server:
+        with started("echo", *address) as server:
             assert server.stdout.readline() == "listening\n"
             with socket.create_connection(address) as sock:
                 sock.sendall(b"back")
@@ -285,4 +285,4 @@ class TestHelpers:
                 assert sock.recv(100) == b"", "it has ended the connection, too"
             server.communicate()
         assert server.returncode == 0
-        importlib.import_module("safeconnect.testing._echo")  # does nothing by itself
+        importlib.import_module("safeconnect.testing._namespace_script")  # does nothing by itself

@@ -1,4 +1,4 @@
-"""A server whose every connection is handled as a test wants: what all faults are built on."""
+"""The base of all faults: `Fault`, and `Server`, which gives each connection to a handler in a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Peer"], object]
 
-# How long the end of a test waits for its threads: they have nothing to do by then.
-_JOIN_SECONDS = 10.0
-# How long a send may wait before it looks whether the fault is over.
-_SEND_SECONDS = 0.02
+# The threads have nothing left to do when they are joined, so this is never reached in practice.
+_JOIN_TIMEOUT = 10.0
+# A send checks this often whether the fault has ended.
+_SEND_TIMEOUT = 0.02
 
 
 class Over(Exception):  # noqa: N818 - not an error: it ends a handler
-    """The fault is over; raised inside of a handler that waits, which need not catch it."""
+    """The fault has ended. Raised inside a handler that waits; the handler need not catch it."""
 
 
 class Connection:
-    """What became of one connection that a client made.
+    """The log of one connection that a client made.
 
     :ivar number: counted from 1, in the order in which they were accepted.
     :ivar peer: the client's address.
-    :ivar accepted_at: when, in seconds of `time.monotonic`.
+    :ivar accepted_at: when it was accepted, in seconds of `time.monotonic`.
     :ivar received: all bytes that the server has read from it.
     :ivar received_at: when bytes came: ``[(seconds, how many), ...]``.
-    :ivar ended_at: when the server's side was closed, None as long as it is open.
+    :ivar ended_at: when the server closed its side; None while it is open.
     """
 
     def __init__(self, number: int, peer: tuple[Any, ...]) -> None:
@@ -57,7 +57,7 @@ class Connection:
 
 
 class Peer:
-    """A handler's side of one connection. Every wait in it ends, with `Over`, when the fault does.
+    """A handler's side of one connection. When the fault ends, every wait here ends with `Over`.
 
     :ivar connection: its log, a `Connection`.
     :ivar number: the connection's number, from 1.
@@ -70,7 +70,7 @@ class Peer:
         self._over = Latch()
 
     def recv(self, bufsize: int = 65536) -> bytes:
-        """Receive, and take note of it; b"" at the end.
+        """Receive bytes and log them; b"" at the end.
 
         :raises OSError: as ``socket.recv``.
         """
@@ -87,8 +87,8 @@ class Peer:
 
         :raises OSError: as ``socket.sendall``.
         """
-        # By and by: a peer that does not read would hold this thread, which nothing but a timeout lets go.
-        self.socket.settimeout(_SEND_SECONDS)
+        # In pieces, with a timeout: a peer that does not read would block this thread, and nothing else could wake it.
+        self.socket.settimeout(_SEND_TIMEOUT)
         rest = memoryview(data)
         while rest:
             if self._over.is_set():
@@ -98,7 +98,7 @@ class Peer:
         self.socket.settimeout(None)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Let time pass; None: until the fault is over."""
+        """Wait for some seconds, or (None) until the fault ends."""
         if self._over.wait(seconds):
             raise Over
 
@@ -112,11 +112,11 @@ class Peer:
         self.socket.close()
 
     def end(self) -> None:
-        """Wake the handler, whatever it waits for, and let it end with a RST; called from another thread."""
+        """Wake the handler and have it end the connection with a RST. Called from another thread."""
         self._over.set()
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-            # Not SSLSocket's own, under which its reader would go on in plain text; and no FIN, which SHUT_WR sends.
+            # Not SSLSocket.shutdown, after which a reader would go on in plain text. Not SHUT_WR, which sends a FIN.
             socket.socket.shutdown(self.socket, socket.SHUT_RD)
 
 
@@ -124,7 +124,7 @@ class Fault:
     """An address that behaves in a certain way as long as its ``with`` block lasts.
 
     :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
-    :ivar connections: the log, a `Connection` for each connection that was accepted, in their order.
+    :ivar connections: a `Connection` for each connection that was accepted, in order.
     """
 
     def __init__(self, address: tuple[Any, ...], family: int) -> None:
@@ -143,7 +143,7 @@ class Fault:
         return int(self.address[1])
 
     def close(self) -> None:
-        """End it; a ``with`` block does so by itself."""
+        """End the fault. The ``with`` block does it by itself."""
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +159,7 @@ class Server(Fault):
     """A fault that accepts: each connection is given to a handler, in a thread of its own.
 
     :param listener: a bound socket; it belongs to the server from now on.
-    :param handler: called with a `Peer`. When it returns, the connection is closed; its OSErrors end it, too.
+    :param handler: called with a `Peer`. The connection is closed when the handler returns or raises an OSError.
     :param backlog: as for ``listen``.
     :param accept_delay: seconds before each accept.
     """
@@ -180,21 +180,21 @@ class Server(Fault):
         self._listener = listener
         self._is_closed = False
         self._over = Latch()
-        self._arrived = Latch()  # the next connection; then it is another one
+        self._arrived = Latch()  # set by the next connection, which puts a new one here
         self._guard = Guard()
         self._open: dict[Connection, Peer] = {}
         self._threads: list[threading.Thread] = []
-        self._bell, self._rings = socket.socketpair()  # wakes the thread that accepts
+        self._waker, self._wakeups = socket.socketpair()  # wakes the thread that accepts
         if listens:
             self.start()
 
     def __del__(self) -> None:
-        # Nobody refers to it, for an interrupt came before the block was entered, or while it was left.
-        if hasattr(self, "_bell") and not self._is_closed:
+        # Nobody refers to it: an interrupt came before the block was entered, or while it was left.
+        if hasattr(self, "_waker") and not self._is_closed:
             self._end()
 
     def start(self) -> None:
-        """Begin to listen, and to accept."""
+        """Begin to listen and to accept."""
         if self._threads:
             return
         self._listener.listen(self._backlog)
@@ -205,14 +205,14 @@ class Server(Fault):
         self._start_thread(_keep_accepting, ref(self))
 
     def wait_for_connections(self, count: int, timeout: float = 10.0) -> list[Connection]:
-        """Wait until so many connections have been accepted in all, and return them.
+        """Wait until ``count`` connections have been accepted in all, and return them.
 
-        :raises AssertionError: not in time.
+        :raises AssertionError: there were fewer before the timeout.
         """
-        until = monotonic() + timeout
+        deadline = monotonic() + timeout
         arrived = self._arrived
         while len(self.connections) < count:
-            if not arrived.wait(until - monotonic()):
+            if not arrived.wait(deadline - monotonic()):
                 raise AssertionError(f"{len(self.connections)} connections came in {timeout} s, not {count}: {self!r}")
             arrived = self._arrived
         return self.connections[:count]
@@ -228,15 +228,15 @@ class Server(Fault):
         :param timeout: seconds in which it may still do so.
         :raises AssertionError: it has not; the message names the connections.
         """
-        until = monotonic() + timeout
-        while left := self._left_open():
-            seconds = until - monotonic()
+        deadline = monotonic() + timeout
+        while left_open := self._left_open():
+            seconds = deadline - monotonic()
             if seconds <= 0:
-                raise AssertionError(f"the client has left open: {', '.join(map(repr, left))}")
-            with new_selector() as watched:
-                for sock in left.values():
-                    watched.register(sock, selectors.EVENT_READ)
-                watched.select(min(seconds, 0.02))
+                raise AssertionError(f"the client has left open: {', '.join(map(repr, left_open))}")
+            with new_selector() as selector:
+                for sock in left_open.values():
+                    selector.register(sock, selectors.EVENT_READ)
+                selector.select(min(seconds, 0.02))
 
     def _left_open(self) -> dict[Connection, socket.socket]:
         with self._guard.lock:
@@ -244,18 +244,18 @@ class Server(Fault):
         return {each: peer.socket for each, peer in live.items() if not _is_closed(peer.socket)}
 
     def close(self) -> None:
-        """Stop listening, reset what is open, and wait until all threads have ended."""
+        """Stop listening, reset the connections that are open, and wait until all threads have ended."""
         self._end()
         for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
-        self._rings.close()
+            thread.join(_JOIN_TIMEOUT)
+        self._wakeups.close()
         self._listener.close()
         self._is_closed = True
 
     def _end(self) -> None:
-        """Let all threads end; may be called again."""
+        """Make all threads end. It may be called again."""
         self._over.set()
-        self._bell.close()
+        self._waker.close()
         for peer in self._live():
             peer.end()
 
@@ -269,14 +269,14 @@ class Server(Fault):
         self._threads.append(thread)
 
     def waits_for(self) -> tuple[socket.socket | None, float | None]:
-        """What the thread that accepts waits for: the listener, where there is one, and how long (None: any time)."""
+        """Return the listener to wait for, if there is one, and the longest time to wait (None: without a limit)."""
         return self._listener, None
 
     def go_on(self) -> None:
-        """What it waits for has happened, or its time is over."""
+        """Act after the wait: a client has come, or the time is over."""
         if self._over.wait(self._accept_delay):
             return
-        with contextlib.suppress(OSError):  # the client is gone again
+        with contextlib.suppress(OSError):  # the client has gone again
             self._accepted(*self._listener.accept())
 
     def _accepted(self, sock: socket.socket, address: tuple[Any, ...], handler: Handler | None = None) -> None:
@@ -293,44 +293,44 @@ class Server(Fault):
         self._start_thread(_handle, ref(self), peer, handler or self.handler)
 
     def handled(self, peer: Peer) -> None:
-        """A connection is over; its socket is about to be closed."""
+        """Log the end of a connection, just before its socket is closed."""
         with self._guard.lock:
             peer.connection.ended_at = monotonic()
             self._open.pop(peer.connection, None)
 
 
-# The threads refer to their server weakly: one that was lost in an interrupt ends, and they with it. A thread whose
-# start was interrupted stays in a list of threading's for good: so it is given nothing else that would be left open.
+# The threads refer to their server weakly, so they end when an interrupt has lost it. Their arguments hold nothing else
+# that would stay open: a thread whose start is interrupted stays in a list of `threading` until the process ends.
 
 
 def _keep_accepting(server_ref: ref[Server]) -> None:
     server = server_ref()
     if server is None:
         return
-    rings = server._rings  # noqa: SLF001 - the same module
+    wakeups = server._wakeups  # noqa: SLF001 - the same module
     del server
     try:
-        while _wait(server_ref, rings):
+        while _wait(server_ref, wakeups):
             server = server_ref()
             if server is not None:
                 server.go_on()
             del server
     finally:
-        rings.close()
+        wakeups.close()
 
 
-def _wait(server_ref: ref[Server], rings: socket.socket) -> bool:
-    """Wait for what the server waits for; False: it is over."""
+def _wait(server_ref: ref[Server], wakeups: socket.socket) -> bool:
+    """Wait as the server says. Return False when the server has ended."""
     server = server_ref()
     if server is None or server._over.is_set():  # noqa: SLF001 - the same module
         return False
     listener, seconds = server.waits_for()
     del server
-    with new_selector() as watched:
-        watched.register(rings, selectors.EVENT_READ)
+    with new_selector() as selector:
+        selector.register(wakeups, selectors.EVENT_READ)
         if listener is not None:
-            watched.register(listener, selectors.EVENT_READ)
-        watched.select(seconds)
+            selector.register(listener, selectors.EVENT_READ)
+        selector.select(seconds)
     server = server_ref()
     return server is not None and not server._over.is_set()  # noqa: SLF001
 
@@ -351,4 +351,4 @@ def _is_closed(sock: socket.socket) -> bool:
     try:
         return peers.peer_closed(sock)
     except OSError:
-        return True  # by its handler, meanwhile
+        return True  # the handler has closed it meanwhile

@@ -1,14 +1,14 @@
-"""Hosts of their own: user and network namespaces, without privilege, where faults befall programs in any language.
+"""Hosts of their own, in user and network namespaces: faults for programs in any language, without privilege.
 
-Linux 5.3 and later, where unprivileged user namespaces are allowed: `namespaces_unavailable` tells. Ubuntu 23.10 and
+Linux 5.3 and later, where unprivileged user namespaces are allowed: see `namespaces_unavailable`. Ubuntu 23.10 and
 later allow them after ``sysctl kernel.apparmor_restrict_unprivileged_userns=0``. In a container, unshare(2) and
-setns(2) must be allowed, and /proc/sys be writable. No program need be installed.
+setns(2) must be allowed and /proc/sys must be writable. No program need be installed.
 
-A host is a process that has moved into new namespaces and waits there. Programs are run in it by one that follows it
-and then becomes the program (setns(2), execve(2)). So they are ordinary children of this process, with process ids,
-exit codes and signals of their own. Inside, their user is root: they may set up addresses, packet filters and sysctls
-of that host. On files they have the rights that they have outside. The host has one interface, lo, with 127.0.0.1 and
-::1, and no way to anywhere else.
+A host is a process that has moved into new namespaces and waits there. To run a program in it, a child of this process
+joins the namespaces and then becomes the program (setns(2), execve(2)). So the programs are ordinary children of this
+process, with process ids, exit codes and signals of their own. Inside, their user is root: they may set up addresses,
+packet filters and sysctls of that host. On files they have the rights that they have outside. The host has one
+interface, lo, with 127.0.0.1 and ::1, and no route to anywhere else.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Self
 
-    Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-    Args = Word | Sequence[Word]
+    Arg = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    Args = Arg | Sequence[Arg]
 
 _LOOPBACK = "127.0.0.1"
-_PORTS = range(32768, 61000)  # ip_local_port_range, as Linux has it unless told otherwise
-# "No descriptor, no process, no memory left": that says nothing of namespaces.
+_PORTS = range(32768, 61000)  # Linux's default for ip_local_port_range
+# No descriptor, process or memory left: that says nothing about namespaces.
 _SCARCE = (*kernel.SCARCE, errno.EAGAIN)
 UNTRIED = "it could not be tried whether there are user and network namespaces here"
-_HERE = Path(__file__).absolute().parent
+_SCRIPT = str(Path(__file__).absolute().with_name("_namespace_script.py"))
 
 
-def _python(module: str, *arguments: object) -> list[str]:
-    """The command that runs one of the scripts beside this module, as fast as Python starts."""
-    return [sys.executable, "-I", "-S", "-X", "utf8", str(_HERE / module), *map(str, arguments)]
+def _python(*arguments: object) -> list[str]:
+    """Return the command that runs the script beside this module; the options make Python start fast."""
+    return [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, *map(str, arguments)]
 
 
 class Host:
     """A host of its own, as long as its ``with`` block lasts; made by `exposed_host` and `dead_peer`.
 
-    :ivar address: what to connect to in there, ``(host, port)``.
+    :ivar address: what to connect to inside, ``(host, port)``.
     :ivar family: `socket.AF_INET`.
-    :ivar pid: the process that holds the namespaces: ``nsenter -t PID -U -n`` looks into them.
+    :ivar pid: the process that holds the namespaces: ``nsenter -t PID -U -n`` enters them.
     """
 
     def __init__(self, port: int) -> None:
@@ -61,9 +61,10 @@ class Host:
         self.address = (_LOOPBACK, port)
         self.family = socket.AF_INET
         self._programs: set[subprocess.Popen[str]] = set()
-        # A session of its own, for Ctrl-C is meant for the tests, which then end it. And it holds up no unmounting.
-        self._holder = subprocess.Popen(  # noqa: S603 - the words are ours
-            _python("_holder.py"),
+        # In a session of its own: Ctrl-C is meant for the tests, which then end it. In /: a process prevents unmounting
+        # the file system of its current directory.
+        self._holder = subprocess.Popen(  # noqa: S603 - the arguments are ours
+            _python("hold"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -79,7 +80,7 @@ class Host:
             raise
 
     def _set_up(self) -> None:
-        """Make it what it is for."""
+        """Prepare the host for its purpose."""
 
     @property
     def host(self) -> str:
@@ -94,14 +95,14 @@ class Host:
     def run(
         self, args: Args, timeout: float | None = 60, *, check: bool = False, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
-        r"""Run a program in there and wait for its end, as `subprocess.run` does; its output is captured, as text.
+        r"""Run a program inside and wait for its end, as `subprocess.run` does; its output is captured, as text.
 
         :param args: the program and its arguments. A string is a program without arguments, for there is no shell.
-        :param timeout: seconds; None waits for ever.
-        :param check: whether an exit code other than 0 is an error.
-        :param kwargs: ``input`` and what `popen` takes.
-        :returns: with ``returncode``, ``stdout`` and ``stderr``. A signal's number is a negative ``returncode``.
-        :raises subprocess.TimeoutExpired: it took longer, and was killed.
+        :param timeout: seconds; None waits without a limit.
+        :param check: treat an exit code other than 0 as an error.
+        :param kwargs: ``input``, and those of `popen`.
+        :returns: it has ``returncode``, ``stdout`` and ``stderr``. A negative ``returncode`` is a signal's number.
+        :raises subprocess.TimeoutExpired: it took longer and was killed.
         :raises subprocess.CalledProcessError: see ``check``.
         :raises OSError: as `popen`.
 
@@ -117,41 +118,41 @@ class Host:
         try:
             output, errors = process.communicate(text, timeout)
         finally:
-            self._end(process)  # has ended already, unless there is an error
+            self._end(process)  # after an error it may still run
         done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
         if check:
             done.check_returncode()
         return done
 
     def popen(self, args: Args, **kwargs: Any) -> subprocess.Popen[str]:
-        """Start a program in there. At the end of the block it is killed, if it still runs, and its pipes are closed.
+        """Start a program inside. At the end of the block it is killed, if it still runs, and its pipes are closed.
 
         :param args: as for `run`.
         :param kwargs: as for `subprocess.Popen`, without ``executable`` and ``shell``; ``text`` is True by default.
-        :returns: the program itself: it runs already, and ``pid`` is its own.
-        :raises OSError: it cannot be run: FileNotFoundError and the others, as of `subprocess.Popen`.
+        :returns: the program itself: it is running, and ``pid`` is its own.
+        :raises OSError: it cannot be run: FileNotFoundError and others, as from `subprocess.Popen`.
         :raises RuntimeError: the host has ended.
         """
-        words = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
-        if not words:
+        command = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+        if not command:
             raise ValueError("args must name a program")
         for name in ("executable", "shell"):
             if kwargs.pop(name, None):
                 raise TypeError(f"{name} is not possible here: name the program in args, ['sh', '-c', ...] for a shell")
         self._check_running()
         settings: dict[str, Any] = {"text": True} | kwargs
-        # Not os.pipe(): an interrupt would lose its bare numbers.
+        # Not os.pipe(): an interrupt would leak its descriptors, which are plain numbers.
         reading, writing = socket.socketpair()
         with reading:
             with writing:
-                process: subprocess.Popen[str] = subprocess.Popen(  # noqa: S603 - the caller's
-                    [*_python("_enter.py", self.pid, writing.fileno()), *words],
+                process: subprocess.Popen[str] = subprocess.Popen(  # noqa: S603 - the caller's arguments
+                    [*_python("enter", self.pid, writing.fileno()), *command],
                     pass_fds=(*settings.pop("pass_fds", ()), writing.fileno()),
                     **settings,
                 )
             self._programs.add(process)
             process.args = args  # for its repr, and for errors
-            # The child's end is closed when the program begins.
+            # At the end of the stream the program has begun: execve(2) has closed the child's end.
             reported = b"".join(iter(lambda: reading.recv(4096), b"")).decode(errors="surrogateescape")
         if reported:
             self._end(process)
@@ -160,13 +161,13 @@ class Host:
         return process
 
     def run_python(
-        self, code: str, *args: Word, timeout: float | None = 60, **kwargs: Any
+        self, code: str, *args: Arg, timeout: float | None = 60, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
-        r"""Run Python source in there, in the interpreter and with the `sys.path` of this process.
+        r"""Run Python source inside, with the interpreter and the `sys.path` of this process.
 
-        :param code: what to run; it may be indented as a whole.
+        :param code: the source; it may be indented as a whole.
         :param args: its ``sys.argv[1:]``.
-        :param timeout: as for `run`; so is what is returned, and the errors.
+        :param timeout: as for `run`, like the result and the errors.
 
         >>> with exposed_host(40000) as host:
         ...     done = host.run_python('''
@@ -178,13 +179,13 @@ class Host:
         """
         return self.run(_source(code, args), timeout, **_with_path(kwargs))
 
-    def popen_python(self, code: str, *args: Word, **kwargs: Any) -> subprocess.Popen[str]:
-        """Start Python source in there, as `run_python` does, and do not wait: as `popen`."""
+    def popen_python(self, code: str, *args: Arg, **kwargs: Any) -> subprocess.Popen[str]:
+        """Start Python source inside, as `run_python` does, without waiting, as `popen` does."""
         return self.popen(_source(code, args), **_with_path(kwargs))
 
     def close(self) -> None:
-        """End the host and all that runs in it, as the ``with`` block does. A second time changes nothing."""
-        # Without input it kills what runs in its namespaces, also what has been started by programs, and ends.
+        """End the host and everything that runs in it, as the ``with`` block does. It may be called again."""
+        # When its input ends, the holder kills all processes in its namespaces, also children of programs, and exits.
         try:
             self._holder.communicate()
         finally:
@@ -195,20 +196,20 @@ class Host:
         """Kill and reap a program, if it still runs, and close its pipes."""
         process.kill()
         if process.stdin:
-            with contextlib.suppress(OSError):  # what it has not read is lost
+            with contextlib.suppress(OSError):  # input that it has not read is lost
                 process.stdin.close()
         with process:
             self._programs.discard(process)
 
     def _tell(self, command: str) -> None:
-        """Have the holder do something.
+        """Send a command to the holder.
 
-        :raises OSError: the kernel's.
+        :raises OSError: the kernel's error.
         """
         self._check_running()
         assert self._holder.stdin  # noqa: S101 - for type checkers
         assert self._holder.stdout  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer, either
             self._holder.stdin.write(command + "\n")
             self._holder.stdin.flush()
         answer = self._holder.stdout.readline().rstrip("\n")
@@ -234,7 +235,7 @@ class Host:
 
 
 class ExposedHost(Host):
-    """A host with one source port, where nobody listens; see `exposed_host`."""
+    """A host whose only source port is one where nobody listens; see `exposed_host`."""
 
     def _set_up(self) -> None:
         self._tell(f"port {self.port}")
@@ -243,23 +244,23 @@ class ExposedHost(Host):
 class DeadPeer(Host):
     """A host with a server that sends back what it gets, and that can fall silent; see `dead_peer`.
 
-    :ivar vanished: whether packets are lost now.
+    :ivar vanished: True while packets are lost.
     """
 
     vanished = False
 
     def _set_up(self) -> None:
-        command = _python("_echo.py", *self.address)
+        command = _python("echo", *self.address)
         server = self.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert server.stdout  # noqa: S101 - for type checkers
         if not server.stdout.readline():
             raise RuntimeError(f"the server in {self!r} did not start")
 
     def vanish(self) -> None:
-        """Let the peer fall silent: every packet in there is lost, and nobody is told.
+        """Let the peer vanish: every packet inside is lost, and nobody is told.
 
-        No FIN and no RST comes. What is sent waits in the sender's buffer, to be sent again and again; connects are not
-        answered. It is lo that loses the packets, so all connections in there are struck.
+        No FIN and no RST comes. Data stays in the sender's buffer and is sent again and again; connects are not
+        answered. The packets are lost on lo, so this affects all connections inside.
 
         :raises OSError: the kernel has no queueing discipline ``blackhole`` (CONFIG_NET_SCHED).
         """
@@ -268,10 +269,10 @@ class DeadPeer(Host):
             self.vanished = True
 
     def heal(self) -> None:
-        """Let packets through again. What was sent meanwhile arrives when it is sent again next.
+        """Let packets through again. What was lost arrives with its next retransmission.
 
-        That is, for data and for connects, after a pause of at most about as long as the silence was, as each pause is
-        twice the one before, from 0.2 s (data) and 1 s (connects) on.
+        That takes at most about as long as the silence did, because the pauses between retransmissions double; the
+        first is 0.2 s for data, 1 s for connects.
         """
         if self.vanished:
             self._tell("heal")
@@ -279,25 +280,25 @@ class DeadPeer(Host):
 
     def close(self) -> None:
         """End the host as `Host.close` does."""
-        # What is still to be sent would keep the kernel's part of the host, measured, for another 105 s.
+        # Unacknowledged data would keep the network namespace in the kernel for another 105 s (measured).
         try:
-            with contextlib.suppress(OSError, RuntimeError):  # somebody else has healed it, or ended it
+            with contextlib.suppress(OSError, RuntimeError):  # it has been healed or ended otherwise
                 self.heal()
         finally:
             super().close()
 
 
 def exposed_host(port: int | None = None) -> ExposedHost:
-    r"""A host whose only source port is its ``port``, where nobody listens: whoever connects to it meets itself.
+    r"""A host whose only source port is its ``port``, where nobody listens: a client of it connects to itself.
 
-    For certain, at the first try, in any language, at 127.0.0.1 and at ::1; in life that happens once in thousands of
-    tries (see ``docs/self-connect.md``). It is what net.ipv4.ip_local_port_range = "port port" does (ip(7)); a server
-    that binds the port is what ends it. Two things follow from it in there: there can be one such connection at a time,
-    others get EADDRNOTAVAIL, as they do for a second after it was closed in the ordinary way (TIME_WAIT); and where a
-    program asks for any free port, this is the only one. So take a host for each test: it costs some 50 ms.
+    It does so for certain, at the first try, in any language, at 127.0.0.1 and at ::1; otherwise that happens once in
+    thousands of tries (see ``docs/self-connect.md``). The means is net.ipv4.ip_local_port_range = "port port" (ip(7)).
+    It ends when a server binds the port. Inside, two things follow. Only one such connection is possible at a time:
+    others get EADDRNOTAVAIL, also for a second after it was closed in the ordinary way (TIME_WAIT). And a program that
+    asks for any free port gets this one or none. So make a host for each test: it takes about 50 ms.
 
     :param port: 1-65535; None: any of 32768-60999.
-    :raises OSError: there are no namespaces to be had here: the kernel's error; `namespaces_unavailable` tells before.
+    :raises OSError: this system allows no namespaces; it is the kernel's error. `namespaces_unavailable` checks it.
 
     >>> with exposed_host() as host:
     ...     done = host.run(["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{host.port}; echo to myself >&3; head -1 <&3"])
@@ -305,7 +306,7 @@ def exposed_host(port: int | None = None) -> ExposedHost:
     'to myself\n'
     """
     if port is None:
-        port = random.choice(_PORTS)  # noqa: S311 - chance, not a secret; in there all are free
+        port = random.choice(_PORTS)  # noqa: S311 - not a secret; inside, all ports are free
     check_int("port", port, 1, 65535)
     return ExposedHost(port)
 
@@ -313,9 +314,9 @@ def exposed_host(port: int | None = None) -> ExposedHost:
 def dead_peer() -> DeadPeer:
     r"""A host with a server at its ``address`` that sends back what it gets, until it vanishes.
 
-    Run the client in the same host; lo is what loses the packets. Measured on Linux 6.18: keepalive of 1 s, 1 s and 3
-    ends in ETIMEDOUT after 4.1 s; a client without keepalive that waits notices nothing, and one that connects times
-    out. After `DeadPeer.heal` the same connections go on.
+    Run the client in the same host, for the packets are lost on its lo. Measured on Linux 6.18: keepalive (1 s idle,
+    1 s interval, 3 probes) ends in ETIMEDOUT after 4.1 s; a waiting client without keepalive notices nothing; a connect
+    times out. After `DeadPeer.heal` the same connections go on.
 
     :raises OSError: as for `exposed_host`.
 
@@ -338,9 +339,10 @@ def dead_peer() -> DeadPeer:
 
 
 def namespaces_unavailable() -> str | None:
-    """Why `exposed_host` and `dead_peer` cannot be had here, or None. It is tried once, and then remembered.
+    """Return the reason why `exposed_host` and `dead_peer` do not work here, or None if they do.
 
-    Where this process has no descriptor left to try it with, that is what it says, and it is tried again next time.
+    It tries them once and remembers the result. If this process has no descriptor left, the reason says so, and the
+    next call tries again.
 
     >>> print(namespaces_unavailable())
     None
@@ -349,18 +351,14 @@ def namespaces_unavailable() -> str | None:
         _check_platform()
     except OSError as error:
         return error.strerror
-    return _what_is_in_the_way()
-
-
-def _what_is_in_the_way() -> str | None:
     try:
-        return _found_in_the_way()
-    except OSError as error:  # next time there may be descriptors again: not remembered
+        return _first_failure()
+    except OSError as error:  # not remembered: next time there may be descriptors again
         return f"{UNTRIED}: {error}"
 
 
 @functools.cache
-def _found_in_the_way() -> str | None:
+def _first_failure() -> str | None:
     try:
         with exposed_host() as host, dead_peer() as peer:
             host.run([sys.executable, "-I", "-S", "-c", ""])
@@ -378,8 +376,8 @@ def _check_platform() -> None:
         raise OSError(errno.ENOSYS, "network namespaces exist on Linux only")
 
 
-def _source(code: str, args: Sequence[Word]) -> list[Word]:
-    return [sys.executable, "-P", "-c", textwrap.dedent(code), *args]  # -P: not what lies in the current directory
+def _source(code: str, args: Sequence[Arg]) -> list[Arg]:
+    return [sys.executable, "-P", "-c", textwrap.dedent(code), *args]  # -P: without the current directory
 
 
 def _with_path(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -389,6 +387,6 @@ def _with_path(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error(reported: str) -> OSError:
-    """The error that a helper wrote down: its number, and what failed."""
+    """Return the error that the script reported: its number, and what failed."""
     number, _, what = reported.partition(" ")
     return OSError(int(number), os.strerror(int(number)), what)

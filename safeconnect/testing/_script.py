@@ -1,4 +1,4 @@
-"""`Script`: a network on paper and virtual time, for tests of one's own settings: exact, and in no time at all."""
+"""`Script`: a simulated network in virtual time, for exact tests of settings that take no time."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _ERRORS = {
     "denied": errno.EACCES,
     "exhausted": errno.EADDRNOTAVAIL,
 }
-_SOURCE_PORT = 40000  # of the client in the script; nothing depends on it
+_SOURCE_PORT = 40000  # the client's; nothing depends on it
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a scripted connect went.
+    """The result of a scripted connect.
 
     :ivar timeline: what was done and when, ``[(seconds, "start 192.0.2.1"), ...]``: ``start``, ``abandon`` and
         ``reset``, each with its address; at the end ``keep`` or ``give up``.
-    :ivar connected_to: the address that won, None where none did.
-    :ivar error: what the connect ended with, None where it succeeded.
+    :ivar connected_to: the address that won; None if none did.
+    :ivar error: the error that the connect ended with; None if it succeeded.
     :ivar seconds: how long it took, in virtual time.
     """
 
@@ -50,19 +50,19 @@ class Result:
     seconds: float
 
     def starts(self) -> list[tuple[float, str]]:
-        """When each address was tried: ``[(seconds, address), ...]``."""
+        """Return when each address was tried: ``[(seconds, address), ...]``."""
         return [(when, what[6:]) for when, what in self.timeline if what.startswith("start ")]
 
 
 class Script:
-    """What would happen at each address of a name, for trying settings out without a network and without waiting.
+    """The outcomes at each address of a name, to try settings without a network and without waiting.
 
-    The rules that connect are the library's own, the same that run behind `create_connection`.
+    The connect follows the same state machine as `create_connection`.
 
-    :param addresses: for each literal address, in the resolver's order, what becomes of an attempt, or of the first,
-        the second, ... (the last goes on): ``"ok"``, ``"refused"``, ``"reset"``, ``"timed out"`` (as the kernel says),
-        ``"unreachable"``, ``"denied"``, ``"exhausted"``, ``"silent"``, ``"itself"`` (a connection to itself), each but
-        ``"silent"`` with the seconds it takes if it is more than none: ``"ok after 0.08"``.
+    :param addresses: for each literal address, in the resolver's order, the outcome of every attempt, or a list: of the
+        first, the second, ... (the last one repeats). An outcome is ``"ok"``, ``"refused"``, ``"reset"``,
+        ``"timed out"`` (the kernel's own timeout), ``"unreachable"``, ``"denied"``, ``"exhausted"``, ``"silent"`` or
+        ``"itself"`` (a self-connect). All but ``"silent"`` may say after how many seconds: ``"ok after 0.08"``.
     :param port: the port of all of them.
     :param lookup: how many seconds the lookup of the name takes.
     :raises ValueError: there is no address, a literal one is wrong, or an outcome is unknown.
@@ -97,10 +97,10 @@ class Script:
     ) -> Result:
         """Connect in virtual time.
 
-        :param timeout: and the others: as for a `Connector`.
-        :param draw: the chance that jitter takes, a number of [0, 1) at each call.
-        :returns: a `Result`. Nothing is raised: the error is in it.
-        :raises AssertionError: it would wait for ever, as for a silent address without a timeout.
+        :param timeout: like the other settings, as for a `Connector`.
+        :param draw: the source of chance for jitter; each call returns a number of [0, 1).
+        :returns: a `Result`. An error of the connect is in it, not raised.
+        :raises AssertionError: it would wait without a limit, as for a silent address without a timeout.
         """
         rules = Rules(
             timeout=timeout,
@@ -130,33 +130,33 @@ class _Run:
         self._now = 0.0
         self._tried = dict.fromkeys(outcomes, 0)
         self._attempts: dict[int, str] = {}
-        self._coming: list[tuple[float, int, Event]] = []
-        self._number = 0
+        self._scheduled: list[tuple[float, int, Event]] = []
+        self._count = 0
         self._timeline: list[tuple[float, str]] = []
         self._kept: str | None = None
         self._error: BaseException | None = None
 
     def result(self) -> Result:
-        self._obey(self._dial.begin(self._now))
+        self._carry_out(self._dial.begin(self._now))
         while not self._dial.over:
             event = self._next()
-            self._obey(self._dial.receive(event, self._now))
+            self._carry_out(self._dial.receive(event, self._now))
         return Result(self._timeline, self._kept, self._error, round(self._now, 6))
 
     def _next(self) -> Event:
         wake_at = self._dial.wake_at
-        if not self._coming and wake_at is None:
-            raise AssertionError("it would wait for ever: give it a timeout")
-        if not self._coming or (wake_at is not None and wake_at < self._coming[0][0]):
+        if not self._scheduled and wake_at is None:
+            raise AssertionError("it would wait without a limit: give it a timeout")
+        if not self._scheduled or (wake_at is not None and wake_at < self._scheduled[0][0]):
             self._now = wake_at if wake_at is not None else self._now
             return Tick()
-        self._now, _, event = heapq.heappop(self._coming)
+        self._now, _, event = heapq.heappop(self._scheduled)
         return event
 
-    def _obey(self, orders: Sequence[Order]) -> None:
+    def _carry_out(self, orders: Sequence[Order]) -> None:
         for order in orders:
             if isinstance(order, Resolve):
-                self._happens(self._lookup, Resolved(order.lookup, self._candidates))
+                self._schedule(self._lookup, Resolved(order.lookup, self._candidates))
             elif isinstance(order, Start):
                 self._start(order)
             elif isinstance(order, Abandon):
@@ -181,11 +181,11 @@ class _Run:
             local = sockaddr if what == "itself" else (sockaddr[0], _SOURCE_PORT, *sockaddr[2:])
             event = Connected(order.attempt, local, sockaddr)
         if what != "silent":
-            self._happens(seconds, event)
+            self._schedule(seconds, event)
 
-    def _happens(self, seconds: float, event: Event) -> None:
-        self._number += 1
-        heapq.heappush(self._coming, (self._now + seconds, self._number, event))
+    def _schedule(self, seconds: float, event: Event) -> None:
+        self._count += 1
+        heapq.heappush(self._scheduled, (self._now + seconds, self._count, event))
 
     def _write(self, what: str) -> None:
         self._timeline.append((round(self._now, 6), what))

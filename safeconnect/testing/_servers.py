@@ -1,24 +1,24 @@
-"""Ways in which a connect fails, on demand. Each call makes an address that behaves so while its block lasts."""
+"""Servers that accept, and then behave or misbehave: `echo`, `silent`, `resets`, `tls` and others."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 
 from .._connect.settings import check_seconds
 from .._sockets.resolve import check_host
-from .._sockets.sockets import LINGER_0
-from ._server import Fault, Server
+from ._base import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from ._server import Handler, Peer
+    from ._base import Handler, Peer
 
 
 def send_back(peer: Peer) -> None:
-    """The handler of a server that sends back what it gets."""
+    """Handle a connection: send back what comes."""
     while data := peer.recv():
         peer.sendall(data)
 
@@ -30,7 +30,7 @@ def _read_silently(peer: Peer) -> None:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at this address that does not listen yet.
+    """Return a socket that is bound to this address and does not listen yet.
 
     :raises OSError: the port is taken, or there is no such address here.
     """
@@ -40,9 +40,10 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if port and sys.platform != "win32":  # there it lets anybody take the port over
+        # Not for port 0: with SO_REUSEADDR the kernel might choose a port that another such socket is bound to without
+        # listening. Not on Windows: there SO_REUSEADDR lets anybody take the port over.
+        if port and sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # With it, any free port could be one that another such socket is bound to and does not listen on yet.
         sock.bind(sockaddr)
     except BaseException:
         sock.close()
@@ -51,12 +52,12 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def serve(handler: Handler = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
-    """A server that does what a function says; without one it sends back what it gets.
+    """Serve with a function of your own, or (the default) send back what comes.
 
     :param handler: called with a `Peer` for each connection, in a thread of its own. When it returns, the connection is
         closed.
     :param host: where to listen.
-    :param port: 0, the default: any free one.
+    :param port: where to listen; 0, the default, takes any free port.
     :raises OSError: the port is taken, or there is no such address here.
 
     >>> def greet(peer):
@@ -69,7 +70,7 @@ def serve(handler: Handler = send_back, *, host: str = "127.0.0.1", port: int = 
 
 
 def echo(*, host: str = "127.0.0.1", port: int = 0) -> Server:
-    """A server that sends back what it gets: the fault of having none.
+    """A server without a fault: it sends back what it gets.
 
     >>> with echo() as fault, socket.create_connection(fault.address, 5) as sock:
     ...     sock.sendall(b"ping")
@@ -91,9 +92,9 @@ def silent(*, host: str = "127.0.0.1", port: int = 0) -> Server:
 
 
 def never_reads(*, host: str = "127.0.0.1", port: int = 0) -> Server:
-    """A server that accepts and never reads: what is sent fills the buffers, and then sending waits.
+    """A server that accepts and never reads: data fills the buffers, and then sending waits.
 
-    The client's own buffer holds megabytes before it comes to that, unless it sets SO_SNDBUF.
+    The client's own send buffer takes megabytes before that, unless the client sets SO_SNDBUF.
 
     >>> with never_reads() as fault, socket.create_connection(fault.address, 0.01) as sock:
     ...     sock.sendall(bytes(20_000_000))
@@ -111,8 +112,8 @@ def resets(
     """A server that resets its connections.
 
     :param when: ``"accept"``: at once. The client may see it in ``connect``, or in its first ``send`` or ``recv``.
-        ``"first_byte"``: when a byte has come; so ``connect`` always succeeds. ``"manual"``: when `Server.reset` is
-        called; until then it sends back what it gets.
+        ``"first_byte"``: when a byte has come, so that ``connect`` always succeeds. ``"manual"``: when you call
+        `Server.reset`; until then it sends back what it gets.
     :raises ValueError: ``when`` is none of these.
 
     >>> with resets("first_byte") as fault, socket.create_connection(fault.address, 5) as sock:
@@ -139,7 +140,7 @@ def resets(
 def half_closes(data: bytes = b"", *, host: str = "127.0.0.1", port: int = 0) -> Server:
     """A server that sends its data and FIN at once, and goes on reading.
 
-    :param data: what it sends before.
+    :param data: what it sends before the FIN.
 
     >>> with half_closes(b"bye") as fault, socket.create_connection(fault.address, 5) as sock:
     ...     sock.recv(100), sock.recv(100), sock.send(b"still there")
@@ -158,11 +159,11 @@ def half_closes(data: bytes = b"", *, host: str = "127.0.0.1", port: int = 0) ->
 def drips(
     delay: float = 0.01, size: int = 1, *, data: bytes | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Server:
-    """A server that sends in small pieces with pauses: a client that reads once gets a part.
+    """A server that sends in small pieces with pauses: a client that reads only once gets a part.
 
     :param delay: seconds before each piece.
     :param size: bytes of each piece, 1 or more.
-    :param data: what it sends when a client has connected; left out, it sends back what it gets.
+    :param data: what it sends when a client has connected. By default it sends back what it gets.
     :raises ValueError: ``delay`` is negative, or ``size`` below 1.
 
     >>> with drips(delay=0.2, data=b"abc") as fault, socket.create_connection(fault.address, 5) as sock:
@@ -189,10 +190,10 @@ def drips(
 
 
 def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
-    """A server that accepts slowly: connects succeed at once (the kernel's part), and then nothing happens for a while.
+    """A server that accepts slowly: the kernel completes connects at once, and then nothing happens for a while.
 
     :param delay: seconds before each accept.
-    :param handler: what it does then; left out, it sends back what it gets.
+    :param handler: what it does after the accept. By default it sends back what it gets.
     :raises ValueError: ``delay`` is negative.
     """
     check_seconds("delay", delay)
@@ -200,10 +201,10 @@ def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler
 
 
 def crossed_replies(delay: float = 0.05, *, host: str = "127.0.0.1", port: int = 0) -> Server:
-    """A server that answers the first request of each connection late, and the others at once: it echoes them.
+    """An echo server that answers the first request of each connection late, and the others at once.
 
-    A client that gives up after less than ``delay`` seconds and sends its next request on the same connection gets the
-    late reply for it, and so on.
+    A client that gives up after less than ``delay`` seconds and sends its next request on the same connection takes the
+    late reply for the answer to that request, and so on.
 
     :param delay: seconds before the first reply.
     :raises ValueError: ``delay`` is negative.
@@ -219,95 +220,66 @@ def crossed_replies(delay: float = 0.05, *, host: str = "127.0.0.1", port: int =
     return serve(handler, host=host, port=port)
 
 
-class Refusing(Fault):
-    """An address that is held, and where nobody listens."""
+class TlsServer(Server):
+    """A server that speaks TLS.
 
-    def __init__(self, held: socket.socket) -> None:
-        super().__init__(held.getsockname(), held.family)
-        self._held = held
+    :ivar context: the server's `ssl.SSLContext`.
+    :ivar client_context: a context for clients that trusts the server's certificate; None if you gave ``context``.
+    :ivar authority: the certificate that clients have to trust, as PEM; None if you gave ``context``.
+    """
 
-    def close(self) -> None:
-        """Give the port back."""
-        self._held.close()
+    context: ssl.SSLContext
+    client_context: ssl.SSLContext | None = None
+    authority: bytes | None = None
 
 
-def refused(*, host: str = "127.0.0.1", port: int = 0) -> Refusing:
-    """An address that refuses connections, and keeps on: the port is held, so that nobody else listens there meanwhile.
+def tls(
+    context: ssl.SSLContext | None = None,
+    *,
+    name: str = "localhost",
+    handler: Handler = send_back,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> TlsServer:
+    """A server that speaks TLS, and sends back what it gets.
 
+    :param context: the server's context. By default one is made, with a new certificate for ``name`` and ``host``.
+    :param name: the name in the certificate.
+    :param handler: what the server does after the handshake; `Peer.recv` and ``sendall`` go through TLS.
+    :raises ImportError: trustme, which makes the certificate, is not installed.
     :raises OSError: the port is taken, or there is no such address here.
 
-    >>> with refused() as fault:
-    ...     socket.create_connection(fault.address, 5)
-    Traceback (most recent call last):
-    ConnectionRefusedError: [Errno 111] Connection refused
+    >>> with tls() as fault:
+    ...     raw = socket.create_connection(fault.address, 5)
+    ...     with fault.client_context.wrap_socket(raw, server_hostname="localhost") as sock:
+    ...         sock.sendall(b"ping")
+    ...         sock.recv(100)
+    b'ping'
     """
-    return Refusing(bound(host, port))
+    client: ssl.SSLContext | None = None
+    authority: bytes | None = None
+    if context is None:
+        context, client, authority = _certified(name, host)
+    serving = context
+
+    def handle(peer: Peer) -> None:
+        peer.socket = serving.wrap_socket(peer.socket, server_side=True)  # closed with the connection
+        handler(peer)
+
+    server = TlsServer(bound(host, port), handle, listens=False)
+    server.context, server.client_context, server.authority = context, client, authority
+    server.start()
+    return server
 
 
-def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
-    """A server that refuses connections until its ``start()`` is called.
-
-    :param handler: what it does then; left out, it sends back what it gets.
-
-    >>> with late_listener() as fault:
-    ...     fault.start()
-    ...     socket.create_connection(fault.address, 5).close()
-    """
-    return Server(bound(host, port), handler, listens=False)
-
-
-class BlackHole(Server):
-    """A listener whose queue is full, so that connects are not answered."""
-
-    def __init__(self, listener: socket.socket, handler: Handler) -> None:
-        super().__init__(listener, handler, listens=False)
-        listener.listen(0)
-        self._fillers: list[socket.socket] = []
-        try:
-            self._fill()
-        except BaseException:
-            self.close()
-            raise
-
-    def _fill(self) -> None:
-        """Connect until a connect is not answered, which is how full the queue has to be on this kernel."""
-        answered = True
-        while answered:
-            filler = socket.socket(self.family)
-            self._fillers.append(filler)
-            filler.settimeout(0.05)
-            try:
-                filler.connect(self.address)
-            except TimeoutError:
-                answered = False
-
-    def heal(self) -> None:
-        """Accept from now on. A client that waits gets in when its kernel sends the SYN again, see docs/servers.md."""
-        self._forget_fillers()
-        self.start()
-
-    def close(self) -> None:
-        self._forget_fillers()
-        super().close()
-
-    def _forget_fillers(self) -> None:
-        for filler in self._fillers:
-            filler.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-            filler.close()
-        self._fillers.clear()
-
-
-def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> BlackHole:
-    """An address where connects are not answered; its ``heal()`` makes a server of it.
-
-    It is a listener with a full queue, as a server has that is too busy to accept. Linux then drops SYNs; other systems
-    may refuse them.
-
-    :param handler: what the server does once it is healed; left out, it sends back what it gets.
-
-    >>> with blackhole() as fault:
-    ...     socket.create_connection(fault.address, 0.01)
-    Traceback (most recent call last):
-    TimeoutError: timed out
-    """
-    return BlackHole(bound(host, port), handler)
+def _certified(name: str, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext, bytes]:
+    try:
+        import trustme
+    except ImportError as error:
+        raise ImportError("safeconnect.testing.tls needs trustme for a certificate: pip install trustme") from error
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name, host).configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client, authority.cert_pem.bytes()

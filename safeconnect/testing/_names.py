@@ -1,4 +1,4 @@
-"""Names as a test wants them: `names` for a block, `dual_stack` for a name with two behaviours."""
+"""Name lookups with the answers that a test wants: `names` for a block, `dual_stack` for a name with two faults."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from dataclasses import dataclass
 from .._connect.settings import check_seconds
 from .._latch import Latch
 from .._local.binding import reserve_port
-from . import faults
+from . import _listeners, _servers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from ._server import Fault
-
-    Answer = "str | Sequence[str] | BaseException | Lookup"
+    from ._base import Fault
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What a name is looked up to.
+    """The answer to a name lookup.
 
-    :param addresses: literal addresses, in the order in which they are given out.
+    :param addresses: literal addresses, in the order of the answer.
     :param delay: seconds before the answer.
-    :param error: raised in the place of an answer, such as ``socket.gaierror(socket.EAI_AGAIN, "try again")``.
+    :param error: raised instead of an answer, such as ``socket.gaierror(socket.EAI_AGAIN, "try again")``.
     :raises ValueError: an address is not a literal one, or the delay is negative.
     """
 
@@ -53,7 +51,7 @@ def _lookup(answer: Any) -> Lookup:
 
 
 class Names:
-    """The names of a block. ``asked`` is the log: every host that was looked up, in order."""
+    """The names of a block; see `names`. ``asked`` logs every host that was looked up, in order."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.asked: list[str] = []
@@ -77,9 +75,9 @@ class Names:
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """What takes the place of `socket.getaddrinfo`; literal addresses and ``localhost`` are left to the real one.
+        """Replace `socket.getaddrinfo`; literal addresses and ``localhost`` go to the real one.
 
-        :raises socket.gaierror: EAI_NONAME: the name is none of this block's, or has no address of the family.
+        :raises socket.gaierror: EAI_NONAME: the block does not have the name, or no address of it in that family.
         """
         name = host.decode() if isinstance(host, (bytes, bytearray)) else host
         if name is None or name == "localhost" or _is_literal(name):
@@ -89,7 +87,7 @@ class Names:
         if answer is not None:
             self._over.wait(answer.delay)
             if answer.error is not None:
-                raise _anew(answer.error)
+                raise _copied(answer.error)
             found = [each for address in answer.addresses for each in self._literal(address, port, family, type, proto)]
             if found:
                 return found
@@ -99,18 +97,18 @@ class Names:
         try:
             return list(self._real(address, *arguments, socket.AI_NUMERICHOST))
         except socket.gaierror:
-            return []  # of another family
+            return []  # it is of another family
 
     def end(self) -> None:
-        """Let lookups that wait out their delay end now."""
+        """Let lookups in their delay end now."""
         self._over.set()
 
 
-def _anew(error: BaseException) -> BaseException:
-    """A copy to be raised: the block keeps its error, which would gather the notes and frames of every lookup."""
+def _copied(error: BaseException) -> BaseException:
+    """Copy an error before it is raised: the block's own would collect the notes and frames of every lookup."""
     try:
         fresh = copy.copy(error)
-    except Exception:  # noqa: BLE001 - a class of the user's may raise anything here
+    except Exception:  # noqa: BLE001 - a user-supplied class may raise anything here
         return error
     if hasattr(error, "__notes__"):
         fresh.__notes__ = list(error.__notes__)
@@ -127,12 +125,12 @@ def _is_literal(name: str) -> bool:
 
 @contextmanager
 def names(answers: Mapping[str, Any]) -> Iterator[Names]:
-    """Decide what names are looked up to, for a block: in `socket.getaddrinfo`, and so in asyncio and trio.
+    """Answer name lookups for a block: those of `socket.getaddrinfo`, and so those of asyncio and trio.
 
-    Any other name does not exist, so that no test asks the network; literal addresses and ``localhost`` stay as they
-    are. uvloop looks names up by itself.
+    No other name exists, so no test asks the network. Literal addresses and ``localhost`` stay as they are. uvloop is
+    not affected: it does not use `socket.getaddrinfo`.
 
-    :param answers: for each name a literal address, several of them, an error to be raised, or a `Lookup`.
+    :param answers: for each name a literal address, several of them, an error to raise, or a `Lookup`.
     :raises ValueError: an address is not a literal one.
 
     >>> with names({"db.test": ["2001:db8::1", "192.0.2.1"]}):
@@ -150,7 +148,7 @@ def names(answers: Mapping[str, Any]) -> Iterator[Names]:
 
 
 class DualStack:
-    """A name with an IPv6 and an IPv4 address, each with a fault of its own: ``v6`` and ``v4``."""
+    """A name with an IPv6 and an IPv4 address; ``v6`` and ``v4`` are their faults. See `dual_stack`."""
 
     def __init__(self, name: str, v6: Fault, v4: Fault) -> None:
         self.name = name
@@ -169,10 +167,9 @@ def dual_stack(
 ) -> Iterator[DualStack]:
     """A name whose two addresses, ::1 and 127.0.0.1, behave differently, on the same port.
 
-    :param v6: the fault at ::1, by its name or as a function that takes ``host`` and ``port``; ``"blackhole"`` unless
-        said.
-    :param v4: the fault at 127.0.0.1; ``"echo"`` unless said.
-    :param name: what it is called.
+    :param v6: the fault at ::1: its name, or a function that takes ``host`` and ``port``; by default ``"blackhole"``.
+    :param v4: the fault at 127.0.0.1, likewise; by default ``"echo"``.
+    :param name: the name.
     :raises OSError: this host has no IPv6 loopback address.
     :raises ValueError: there is no such fault.
 
@@ -184,7 +181,7 @@ def dual_stack(
         with reserve_port(["::1", "127.0.0.1"]) as reserved:
             port = reserved.port
             if sys.platform != "linux":
-                reserved.release()  # where nobody can bind beside it
+                reserved.release()  # only Linux lets others bind beside it
             six = stack.enter_context(_made("v6", v6, "::1", port))
             four = stack.enter_context(_made("v4", v4, "127.0.0.1", port))
         stack.enter_context(names({name: ["::1", "127.0.0.1"]}))
@@ -193,7 +190,7 @@ def dual_stack(
 
 def _made(which: str, fault: Any, host: str, port: int) -> Fault:
     if isinstance(fault, str):
-        made = getattr(faults, fault, None)
+        made = getattr(_servers, fault, None) or getattr(_listeners, fault, None)
         if made is None or fault.startswith("_"):
             raise ValueError(f"{which} must be the name of a fault, not {fault!r}")
         fault = made
