@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._host.tcp_sockets import named
 from .._sockets.endpoint import written
-from ..doctor.wording import time
+from ..doctor.findings import time
 from ._console import percent
 
 TYPE_CHECKING = False
