@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SHELLS = ("bash", "zsh", "tcsh")
 
-_DESCRIPTION = "TCP connects that cannot meet themselves: wait for a port, look at one, find out what is wrong."
+_DESCRIPTION = "TCP connects without self-connects: wait for a port, list ports, find out what is wrong."
 _EPILOG = """\
 environment:
   NO_COLOR      no colours, whatever the value
@@ -29,14 +29,14 @@ live lines; off Linux, `ports` and `doctor` need it to see the sockets.
 
 _WAIT = """\
 Wait until every TARGET accepts a TCP connection, then exit with 0, or run CMD
-in this process's place. Each try is reset at once, so that nothing of it stays.
-No try is fooled by a connection to itself, which is what a plain client gets
-sooner or later on a closed port among the machine's own source ports.
+in this process's place. Each try is reset at once and leaves nothing behind. A
+connection to itself, which a plain client gets sooner or later on a closed port
+in the machine's range of source ports, does not count.
 """
 _WAIT_EPILOG = """\
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
-  1     it can never be: the name does not exist (see --retry-names), or
+  1     it can never be up: the name does not exist (see --retry-names), or
         connecting is not permitted
   2     wrong usage
   124   not within the timeout; CMD was not run
@@ -105,9 +105,9 @@ examples:
 """
 
 _CONNECT = """\
-Connect once and show how: the names looked up, each address tried and when, as
-a race in time, what the connection is like, or why there is none. The
-connection is ended in order, and nothing is sent on it.
+Connect once and show how: the lookups, each address tried and when, as a race
+in time, and the state of the connection, or why there is none. The connection
+is closed gracefully, and nothing is sent on it.
 """
 _CONNECT_EPILOG = """\
 exit status:
@@ -126,8 +126,8 @@ examples:
 _DEMO = """\
 Show on this machine, in a few seconds, how the standard library connects to
 itself on a closed port, how that blocks the port for a server, and how
-safeconnect does neither. At a port of your choice with --port, which is as free
-afterwards as it was before.
+safeconnect does neither. With --port, use a port of your choice, which is free
+again afterwards.
 """
 _DEMO_EPILOG = """\
 exit status:
