@@ -22,7 +22,7 @@ _TERMINATED = 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 124 timed out, 130 interrupted.
 
-    :param argv: the arguments; those of this process when left out.
+    :param argv: the arguments; by default those of this process.
     :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like, with 143 at SIGTERM.
     """
     _open_closed_streams()
@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open /dev/null in the place of a closed standard stream: a socket would get its number, and be written to."""
-    descriptor = os.open(os.devnull, os.O_RDWR)  # each takes the lowest number that is free
+    """Open /dev/null in place of closed standard streams. Else a socket would get such a number, and the output."""
+    descriptor = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     while descriptor <= 2:
         descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)
@@ -54,7 +54,7 @@ def _open_closed_streams() -> None:
 
 
 def _output_failed(error: OSError) -> int:
-    # What is left in the buffer must not fail again at the end of the process.
+    # Python flushes the buffer at exit, and that must not fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
         print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
@@ -63,13 +63,13 @@ def _output_failed(error: OSError) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the process in order, also as the first process of a container, where it would do nothing."""
+    """Let SIGTERM end the process in order. By default it does nothing to the first process of a container."""
 
     def terminate(*_: object) -> None:
         raise SystemExit(_TERMINATED)
 
     before = signal.getsignal(signal.SIGTERM)
-    if before == signal.SIG_DFL:  # who ignores it goes on to, and so does a command that is run
+    if before == signal.SIG_DFL:  # if it is ignored, it stays so, also for CMD
         signal.signal(signal.SIGTERM, terminate)
     try:
         yield

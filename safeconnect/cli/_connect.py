@@ -1,159 +1,224 @@
-"""``safeconnect connect``."""
+"""``safeconnect connect``: connect once and show the race of the addresses, or many times and print percentiles."""
 
 from __future__ import annotations
 
 import socket
 import statistics
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from time import perf_counter
 
 from .. import close_gracefully, reset, tcp_info
 from .._connect.blocking import create_connection
 from .._connect.names import look_up_in_time
+from .._connect.order import without_duplicates
 from .._host.holders import in_the_way
 from .._sockets import port_window
-from .._sockets.endpoint import written
+from .._sockets.endpoint import same_endpoint, written
 from .._sockets.resolve import Question
-from ..events import Connected, Start
+from ..events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
-from ._timeline import duration, lines, spans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .._inspect.tcp_info import TcpInfo
-    from ._targets import Target
-    from ._timeline import Moment, Span
+    from .._sockets.endpoint import SockAddr
+    from ..events import Event, Order
+    from ._console import Line
 
-_ROOM = 24  # columns for the bars, between an address on the left and an outcome on the right
-_CLOSING = 1.0  # seconds that the peer has to end its side as well
-_PERCENTILES = (50, 90, 99)
+    Moment = tuple[float, Event | Order]  # seconds since the connect began
 
-
-class _Race:
-    """One connect, observed."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._moments: list[Moment] = []
-        self._began = perf_counter()
-        self.sock: socket.socket | None = None
-        self.error: OSError | None = None
-        try:
-            self.sock = create_connection(
-                arguments.target,
-                arguments.timeout,
-                happy_eyeballs_delay=arguments.happy_eyeballs_delay,
-                family=arguments.family,
-                trace=lambda message: self._moments.append((perf_counter() - self._began, message)),
-            )
-        except OSError as error:
-            self.error = error
-        self.seconds = perf_counter() - self._began
-        self.notes = [] if self.error is None else [*getattr(self.error, "__notes__", ()), *self._in_the_way()]
-        self.spans = spans(self._moments, self.seconds)
-
-    def _in_the_way(self) -> Iterator[str]:
-        """What keeps a server from the port, where that is one of this host."""
-        return map(
-            str, in_the_way({message.candidate[4] for _, message in self._moments if isinstance(message, Start)})
-        )
-
-    @property
-    def ends(self) -> tuple[object, object] | None:
-        """The two ends of the connection, as they were: the peer may have reset it by now."""
-        if self.sock is None:
-            return None
-        found = (message for _, message in reversed(self._moments) if isinstance(message, Connected))
-        return next((message.local, message.peer) for message in found)
+_BAR_WIDTH = 24  # columns
+_TIMEOUT = 1.0  # seconds for the peer to end its side, and for another lookup
+_GOING = "unanswered when it was over"
+_OVERTAKEN = "given up: another was faster"
+_LOOKUPS = {"both": "lookup", "A": "lookup of IPv4", "AAAA": "lookup of IPv6"}
+_STYLES = {"won": "green", "lost": "red", "left": "yellow", "looked up": "cyan"}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Connect once, or many times, and tell."""
+    """Connect once, or many times, and print the result."""
     console = Console()
     with socket.socket() as unused:
-        # The first of a process reads the kernel's range, and is not to be timed.
+        # The first connect of a process reads the kernel's range. Do that now, outside the measured time.
         port_window.choose(unused, arguments.target)
-    return _measure(arguments, console) if arguments.repeat else _show(arguments, console)
+    return _connect_often(arguments, console) if arguments.repeat else _connect_once(arguments, console)
 
 
-def _show(arguments: argparse.Namespace, console: Console) -> int:
-    race = _Race(arguments)
-    status = 0 if race.error is None else _status(race.error)
-    info = _info(race.sock)
-    if arguments.json:
-        console.data.json(_as_dict(arguments, race, info, status))
-    else:
-        for line in lines(race.spans, _ROOM):
-            console.data.line(*line)
-        _tell(console, race, info)
-    if race.sock is not None:
-        ended = close_gracefully(race.sock, timeout=_CLOSING)
-        if not arguments.json:
-            console.data.line(f"ended: {ended.how}" + (f", {ended.dropped:,} bytes not read" if ended.dropped else ""))
-    return status
-
-
-def _tell(console: Console, race: _Race, info: TcpInfo | None) -> None:
-    if race.error is not None:
-        console.data.line(("not connected", "red"), f" after {duration(race.seconds)}: {race.error}")
-        for note in race.notes:
-            console.data.line(f"  {note}")
-    if race.ends is not None:
-        local, peer = map(written, race.ends)
-        console.data.line(("connected", "green"), f" after {duration(race.seconds)}, {local} to {peer}")
-    if info is not None:
-        told = {name.replace("_", " "): value for name, value in asdict(info).items() if value is not None}
-        width = max(map(len, told))
-        for name, value in told.items():
-            console.data.line(f"  {name:<{width}}  {duration(value) if isinstance(value, float) else value}")
-
-
-def _info(sock: socket.socket | None) -> TcpInfo | None:
-    """What the kernel knows of the connection; None where there is none, or the platform does not tell."""
-    if sock is None:
-        return None
-    try:
-        return tcp_info(sock)
-    except OSError:
-        return None
-
-
-def _as_dict(arguments: argparse.Namespace, race: _Race, info: TcpInfo | None, status: int) -> dict[str, object]:
-    ends = race.ends
-    return {
-        "target": str(arguments.target),
-        "connected": race.error is None,
-        "seconds": round(race.seconds, 6),
-        "local": written(ends[0]) if ends else None,
-        "peer": written(ends[1]) if ends else None,
-        "error": None if race.error is None else str(race.error),
-        "notes": race.notes,
-        "race": [_span_as_dict(span) for span in race.spans],
-        "tcp_info": None if info is None else asdict(info),
-        "exit_status": status,
-    }
-
-
-def _span_as_dict(span: Span) -> dict[str, object]:
-    return {
-        "what": span.label,
-        "began_seconds": round(span.began, 6),
-        "ended_seconds": round(span.ended, 6),
-        "outcome": span.outcome,
-        "kind": span.kind,
-    }
+def _connect(arguments: argparse.Namespace, trace: Callable[[Event | Order], object] | None = None) -> socket.socket:
+    delay = arguments.happy_eyeballs_delay
+    return create_connection(
+        arguments.target, arguments.timeout, happy_eyeballs_delay=delay, family=arguments.family, trace=trace
+    )
 
 
 def _status(error: OSError) -> int:
     return TIMED_OUT if isinstance(error, TimeoutError) else FAILED
 
 
-def _measure(arguments: argparse.Namespace, console: Console) -> int:
-    """Connect many times, one after another; each connection is reset at once, so that none takes up a port."""
+# Once
+
+
+@dataclass(slots=True)
+class Span:
+    """A lookup or an attempt on one address, with its time.
+
+    :ivar kind: ``"looked up"``, ``"won"``, ``"lost"``, or ``"left"`` if it was given up without an answer.
+    """
+
+    label: str
+    began: float
+    ended: float
+    outcome: str = _GOING
+    kind: str = "left"
+
+    def end(self, now: float, outcome: str, kind: str) -> None:
+        """Set how and when it ended."""
+        self.ended, self.outcome, self.kind = now, outcome, kind
+
+
+def _connect_once(arguments: argparse.Namespace, console: Console) -> int:
+    moments: list[Moment] = []
+    sock: socket.socket | None = None
+    error: OSError | None = None
+    began = perf_counter()
+    try:
+        sock = _connect(arguments, lambda message: moments.append((perf_counter() - began, message)))
+    except OSError as failure:
+        error = failure
+    seconds = perf_counter() - began
+    tried = {message.candidate[4] for _, message in moments if isinstance(message, Start)}
+    notes = [] if error is None else [*getattr(error, "__notes__", ()), *map(str, in_the_way(tried))]
+    race = spans(moments, seconds)
+    # The peer may have reset the connection by now, so its ends are those of the event.
+    connected = [message for _, message in moments if isinstance(message, Connected)][-1:] if sock else []
+    ends = [written(end) for each in connected for end in (each.local, each.peer)]
+    info = _info(sock) if sock else None
+    status = 0 if error is None else _status(error)
+    if arguments.json:
+        local, peer = ends or (None, None)
+        console.data.json(
+            {
+                "target": str(arguments.target),
+                "connected": error is None,
+                "seconds": round(seconds, 6),
+                "local": local,
+                "peer": peer,
+                "error": None if error is None else str(error),
+                "notes": notes,
+                "race": list(map(_span_as_dict, race)),
+                "tcp_info": None if info is None else asdict(info),
+                "exit_status": status,
+            }
+        )
+    else:
+        for line in lines(race, _BAR_WIDTH):
+            console.data.line(*line)
+        if ends:
+            console.data.line(("connected", "green"), f" after {duration(seconds)}, {' to '.join(ends)}")
+        else:
+            console.data.line(("not connected", "red"), f" after {duration(seconds)}: {error}")
+        for line in [*notes, *_info_lines(info)]:
+            console.data.line(f"  {line}")
+    if sock is not None:
+        ended = close_gracefully(sock, timeout=_TIMEOUT)
+        if not arguments.json:
+            console.data.line(f"ended: {ended.how}" + (f", {ended.dropped:,} bytes not read" if ended.dropped else ""))
+    return status
+
+
+def _info(sock: socket.socket) -> TcpInfo | None:
+    try:
+        return tcp_info(sock)
+    except OSError:  # the platform does not tell
+        return None
+
+
+def _info_lines(info: TcpInfo | None) -> list[str]:
+    facts = {} if info is None else asdict(info)
+    told = {name.replace("_", " "): value for name, value in facts.items() if value is not None}
+    width = max(map(len, told), default=0)
+    return [f"{name:<{width}}  {duration(v) if isinstance(v, float) else v}" for name, v in told.items()]
+
+
+def _span_as_dict(span: Span) -> dict[str, object]:
+    began, ended = round(span.began, 6), round(span.ended, 6)
+    what, outcome, kind = span.label, span.outcome, span.kind
+    return {"what": what, "began_seconds": began, "ended_seconds": ended, "outcome": outcome, "kind": kind}
+
+
+def spans(moments: Iterable[Moment], end: float) -> list[Span]:
+    """Return the lookups and attempts of one connect, in the order in which they began.
+
+    :param moments: its events and orders.
+    :param end: when the connect was over, which ends whatever has no end of its own.
+    """
+    found: dict[object, Span] = {}
+    for now, message in moments:
+        if isinstance(message, Resolve):
+            found[message.lookup] = Span(_LOOKUPS[message.lookup], now, end)
+        elif isinstance(message, Start):
+            found[message.attempt] = Span(written(message.candidate[4]), now, end)
+        elif isinstance(message, Resolved):
+            number = len(without_duplicates(message.candidates, {}))
+            found[message.lookup].end(now, f"{number} {'address' if number == 1 else 'addresses'}", "looked up")
+        elif isinstance(message, ResolveFailed):
+            found[message.lookup].end(now, str(message.error), "lost")
+        elif isinstance(message, (Connected, Failed, Abandon, Keep)):
+            _end_attempt(found[message.attempt], now, message)
+    if any(span.kind == "won" for span in found.values()):
+        for span in found.values():
+            span.outcome = _OVERTAKEN if span.outcome == _GOING else span.outcome
+    return list(found.values())
+
+
+def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon | Keep) -> None:
+    if isinstance(message, Failed):
+        span.end(now, str(message.error) or type(message.error).__name__, "lost")
+    elif isinstance(message, Connected):
+        if same_endpoint(message.local, message.peer):
+            span.end(now, "met itself", "lost")
+        else:
+            span.end(now, f"connected from {written(message.local)}", "left")
+    elif isinstance(message, Keep):
+        span.kind = "won"
+    elif span.outcome == _GOING:
+        span.ended = now
+
+
+def duration(seconds: float) -> str:
+    """Return a time with a suitable unit; a connect on one host takes some microseconds."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
+def lines(found: Sequence[Span], width: int) -> list[Line]:
+    """Return a line with a bar for each span, and a last one with the scale.
+
+    :param width: the columns of a bar.
+    """
+    total = max((span.ended for span in found), default=0.0)
+    names = max((len(span.label) for span in found), default=0)
+    drawn: list[Line] = []
+    for span in found:
+        begin, end = (round(width * at / total) if total else 0 for at in (span.began, span.ended))
+        bar = " " * min(begin, width - 1) + "━" * max(end - begin, 1)
+        outcome = f"{span.outcome}, {duration(span.ended - span.began)}"
+        drawn.append([f"{span.label:<{names}} │", (f"{bar:<{width}}", _STYLES[span.kind]), f"│ {outcome}"])
+    drawn.append([f"{'':<{names}} 0{duration(total):>{width + 1}}"])
+    return drawn
+
+
+# Many times
+
+
+def _connect_often(arguments: argparse.Namespace, console: Console) -> int:
+    """Connect many times, one after another; reset each connection at once, so that none takes up a port."""
     times: list[float] = []
     failures: Counter[str] = Counter()
     status = 0
@@ -162,12 +227,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             for _ in range(arguments.repeat):
                 began = perf_counter()
                 try:
-                    sock = create_connection(
-                        arguments.target,
-                        arguments.timeout,
-                        happy_eyeballs_delay=arguments.happy_eyeballs_delay,
-                        family=arguments.family,
-                    )
+                    sock = _connect(arguments)
                 except OSError as error:
                     failures[str(error)] += 1
                     status = status or _status(error)
@@ -176,49 +236,35 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
                     reset(sock)
                 advance()
     except KeyboardInterrupt:
-        status = INTERRUPTED  # what there is so far is told, as ping(8) does
-    _tell_figures(arguments, console, times, failures, status)
-    return status
-
-
-def _tell_figures(
-    arguments: argparse.Namespace,
-    console: Console,
-    times: Sequence[float],
-    failures: Counter[str],
-    status: int,
-) -> None:
+        status = INTERRUPTED  # print the figures so far, as ping(8) does
+    tried = len(times) + failures.total()
     figures = _figures(times)
-    notes = _in_the_way(arguments.target) if failures else []
+    notes = list(map(str, in_the_way(_addresses(arguments.target)))) if failures else []
     if arguments.json:
-        written_figures = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
-        tried = len(times) + failures.total()
         result = {"target": str(arguments.target), "times": tried, "connected": len(times)}
-        console.data.json(
-            {**result, **written_figures, "failures": dict(failures), "notes": notes, "exit_status": status}
-        )
-        return
-    console.data.line(f"{arguments.target}: {len(times):,} of {len(times) + failures.total():,} connected")
+        rounded = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
+        console.data.json({**result, **rounded, "failures": dict(failures), "notes": notes, "exit_status": status})
+        return status
+    console.data.line(f"{arguments.target}: {len(times):,} of {tried:,} connected")
     if figures:
-        console.data.table(list(figures), [[duration(value) for value in figures.values()]], right=range(len(figures)))
+        console.data.table(list(figures), [list(map(duration, figures.values()))], right=range(len(figures)))
     for text, number in failures.most_common():
         console.data.line((f"{number:,} x ", "red"), text)
     for note in notes:
         console.data.line(f"  {note}")
+    return status
 
 
-def _in_the_way(target: Target) -> list[str]:
-    """What keeps a server from the target's port, where that is one of this host."""
+def _addresses(target: tuple[str, int]) -> set[SockAddr]:
     try:
-        found = look_up_in_time(Question(tuple(target)), _CLOSING)
+        return {candidate[4] for candidate in look_up_in_time(Question(tuple(target)), _TIMEOUT)}
     except (OSError, UnicodeError):
-        return []
-    return list(map(str, in_the_way({candidate[4] for candidate in found})))
+        return set()
 
 
 def _figures(times: Sequence[float]) -> dict[str, float]:
     if not times:
         return {}
     cuts = statistics.quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99
-    percentiles = {f"p{percent}": cuts[percent - 1] for percent in _PERCENTILES}
+    percentiles = {f"p{percent}": cuts[percent - 1] for percent in (50, 90, 99)}
     return {"min": min(times), **percentiles, "max": max(times), "mean": statistics.fmean(times)}

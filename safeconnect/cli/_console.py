@@ -1,7 +1,6 @@
-"""Where commands write: data on stdout, messages on stderr; with rich where there is a terminal, else plainly.
+"""Where commands write: data to stdout, messages to stderr; with rich on a terminal, else as plain text.
 
-The words are the same in both. Colour follows NO_COLOR and FORCE_COLOR, as rich knows them; nothing moves but on a
-terminal.
+The text is the same in both. rich respects NO_COLOR and FORCE_COLOR; nothing moves except on a terminal.
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, TextIO
 
-    Part = str | tuple[str, str]  # text; text and its style, in rich's words
+    Part = str | tuple[str, str]  # text, or text and its style as rich knows it
     Line = Sequence[Part]
 
 _GAP = "  "
-# For streams that cannot write them.
-_PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})
+_PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})  # for streams that cannot write them
 
 
 class OutputError(OSError):
@@ -31,9 +29,9 @@ class OutputError(OSError):
 
 
 class Stream:
-    """One of a process's two output streams.
+    """One of the two output streams of the process.
 
-    :param is_optional: whether what cannot be written is dropped, and the rest as well: messages, not data.
+    :param is_optional: for messages: if one cannot be written, drop it and all later ones.
     """
 
     def __init__(self, file: TextIO, *, is_optional: bool = False) -> None:
@@ -44,57 +42,50 @@ class Stream:
         self._rich = _rich_console(file)
         self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a person sees it as it comes."""
-        return self._file.isatty()
-
-    @property
-    def width(self) -> int:
-        """How many columns a line may have."""
-        return int(self._rich.width) if self._rich is not None else 80
-
     def line(self, *parts: Part) -> None:
         """Write one line.
 
-        :raises OutputError: it could not be written, and is no mere message.
+        :raises OutputError: data could not be written.
         """
         clean = [self._cleaned(part) for part in parts]
         if self._rich is None:
-            self._write(lambda: print(_plain(clean), file=self._file))
+            self._write(print, "".join(text for text, _ in clean), file=self._file)
         else:
-            self._write(lambda: self._rich.print(_text(clean), soft_wrap=True))
+            self._write(self._rich.print, _rich_text(clean), soft_wrap=True)
 
-    def _cleaned(self, part: Part) -> Part:
-        text, style = (part, "") if isinstance(part, str) else part
+    def _cleaned(self, part: Part) -> tuple[str, str]:
+        text, style = _styled(part)
         clean = harmless(text).translate(self._translation)
         return clean if _can_write(clean, self._file) else ascii(clean)[1:-1], style
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def _write(self, write: Callable[..., object], *arguments: object, **settings: object) -> None:
         if self._is_lost:
             return
         try:
-            write()
+            write(*arguments, **settings)
         except OSError as error:
             if not self._is_optional:
                 raise OutputError(*error.args) from error
             self._is_lost = True
 
     def table(self, headers: Sequence[str], rows: Iterable[Line], *, right: Sequence[int] = ()) -> None:
-        """Write rows below their headers in columns.
+        """Write rows in columns, below their headers.
 
         :param right: the numbers of the columns that are aligned to the right.
         """
-        cells = [tuple(headers), *(tuple(row) for row in rows)]
-        widths = [max(len(_plain([row[column]])) for row in cells) for column in range(len(headers))]
-        for number, row in enumerate(cells):
-            padded = [_padded(part, widths[column], column in right) for column, part in enumerate(row)]
-            spaced = [piece for part in padded for piece in (part, _GAP)][:-1]
-            self.line(*(_bold(spaced) if not number else _stripped(spaced)))
+        cells = [[(name, "bold") for name in headers], *([_styled(part) for part in row] for row in rows)]
+        widths = [max(len(text) for text, _ in column) for column in zip(*cells, strict=True)]
+        for row in cells:
+            parts: list[Part] = []
+            for number, (text, style) in enumerate(row):
+                padded = text.rjust(widths[number]) if number in right else text.ljust(widths[number])
+                parts += [(padded, style), _GAP]
+            last, style = _styled(parts[-2])
+            self.line(*parts[:-2], (last.rstrip(), style))
 
     def json(self, value: object) -> None:
         """Write a value as JSON."""
-        self._write(lambda: print(json.dumps(value, indent=2), file=self._file))
+        self._write(print, json.dumps(value, indent=2), file=self._file)
 
     @contextmanager
     def live(self, lines: Callable[[], Iterable[Line]]) -> Iterator[None]:
@@ -106,14 +97,14 @@ class Stream:
         from rich.live import Live
 
         def render() -> Group:
-            return Group(*(_text([self._cleaned(part) for part in line]) for line in lines()))
+            return Group(*(_rich_text([self._cleaned(part) for part in line]) for line in lines()))
 
         with Live(get_renderable=render, console=self._rich, refresh_per_second=10, transient=True):
             yield
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], object]]:
-        """Show how much of it is done, on a terminal and with rich only; gives what to call after each piece."""
+        """Show how much is done, on a terminal and with rich only; yield the function to call after each piece."""
         if not self._is_live:
             yield lambda: None
             return
@@ -133,7 +124,7 @@ class Console:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 as people read it."""
+    """Return a share from 0 to 1 as text."""
     return f"{100 * share:.0f} %" if share >= 0.01 else "<1 %"
 
 
@@ -146,7 +137,7 @@ def _can_write(text: str, file: TextIO) -> bool:
 
 
 def _rich_console(file: TextIO) -> Any:
-    """Rich's console for the stream; None where nobody sees colours, or without rich."""
+    """Return rich's console for the stream; None without rich, or if colours are not wanted."""
     if not (file.isatty() or os.environ.get("FORCE_COLOR")):
         return None
     try:
@@ -156,26 +147,11 @@ def _rich_console(file: TextIO) -> Any:
     return RichConsole(file=file, highlight=False, markup=False, emoji=False)
 
 
-def _text(parts: Line) -> Any:
+def _rich_text(parts: Line) -> Any:
     from rich.text import Text
 
     return Text.assemble(*parts)
 
 
-def _plain(parts: Line) -> str:
-    return "".join(part if isinstance(part, str) else part[0] for part in parts)
-
-
-def _padded(part: Part, width: int, is_right: bool) -> Part:
-    text, style = (part, "") if isinstance(part, str) else part
-    return (text.rjust(width) if is_right else text.ljust(width)), style
-
-
-def _bold(parts: Line) -> Line:
-    return _stripped([(_plain([part]), "bold") for part in parts])
-
-
-def _stripped(parts: Line) -> Line:
-    """Without spaces at the end."""
-    *others, (text, style) = ((part, "") if isinstance(part, str) else part for part in parts)
-    return [*others, (text.rstrip(), style)]
+def _styled(part: Part) -> tuple[str, str]:
+    return (part, "") if isinstance(part, str) else part

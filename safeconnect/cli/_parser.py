@@ -11,12 +11,12 @@ from ._targets import count, deadline, expected_bytes, host_name, port, positive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
 _SHELLS = ("bash", "zsh", "tcsh")
 
-_DESCRIPTION = "TCP connects that cannot meet themselves: wait for a port, look at one, find out what is wrong."
+_DESCRIPTION = "TCP connects without self-connects: wait for a port, list ports, find out what is wrong."
 _EPILOG = """\
 environment:
   NO_COLOR      no colours, whatever the value
@@ -29,14 +29,14 @@ live lines; off Linux, `ports` and `doctor` need it to see the sockets.
 
 _WAIT = """\
 Wait until every TARGET accepts a TCP connection, then exit with 0, or run CMD
-in this process's place. Each try is reset at once, so that nothing of it stays.
-No try is fooled by a connection to itself, which is what a plain client gets
-sooner or later on a closed port among the machine's own source ports.
+in this process's place. Each try is reset at once and leaves nothing behind. A
+connection to itself, which a plain client gets sooner or later on a closed port
+in the machine's range of source ports, does not count.
 """
 _WAIT_EPILOG = """\
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
-  1     it can never be: the name does not exist (see --retry-names), or
+  1     it can never be up: the name does not exist (see --retry-names), or
         connecting is not permitted
   2     wrong usage
   124   not within the timeout; CMD was not run
@@ -105,9 +105,9 @@ examples:
 """
 
 _CONNECT = """\
-Connect once and show how: the names looked up, each address tried and when, as
-a race in time, what the connection is like, or why there is none. The
-connection is ended in order, and nothing is sent on it.
+Connect once and show how: the lookups, each address tried and when, as a race
+in time, and the state of the connection, or why there is none. The connection
+is closed gracefully, and nothing is sent on it.
 """
 _CONNECT_EPILOG = """\
 exit status:
@@ -126,8 +126,8 @@ examples:
 _DEMO = """\
 Show on this machine, in a few seconds, how the standard library connects to
 itself on a closed port, how that blocks the port for a server, and how
-safeconnect does neither. At a port of your choice with --port, which is as free
-afterwards as it was before.
+safeconnect does neither. With --port, use a port of your choice, which is free
+again afterwards.
 """
 _DEMO_EPILOG = """\
 exit status:
@@ -142,8 +142,20 @@ examples:
 """
 
 
+# argparse cannot describe what follows `--`.
+_USAGE = {
+    "wait": """TARGET... [-4 | -6] [--timeout SECONDS]
+                        [--interval SECONDS] [--attempt-timeout SECONDS]
+                        [--gone] [--any] [--expect BYTES] [--retry-names]
+                        [-q | -v] [--json] [-- CMD ...]""",
+    "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
+                         [--json] -- CMD ...
+       safeconnect ports [PORT] [--json]""",
+}
+
+
 class _PrintCompletion(argparse.Action):
-    """Print what a shell reads to complete the commands and their options."""
+    """Print the script with which a shell completes the commands and their options."""
 
     def __call__(self, parser: argparse.ArgumentParser, *values: Any, **_: Any) -> None:
         try:
@@ -156,43 +168,46 @@ class _PrintCompletion(argparse.Action):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong; what was written may hold anything."""
+        """Print what is wrong. The message quotes the arguments, which may hold anything."""
         super().error(harmless(message))
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments; ``argv`` holds those after the name of the program.
+    """Return the arguments; ``command`` is what follows the first ``--``.
 
-    What follows the first ``--`` is a command and its own arguments, ``command``.
-
+    :param argv: the arguments after the name of the program.
     :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like.
     """
-    own, dashes, command = _split(argv)
+    end = argv.index("--") if "--" in argv else len(argv)
+    dashes, command = end < len(argv), argv[end + 1 :]
     parser = _parser()
-    arguments = parser.parse_args(own)
-    if getattr(arguments, "gone", False) and arguments.expect:
-        parser.error("--expect is not allowed with --gone: nobody is there to send anything")
-    if dashes and arguments.module not in ("_wait", "_ports"):
-        parser.error("only wait and ports take a command after --")
-    if command and not command[0]:
-        parser.error("the command after -- has no name")
-    if dashes and not command:
-        parser.error("there is no command after --")
-    if arguments.module == "_ports" and dashes and arguments.port is not None:
-        parser.error("PORT is not allowed with a command: -n says how many ports it is to have")
-    if arguments.module == "_ports" and not dashes and _asks_for_ports(arguments):
-        parser.error("-n, --env, --host and --release need a command after --")
+    arguments = parser.parse_args(argv[:end])
+    name = arguments.module
+    for is_wrong, message in (
+        (
+            name == "_wait" and arguments.gone and arguments.expect,
+            "--expect is not allowed with --gone: nobody is there to send anything",
+        ),
+        (dashes and name not in ("_wait", "_ports"), "only wait and ports take a command after --"),
+        (command and not command[0], "the command after -- has no name"),
+        (dashes and not command, "there is no command after --"),
+        (
+            name == "_ports" and dashes and arguments.port is not None,
+            "PORT is not allowed with a command: -n says how many ports it is to have",
+        ),
+        (
+            name == "_ports" and not dashes and _asks_for_ports(arguments),
+            "-n, --env, --host and --release need a command after --",
+        ),
+    ):
+        if is_wrong:
+            parser.error(message)
     arguments.command = command
     return arguments
 
 
 def _asks_for_ports(arguments: argparse.Namespace) -> bool:
     return arguments.release or any(value is not None for value in (arguments.number, arguments.env, arguments.host))
-
-
-def _split(argv: Sequence[str]) -> tuple[Sequence[str], bool, Sequence[str]]:
-    at = argv.index("--") if "--" in argv else len(argv)
-    return argv[:at], at < len(argv), argv[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -225,104 +240,53 @@ def _command(commands: Any, name: str, summary: str, description: str, epilog: s
         help=summary,
         description=description,
         epilog=epilog,
+        usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(module=f"_{name}")
-    if name in ("wait", "ports"):
-        parser.usage = f"%(prog)s {_USAGE[name]}"
     return parser
-
-
-_USAGE = {
-    "wait": """TARGET... [-4 | -6] [--timeout SECONDS]
-                        [--interval SECONDS] [--attempt-timeout SECONDS]
-                        [--gone] [--any] [--expect BYTES] [--retry-names]
-                        [-q | -v] [--json] [-- CMD ...]""",
-    "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
-                         [--json] -- CMD ...
-       safeconnect ports [PORT] [--json]""",
-}
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT or :PORT")
     _add_family(parser)
-    parser.add_argument(
-        "--timeout",
-        type=deadline,
-        default=30.0,
-        metavar="SECONDS",
-        help="for all of it (default 30); 0 makes one try, none waits without end",
-    )
-    parser.add_argument(
-        "--attempt-timeout",
-        type=positive_seconds,
-        default=1.0,
-        metavar="SECONDS",
-        help="for one try: lookup, connect and answer (default 1)",
-    )
-    parser.add_argument(
-        "--interval",
-        type=positive_seconds,
-        default=0.1,
-        metavar="SECONDS",
-        help="the longest pause between two tries (default 0.1)",
-    )
+    time_help = "for all of it (default 30); 0 makes one try, none waits without a limit"
+    _add_seconds(parser, "--timeout", 30.0, time_help, deadline)
+    _add_seconds(parser, "--attempt-timeout", 1.0, "for one try: lookup, connect and answer (default 1)")
+    _add_seconds(parser, "--interval", 0.1, "the longest pause between two tries (default 0.1)")
     parser.add_argument("--gone", action="store_true", help="wait until nobody listens any more: a connect is refused")
-    parser.add_argument("--any", action="store_true", help="one target is enough")
-    parser.add_argument(
-        "--retry-names",
-        action="store_true",
-        help="wait also for a name that does not exist: a container's may come with it",
-    )
-    parser.add_argument(
-        "--expect",
-        type=expected_bytes,
-        metavar="BYTES",
-        help=r"what the server must send first, such as '220 '; with \r \n \t \0 \\ \xHH",
-    )
+    parser.add_argument("--any", action="store_true", help="succeed when one target is up, or gone")
+    retry_help = "retry a name that does not exist: a container's may appear with the container"
+    parser.add_argument("--retry-names", action="store_true", help=retry_help)
+    expect_help = r"what the server must send first, such as '220 '; with \r \n \t \0 \\ \xHH"
+    parser.add_argument("--expect", type=expected_bytes, metavar="BYTES", help=expect_help)
     talk = parser.add_mutually_exclusive_group()
     talk.add_argument("-q", "--quiet", action="store_true", help="no messages")
-    talk.add_argument("-v", "--verbose", action="store_true", help="tell each time that the tries see something else")
+    talk.add_argument("-v", "--verbose", action="store_true", help="print each change in what the tries see")
     _add_json(parser)
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "target", nargs="?", type=target, metavar="HOST:PORT", help="a server: also [IPV6]:PORT or :PORT"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=positive_seconds,
-        default=2.0,
-        metavar="SECONDS",
-        help="for each lookup and each address of the target (default 2)",
-    )
+    target_help = "a server: also [IPV6]:PORT or :PORT"
+    parser.add_argument("target", nargs="?", type=target, metavar="HOST:PORT", help=target_help)
+    _add_seconds(parser, "--timeout", 2.0, "for each lookup and each address of the target (default 2)")
     _add_json(parser)
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("port", nargs="?", type=port, metavar="PORT", help="who has this port (without CMD)")
-    # Without a default, for each of them needs a command.
+    # Without defaults, to see whether they are given: each needs a command.
     parser.add_argument("-n", type=count, metavar="N", dest="number", help="how many ports (default 1)")
-    parser.add_argument(
-        "--env",
-        type=variable,
-        metavar="NAME",
-        help="the variable for the port (default PORT); with several also NAME1, NAME2 ...",
-    )
-    parser.add_argument(
-        "--host",
-        type=host_name,
-        metavar="ADDRESS",
-        help="where the ports are to be free (default: every address, IPv4 and IPv6)",
-    )
+    env_help = "the variable for the port (default PORT); with several also NAME1, NAME2 ..."
+    parser.add_argument("--env", type=variable, metavar="NAME", help=env_help)
+    host_help = "where the ports must be free (default: every address, IPv4 and IPv6)"
+    parser.add_argument("--host", type=host_name, metavar="ADDRESS", help=host_help)
     parser.add_argument(
         "--release",
         action="store_true",
-        help="let the ports go before CMD starts, for servers without SO_REUSEADDR; they are then of those that the"
-        " kernel gives to nobody, and can be lost only to a program that asks for the same number (always so elsewhere"
-        " than on Linux)",
+        help="release the ports before CMD starts, for servers without SO_REUSEADDR; the kernel never chooses these"
+        " ports, so only a program that asks for the same number can take one (always so on other platforms than"
+        " Linux)",
     )
     _add_json(parser)
 
@@ -330,41 +294,34 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 def _add_connect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=target, metavar="HOST:PORT", help="also [IPV6]:PORT or :PORT")
     _add_family(parser)
-    parser.add_argument(
-        "--timeout", type=positive_seconds, default=10.0, metavar="SECONDS", help="for all of it (default 10)"
-    )
-    parser.add_argument(
-        "--happy-eyeballs-delay",
-        type=seconds,
-        default=0.25,
-        metavar="SECONDS",
-        help="how long one address is tried before the next joins in (default 0.25)",
-    )
+    _add_seconds(parser, "--timeout", 10.0, "for all of it (default 10)")
+    delay_help = "how long to wait for one address before the next one is tried as well (default 0.25)"
+    _add_seconds(parser, "--happy-eyeballs-delay", 0.25, delay_help, seconds)
     parser.add_argument("--repeat", type=count, metavar="N", help="connect N times and print percentiles")
     _add_json(parser)
 
 
-def _add_family(parser: argparse.ArgumentParser) -> None:
-    family = parser.add_mutually_exclusive_group()
-    for flag, name, value in (("-4", "IPv4", socket.AF_INET), ("-6", "IPv6", socket.AF_INET6)):
-        family.add_argument(
-            flag,
-            f"--{name.lower()}",
-            action="store_const",
-            const=value,
-            dest="family",
-            default=socket.AF_UNSPEC,
-            help=f"{name} addresses only",
-        )
-
-
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--port",
-        type=port,
-        metavar="N",
-        help="the port to connect to: one of the source ports that connect() prefers, and that nobody uses",
-    )
+    port_help = "the port to connect to: one of the source ports that connect() prefers, and that nobody uses"
+    parser.add_argument("--port", type=port, metavar="N", help=port_help)
+
+
+def _add_seconds(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    default: float,
+    text: str,
+    kind: Callable[[str], float | None] = positive_seconds,
+) -> None:
+    parser.add_argument(flag, type=kind, default=default, metavar="SECONDS", help=text)
+
+
+def _add_family(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.set_defaults(family=socket.AF_UNSPEC)
+    for flags, family in ((("-4", "--ipv4"), socket.AF_INET), (("-6", "--ipv6"), socket.AF_INET6)):
+        text = f"IPv{flags[0][1]} addresses only"
+        group.add_argument(*flags, action="store_const", const=family, dest="family", help=text)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -1,22 +1,21 @@
-"""``safeconnect ports``."""
+"""``safeconnect ports``: list the ports in use, or the sockets of one port; or run a command with reserved ports."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 
 from .. import self_connect_exposure
 from .._host import tcp_table
 from .._host.backlogs import backlogs
 from .._host.listeners import listeners
-from .._host.tcp_sockets import ANY_HOST, holdings, source_use
+from .._host.tcp_sockets import ANY_HOST, holdings, named, source_use
 from .._sockets import kernel
 from .._sockets.endpoint import written
 from . import FAILED
-from ._console import Console, percent
-from ._port import no_server, owners_as_dicts
-from ._port import run as run_for_one
-from ._reserved import run as run_command
+from ._command import run_with_ports
+from ._console import Console, OutputError, percent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,61 +23,57 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .._host.listeners import Listener
-    from .._host.tcp_sockets import Holding, Owner, SourceUse
-    from ._console import Line, Part
+    from .._host.tcp_sockets import Holding, Owner, SourceUse, TcpSocket
+    from ._console import Line, Part, Stream
 
-    Rows = tuple[Sequence[Listener], Sequence[SourceUse], Sequence[Holding]]
-
-_BUSIEST = 10  # rows; --json has all of them
-_MOST_NAMES = 3  # of processes in a cell
+_MOST_DESTINATIONS = 10  # --json has all of them
+_MOST_OWNERS = 3
 # A plain connect looks through one half of the source ports before the other: slow, if those taken are all of it.
 _SLOW = 0.5
 
 _LISTENER_HEADERS = ("address", "port", "owner", "ephemeral", "reserved", "exposed", "waiting", "backlog")
 _USE_HEADERS = ("from", "to", "source ports", "of", "share", "TIME_WAIT")
-_EXPOSURES: dict[str, Part] = {
-    "exposed": ("yes", "red"),
-    "other-parity": ("under pressure", "yellow"),
-    "unknown": "?",
-}
-_EXPOSED = ("exposed", "other-parity")
+_SOCKET_HEADERS = ("state", "local", "remote", "process")
+_EXPOSED: dict[str, Part] = {"exposed": ("yes", "red"), "other-parity": ("under pressure", "yellow")}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a command with reserved ports, or list the ports in use."""
+    """Run the command, or list."""
     console = Console()
     if arguments.command:
-        return run_command(arguments, console)
-    if arguments.port is not None:
-        return run_for_one(arguments)
+        return run_with_ports(arguments, console)
     try:
-        rows = _look()
+        notes = _list_all(arguments, console.data) if arguments.port is None else _list_one(arguments, console.data)
+    except OutputError:
+        raise
     except OSError as error:
         console.messages.line((f"safeconnect: the ports in use cannot be listed: {error.strerror}", "red"))
         return FAILED
-    if arguments.json:
-        console.data.json(_as_dict(*rows))
-    else:
-        _print(console, *rows[:2])
-    _tell(console, *rows)
+    for note in notes:
+        console.messages.line(("note: ", "yellow"), note)
     return 0
 
 
-def _look() -> Rows:
+def _list_all(arguments: argparse.Namespace, data: Stream) -> list[str]:
+    """List the listening ports and the busiest destinations; return the notes on them."""
     kernel.source_ports(refresh=True)
     found = tcp_table.sockets()
-    owners = tcp_table.owners(each for each in found if each.listens)
     rows = listeners(
         found,
-        owners=owners,
+        owners=tcp_table.owners(each for each in found if each.listens),
         backlogs=backlogs(),
         ephemeral=kernel.ephemeral_ports(),
         reserved=kernel.reserved_ports(),
         exposure=_exposure,
     )
+    uses = source_use(found, kernel.source_ports())
     in_the_way = [each for each in found if each.is_self_connected]
     stuck = holdings(tcp_table.owners(in_the_way)) if in_the_way else []
-    return rows, source_use(found, kernel.source_ports()), stuck
+    if arguments.json:
+        data.json(_as_dict(rows, uses, stuck))
+    else:
+        _print(data, rows, uses)
+    return [*_notes(rows, uses), *map(_no_server, stuck)]
 
 
 def _exposure(host: str, port: int) -> str:
@@ -87,11 +82,10 @@ def _exposure(host: str, port: int) -> str:
     return "unknown" if host.startswith("fe80:") and reason in ("no-way", "foreign-host") else reason
 
 
-def _print(console: Console, rows: Sequence[Listener], uses: Sequence[SourceUse]) -> None:
-    data = console.data
-    data.line(
-        ("listening ports", "bold"), f" (source ports are taken from {kernel.ephemeral_ports()}{_less_reserved()})"
-    )
+def _print(data: Stream, rows: Sequence[Listener], uses: Sequence[SourceUse]) -> None:
+    reserved = kernel.reserved_ports()
+    less = f" less {reserved}" if reserved else ""
+    data.line(("listening ports", "bold"), f" (source ports are taken from {kernel.ephemeral_ports()}{less})")
     if rows:
         data.table(_LISTENER_HEADERS, map(_listener_cells, rows), right=(1, 6, 7))
     else:
@@ -99,44 +93,26 @@ def _print(console: Console, rows: Sequence[Listener], uses: Sequence[SourceUse]
     data.line()
     data.line(("busiest destinations", "bold"))
     if uses:
-        data.table(_USE_HEADERS, map(_use_cells, uses[:_BUSIEST]), right=(2, 3, 4, 5))
+        data.table(_USE_HEADERS, map(_use_cells, uses[:_MOST_DESTINATIONS]), right=(2, 3, 4, 5))
     else:
         data.line("none")
-    if len(uses) > _BUSIEST:
-        data.line(f"and {len(uses) - _BUSIEST} more")
-
-
-def _less_reserved() -> str:
-    reserved = kernel.reserved_ports()
-    return f" less {reserved}" if reserved else ""
+    if len(uses) > _MOST_DESTINATIONS:
+        data.line(f"and {len(uses) - _MOST_DESTINATIONS} more")
 
 
 def _listener_cells(row: Listener) -> Line:
-    times = f" x{row.sockets}" if row.sockets > 1 else ""
+    owners = [f"{owner.name or '?'} ({owner.pid})" for owner in row.owners[:_MOST_OWNERS]]
+    more = f" and {len(row.owners) - _MOST_OWNERS} more" if len(row.owners) > _MOST_OWNERS else ""
     return (
-        row.host + times,
+        f"{row.host} x{row.sockets}" if row.sockets > 1 else row.host,
         str(row.port),
-        _names(row.owners),
-        _yes(row.ephemeral),
-        _yes(row.reserved),
-        _EXPOSURES.get(row.exposure, "-"),
-        _known(row.queue),
-        _known(row.backlog),
+        ", ".join(owners) + more or "-",
+        "yes" if row.ephemeral else "-",
+        "yes" if row.reserved else "-",
+        "?" if row.exposure == "unknown" else _EXPOSED.get(row.exposure, "-"),
+        "?" if row.queue is None else str(row.queue),
+        "?" if row.backlog is None else str(row.backlog),
     )
-
-
-def _known(number: int | None) -> str:
-    return "?" if number is None else str(number)
-
-
-def _names(owners: Sequence[Owner]) -> str:
-    shown = [f"{owner.name or '?'} ({owner.pid})" for owner in owners[:_MOST_NAMES]]
-    more = len(owners) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "") or "-"
-
-
-def _yes(is_so: bool) -> str:
-    return "yes" if is_so else "-"
 
 
 def _use_cells(use: SourceUse) -> Line:
@@ -146,38 +122,30 @@ def _use_cells(use: SourceUse) -> Line:
         written(use.peer),
         str(use.taken),
         str(use.available),
-        (share, "yellow") if _is_slow(use) else share,
+        (share, "yellow") if use.share > _SLOW else share,
         str(use.in_time_wait),
     )
-
-
-def _is_slow(use: SourceUse) -> bool:
-    return use.share > _SLOW
-
-
-def _tell(console: Console, rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequence[Holding]) -> None:
-    """What is to be known beside the tables."""
-    for note in (*_notes(rows, uses), *map(no_server, stuck)):
-        console.messages.line(("note: ", "yellow"), note)
 
 
 def _notes(rows: Sequence[Listener], uses: Sequence[SourceUse]) -> Iterator[str]:
     hidden = sum(not row.owners for row in rows)
     if hidden:
-        yield f"the owners of {_counted(hidden, 'listening port')} may not be seen: {_who_sees()}"
+        yield f"the owners of {_counted(hidden)} may not be seen: {_who_sees()}"
     exposed = [row for row in rows if row.exposure in _EXPOSED]
     if exposed:
         host, port = exposed[0].host, exposed[0].port
         first = written(("" if host in ANY_HOST else host, port))
         yield (
-            f"{_counted(len(exposed), 'listening port')} may be chosen as source ports while the server is down, and a"
-            f" connect then meets itself: `safeconnect doctor {first}` says what to do"
+            f"{_counted(len(exposed))} may be chosen as source ports while the server is down, and a connect then meets"
+            f" itself: `safeconnect doctor {first}` says what to do"
         )
-    for use in filter(_is_slow, uses):
-        yield (
-            f"{percent(use.share)} of the source ports toward {written(use.peer)} are taken: a plain connect there"
-            " can take 20 to 30 times as long as usual (safeconnect's do not), and at 100 % it fails with EADDRNOTAVAIL"
-        )
+    for use in uses:
+        if use.share > _SLOW:
+            yield (
+                f"{percent(use.share)} of the source ports toward {written(use.peer)} are taken: a plain connect there"
+                " can take 20 to 30 times as long as usual (safeconnect's do not), and at 100 % it fails with"
+                " EADDRNOTAVAIL"
+            )
 
 
 def _who_sees() -> str:
@@ -186,28 +154,19 @@ def _who_sees() -> str:
     return "root sees all of this host's" if sys.platform != "win32" else "an administrator sees all of this host's"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int) -> str:
+    return "1 listening port" if number == 1 else f"{number} listening ports"
+
+
+def _no_server(each: Holding) -> str:
+    return f"{each}, which keeps servers from the port; what to do: `safeconnect doctor {written(each.local)}`"
 
 
 def _as_dict(rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequence[Holding]) -> dict[str, object]:
     return {
         "ephemeral_ports": str(kernel.ephemeral_ports()),
         "reserved_ports": str(kernel.reserved_ports()),
-        "listening": [
-            {
-                "host": row.host,
-                "port": row.port,
-                "owners": owners_as_dicts(row.owners),
-                "sockets": row.sockets,
-                "queue": row.queue,
-                "backlog": row.backlog,
-                "ephemeral": row.ephemeral,
-                "reserved": row.reserved,
-                "exposure": row.exposure,
-            }
-            for row in rows
-        ],
+        "listening": list(map(asdict, rows)),
         "destinations": [
             {
                 "local": use.local,
@@ -221,8 +180,53 @@ def _as_dict(rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequenc
             for use in uses
         ],
         "self_connected": [
-            {"host": each.local[0], "port": each.local[1], "state": each.state, "owners": owners_as_dicts(each.owners)}
-            for each in stuck
+            {**_end(each.local), "state": each.state, "owners": list(map(asdict, each.owners))} for each in stuck
         ],
         "exit_status": 0,
     }
+
+
+def _list_one(arguments: argparse.Namespace, data: Stream) -> list[str]:
+    """List the sockets that have the port, or are connected to it; return the notes on them."""
+    port = arguments.port
+    found = [each for each in tcp_table.sockets() if port in (each.local[1], each.peer and each.peer[1])]
+    held = tcp_table.owners(sorted(found, key=lambda each: _order(each, port)))
+    if arguments.json:
+        data.json({"port": port, "sockets": [_socket_as_dict(*row) for row in held.items()], "exit_status": 0})
+    elif held:
+        data.table(_SOCKET_HEADERS, [_socket_cells(each, owners) for each, owners in held.items()])
+    else:
+        data.line("none")
+    own = {each: owners for each, owners in held.items() if each.local[1] == port}
+    if not own:
+        unlisted = "one is bound and neither listens nor is connected: the system does not list those"
+        return [f"no socket has port {port} as its own, unless {unlisted}"]
+    return [_no_server(each) for each in holdings(own) if each.is_self_connected]
+
+
+def _order(each: TcpSocket, port: int) -> tuple[object, ...]:
+    """Sort servers first, then the others that have the port, then those that are connected to it."""
+    return not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state
+
+
+def _socket_cells(each: TcpSocket, owners: Sequence[Owner]) -> Line:
+    remote = "-" if each.peer is None else written(each.peer)
+    return (
+        each.state,
+        written(each.local),
+        (remote, "red") if each.is_self_connected else remote,
+        named(owners) if owners else "-",
+    )
+
+
+def _socket_as_dict(each: TcpSocket, owners: Sequence[Owner]) -> dict[str, object]:
+    return {
+        "state": each.state,
+        "local": _end(each.local),
+        "remote": None if each.peer is None else _end(each.peer),
+        "owners": list(map(asdict, owners)),
+    }
+
+
+def _end(end: tuple[str, int]) -> dict[str, object]:
+    return {"host": end[0], "port": end[1]}

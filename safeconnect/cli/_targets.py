@@ -1,4 +1,4 @@
-"""What a person writes for a target and for bytes."""
+"""The types of the arguments. Each function raises argparse.ArgumentTypeError, which says what was expected."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._text import number, shown
 from ..ports import MAX_PORT
 
 SHORTEST, LONGEST = 0.001, 3600  # seconds
-_MOST = 10**18  # for a count: nobody has the time
+_MOST = 10**18 - 1  # connects: nobody has the time for more
 _TARGET = re.compile(r"(?:\[(?P<bracketed>[^][]*)\]|(?P<plain>[^][:]*)):(?P<port>[^:]*)")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\x00-\x7f]?))")
 _ESCAPED = {b"\\": b"\\", b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 class Target(tuple[str, int]):
-    """``(host, port)``, which prints as a person writes it."""
+    """``(host, port)``, which prints as ``host:port``."""
 
     __slots__ = ()
 
@@ -27,9 +27,7 @@ class Target(tuple[str, int]):
 
 
 def target(text: str) -> Target:
-    """The address in ``HOST:PORT``, ``[IPV6]:PORT``, or ``:PORT``, which is localhost's.
-
-    :raises argparse.ArgumentTypeError: it is something else; the message says what was expected.
+    """Return the address in ``HOST:PORT``, ``[IPV6]:PORT``, or ``:PORT``, which is localhost's.
 
     >>> target("[::1]:80"), target(":80")
     (('::1', 80), ('localhost', 80))
@@ -41,29 +39,33 @@ def target(text: str) -> Target:
     found = _TARGET.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"expected HOST:PORT or [IPV6]:PORT, not {shown(text)}")
-    port = found["port"]
-    if not (port.isascii() and port.isdecimal() and 0 < number(port) <= MAX_PORT):
+    if not _is_number(found["port"], MAX_PORT):
         raise argparse.ArgumentTypeError(f"the port must be a number from 1 to {MAX_PORT} in {shown(text)}")
     if found["bracketed"] is not None and ":" not in found["bracketed"]:
         raise argparse.ArgumentTypeError(f"there is no IPv6 address between the brackets in {shown(text)}")
-    return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(port)))
+    return Target((host_name(found["bracketed"] or found["plain"] or "localhost"), int(found["port"])))
 
 
 def port(text: str) -> int:
-    """A port.
-
-    :raises argparse.ArgumentTypeError: it is something else.
-    """
-    if not (text.isascii() and text.isdecimal() and 0 < number(text) <= MAX_PORT):
+    """Return a port."""
+    if not _is_number(text, MAX_PORT):
         raise argparse.ArgumentTypeError(f"expected a port from 1 to {MAX_PORT}, not {shown(text)}")
     return number(text)
 
 
-def host_name(text: str) -> str:
-    """An address, or what may be a name.
+def count(text: str) -> int:
+    """Return a number of 1 or more."""
+    if not _is_number(text, _MOST):
+        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {shown(text)}")
+    return number(text)
 
-    :raises argparse.ArgumentTypeError: no host can have that name.
-    """
+
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < number(text) <= most
+
+
+def host_name(text: str) -> str:
+    """Return an address, or what may be a name."""
     try:
         check_host(text)
         text.encode("idna")
@@ -73,9 +75,7 @@ def host_name(text: str) -> str:
 
 
 def expected_bytes(text: str) -> bytes:
-    r"""The bytes that a text stands for, in UTF-8; ``\r``, ``\n``, ``\t``, ``\0``, ``\\`` and ``\xHH`` as in C.
-
-    :raises argparse.ArgumentTypeError: it is empty, or has an unknown escape in it.
+    r"""Return the text in UTF-8, with the escapes ``\r``, ``\n``, ``\t``, ``\0``, ``\\`` and ``\xHH`` of C.
 
     >>> expected_bytes(r"220 ok\r\n")
     b'220 ok\r\n'
@@ -94,10 +94,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def seconds(text: str) -> float:
-    """A time of 0 seconds or more.
-
-    :raises argparse.ArgumentTypeError: it is something else.
-    """
+    """Return a time of 0 seconds or more."""
     try:
         value = float(text)
     except ValueError:
@@ -108,10 +105,7 @@ def seconds(text: str) -> float:
 
 
 def positive_seconds(text: str) -> float:
-    """A time from a millisecond to an hour.
-
-    :raises argparse.ArgumentTypeError: it is something else.
-    """
+    """Return a time from a millisecond to an hour."""
     value = seconds(text)
     if not SHORTEST <= value <= LONGEST:
         raise argparse.ArgumentTypeError(f"expected {SHORTEST} to {LONGEST} seconds, not {shown(text)}")
@@ -119,28 +113,12 @@ def positive_seconds(text: str) -> float:
 
 
 def deadline(text: str) -> float | None:
-    """A time of 0 seconds or more, or ``none`` for no limit.
-
-    :raises argparse.ArgumentTypeError: it is something else.
-    """
+    """Return a time of 0 seconds or more; None for ``none``: without a limit."""
     return None if text == "none" else seconds(text)
 
 
-def count(text: str) -> int:
-    """A number of 1 or more.
-
-    :raises argparse.ArgumentTypeError: it is something else.
-    """
-    if not (text.isascii() and text.isdecimal() and 0 < number(text) < _MOST):
-        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {shown(text)}")
-    return number(text)
-
-
 def variable(text: str) -> str:
-    """The name of an environment variable.
-
-    :raises argparse.ArgumentTypeError: nothing can have that name.
-    """
+    """Return the name of an environment variable."""
     if not text or "=" in text or "\0" in text:
         raise argparse.ArgumentTypeError(f"no environment variable can have the name {text!r}")
     return text

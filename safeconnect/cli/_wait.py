@@ -1,4 +1,4 @@
-"""``safeconnect wait``."""
+"""``safeconnect wait``: wait until targets are up, or gone, and run a command then."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .._sockets.endpoint import SockAddr
-    from ._console import Line, Stream
+    from ._console import Line, Part, Stream
     from ._targets import Target
 
-_MET = ("up", "gone")
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
 
 
 class Wait:
-    """One target: what is known of it, and how it is told."""
+    """The wait for one target, and what it prints.
+
+    :ivar state: ``"waiting"``, ``"up"``, ``"gone"``, ``"timed out"`` or ``"impossible"``.
+    """
 
     def __init__(self, target: Target, arguments: argparse.Namespace, messages: Stream, now: float) -> None:
         self.target = target
@@ -45,7 +47,7 @@ class Wait:
         self._messages = messages
         self._began = self._ended = now
         self._seen = ""
-        self._exposure = ""
+        self._exposure: str | None = None  # None until the first try has failed
         self._tried: set[SockAddr] = set()
         self._waiting = Waiting(
             target,
@@ -60,21 +62,31 @@ class Wait:
             tell=self._saw,
         )
 
+    @property
+    def is_met(self) -> bool:
+        """Return True if the target is as it should be."""
+        return self.state in ("up", "gone")
+
     async def run(self) -> None:
-        """Wait for it, to the end."""
+        """Wait, and print how it ended."""
         goal = "gone" if self._arguments.gone else "up"
         try:
             await self._go_on()
             self.state = goal
         except TimeoutError as error:
             obstacles = [] if self._arguments.gone else in_the_way(self._tried)
-            self._fail("timed out", *error.__notes__, *map(str, obstacles))
+            self.state, self.notes = "timed out", [*error.__notes__, *map(str, obstacles)]
         except OSError as error:
-            self._fail("impossible", f"{self.target} can never be {goal}: {error}")
+            self.state, self.notes = "impossible", [f"{self.target} can never be {goal}: {error}"]
         finally:
             self._ended = asyncio.get_running_loop().time()
-        if not self._arguments.quiet:
-            self._tell_the_end()
+        if self.is_met:
+            self._say(*self.line(self._ended))
+        else:
+            first, *others = self.notes
+            self._say((first, "red"))
+            for note in others:
+                self._say(f"  {note}")
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -88,47 +100,36 @@ class Wait:
                 self._waiting.failed_by("no such name", str(error), loop.time())
             await asyncio.sleep(self._waiting.pause(loop.time()))
 
-    def _fail(self, state: str, *notes: str) -> None:
-        self.state = state
-        self.notes = notes
-
     def _trace(self, message: object) -> None:
         if isinstance(message, Start):
             self._tried.add(message.candidate[4])
 
     def _saw(self, kind: str, text: str) -> None:
-        """A try was none."""
+        """Note that a try has failed, and print it if it is news."""
         is_news, self._seen = kind != self._seen, kind
-        if not self._exposure and not self._arguments.gone:
-            self._exposure = _exposure(self.target) or " "
-            if self._exposure.strip() and not self._arguments.quiet:
-                words = f"{self.target} is exposed to self-connects of plain clients; what to do: safeconnect doctor"
-                self._messages.line(("note: ", "yellow"), f"{words} {self.target}")
-        if is_news and (self._arguments.verbose or kind == "met itself") and not self._arguments.quiet:
-            self._messages.line(f"{self.target}: {text}")
+        if self._exposure is None and not self._arguments.gone:
+            self._exposure = _exposure(self.target)
+            if self._exposure:
+                advice = f"what to do: safeconnect doctor {self.target}"
+                self._say(("note: ", "yellow"), f"{self.target} is exposed to self-connects of plain clients; {advice}")
+        if is_news and (self._arguments.verbose or kind == "met itself"):
+            self._say(f"{self.target}: {text}")
+
+    def _say(self, *parts: Part) -> None:
+        if not self._arguments.quiet:
+            self._messages.line(*parts)
 
     def line(self, now: float) -> Line:
-        """How it stands."""
-        seconds = (now if self.state == "waiting" else self._ended) - self._began
+        """Return the line for the state."""
+        is_waiting = self.state == "waiting"
         tries = self._waiting.tries
-        line: list[str | tuple[str, str]] = [f"{self.target} ", _STATES[self.state]]
-        line.append(f" {'for' if self.state == 'waiting' else 'after'} {duration(seconds)}")
-        line.append(f", {tries} {'try' if tries == 1 else 'tries'}")
-        if self.state == "waiting" and self._seen:
-            line.append(f", the last: {self._seen}")
-        return line
-
-    def _tell_the_end(self) -> None:
-        if self.state in _MET:
-            self._messages.line(*self.line(self._ended))
-        else:
-            first, *others = self.notes
-            self._messages.line((first, "red"))
-            for note in others:
-                self._messages.line(f"  {note}")
+        seconds = (now if is_waiting else self._ended) - self._began
+        text = f" {'for' if is_waiting else 'after'} {duration(seconds)}, {tries} {'try' if tries == 1 else 'tries'}"
+        last = f", the last: {self._seen}" if is_waiting and self._seen else ""
+        return [f"{self.target} ", _STATES[self.state], text + last]
 
     def as_dict(self) -> dict[str, object]:
-        """What ``--json`` prints of it."""
+        """Return what ``--json`` prints."""
         return {
             "target": str(self.target),
             "host": self.target[0],
@@ -136,13 +137,13 @@ class Wait:
             "state": self.state,
             "seconds": round(self._ended - self._began, 6),
             "tries": self._waiting.tries,
-            "exposure": self._exposure.strip() or None,
+            "exposure": self._exposure or None,
             "notes": list(self.notes),
         }
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Wait, tell, and run the command in this process's place if there is one."""
+    """Wait, print the result, and run the command in this process's place if there is one."""
     console = Console()
     waits = asyncio.run(_wait(arguments, console))
     status = _status(waits, is_any=arguments.any)
@@ -175,40 +176,24 @@ async def _wait(arguments: argparse.Namespace, console: Console) -> Sequence[Wai
 
 
 def _is_decided(waits: Sequence[Wait], *, is_any: bool) -> bool:
-    """Whether nothing that may still come can change the end."""
-    if is_any:
-        return any(_is_met(wait) for wait in waits)
-    return any(wait.state == "impossible" for wait in waits)
+    """Return True if the remaining waits cannot change the result."""
+    return any(wait.is_met if is_any else wait.state == "impossible" for wait in waits)
 
 
 def _status(waits: Sequence[Wait], *, is_any: bool) -> int:
-    met = [_is_met(wait) for wait in waits]
-    if any(met) if is_any else all(met):
+    if (any if is_any else all)(wait.is_met for wait in waits):
         return 0
-    impossible = [wait.state == "impossible" for wait in waits]
-    return FAILED if (all(impossible) if is_any else any(impossible)) else TIMED_OUT
-
-
-def _is_met(wait: Wait) -> bool:
-    return wait.state in _MET
+    is_impossible = (all if is_any else any)(wait.state == "impossible" for wait in waits)
+    return FAILED if is_impossible else TIMED_OUT
 
 
 def _exposure(target: Target) -> str:
-    """Whether a plain client can meet itself at the target, where that is known without asking a name server."""
-    if not _is_known(target[0]):
-        return ""
+    """Say how a plain client can get a self-connect at the target; nothing if it cannot, or only DNS can tell."""
+    host = target[0]
     try:
+        if host != "localhost":
+            ip_address(host.partition("%")[0])
         exposure = self_connect_exposure(*target)
-    except socket.gaierror:  # no such family here
+    except (ValueError, socket.gaierror):  # a name, or this host lacks the address family
         return ""
     return str(exposure) if exposure else ""
-
-
-def _is_known(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -1,6 +1,6 @@
-"""The facts about a machine as values, each in the unit that its name says. None: this platform does not tell.
+"""The facts about a machine, as values; each unit is in the name. None: this platform does not say.
 
-Nothing here reads anything: `gathering` does.
+Nothing here reads anything: `gathering` and `trying` do.
 """
 
 from __future__ import annotations
@@ -19,43 +19,22 @@ if TYPE_CHECKING:
     Family = Literal["IPv4", "IPv6", "both"]
     Failure = Literal["unknown", "no-address", "no-answer", "timed-out", "failed"]
 
-__all__ = [
-    "Attempt",
-    "ClosedFirst",
-    "Exposed",
-    "Holder",
-    "Holding",
-    "Host",
-    "Listener",
-    "Listening",
-    "Lookup",
-    "Names",
-    "Owner",
-    "Snapshot",
-    "SourcePorts",
-    "SourceUse",
-    "Table",
-    "Target",
-    "Timers",
-    "plain",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """The machine.
 
     :ivar platform: `sys.platform`.
-    :ivar release: of the kernel.
-    :ivar user_namespaces: whether `safeconnect.testing.exposed_host` and ``dead_peer`` are to be had; None where that
-        could not be tried.
-    :ivar no_user_namespaces_because: why not, or why it is not known.
-    :ivar descriptors: how many this process may have open, sockets and files (RLIMIT_NOFILE, soft); None also where
-        there is no limit.
-    :ivar descriptors_at_most: how far it may raise that (hard).
-    :ivar descriptors_free: how many of them are still to be had; None where that is not to be seen.
-    :ivar tracked_connections: by the packet filter (nf_conntrack_count).
-    :ivar tracked_connections_at_most: beyond which it drops packets (nf_conntrack_max).
+    :ivar release: the version of the kernel.
+    :ivar user_namespaces: whether `safeconnect.testing.exposed_host` and ``dead_peer`` work here; None if that could
+        not be tried.
+    :ivar no_user_namespaces_because: why they do not, or why it is not known.
+    :ivar descriptors: how many sockets and files this process may have open (RLIMIT_NOFILE, soft); None also if there
+        is no limit.
+    :ivar descriptors_at_most: how far the process may raise that limit (hard).
+    :ivar descriptors_free: how many more it can open now.
+    :ivar tracked_connections: connections that the packet filter tracks (nf_conntrack_count).
+    :ivar tracked_connections_at_most: with more than this, it drops packets (nf_conntrack_max).
     """
 
     platform: str
@@ -71,14 +50,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class SourcePorts:
-    """What the kernel takes source ports from.
+    """The ports that the kernel chooses source ports from.
 
-    :ivar first: of ``net.ipv4.ip_local_port_range``, which serves IPv6, too.
-    :ivar last: of the same.
-    :ivar reserved: ``net.ipv4.ip_local_reserved_ports``, as there: ``"8080,9000-9099"``.
-    :ivar usable: how many ports that leaves.
-    :ivar preferred_parity: of the ports that connect() takes first: that of ``first``. Linux only.
-    :ivar per_socket_range: whether there is IP_LOCAL_PORT_RANGE (Linux 6.3), by which self-connects are prevented.
+    :ivar first: the first port of ``net.ipv4.ip_local_port_range``, which is for IPv6, too.
+    :ivar last: the last one.
+    :ivar reserved: ``net.ipv4.ip_local_reserved_ports``, as written there: ``"8080,9000-9099"``.
+    :ivar usable: the number of ports in the range that are not reserved.
+    :ivar preferred_parity: the parity that connect() takes first: that of ``first``. Linux only.
+    :ivar per_socket_range: whether the kernel has IP_LOCAL_PORT_RANGE (Linux 6.3), which prevents self-connects.
     """
 
     first: int | None = None
@@ -91,7 +70,7 @@ class SourcePorts:
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """The kernel's patience: ``net.ipv4.tcp_*``, by their names there. ``..._after_seconds`` follow from the others."""
+    """The kernel's timers, ``net.ipv4.tcp_*``, by their names there. ``..._after_seconds`` follow from the others."""
 
     keepalive_time_seconds: int | None = None
     keepalive_intvl_seconds: int | None = None
@@ -105,7 +84,7 @@ class Timers:
     fin_timeout_seconds: int | None = None
     tw_reuse: int | None = None
 
-    DERIVED = (  # goes into the JSON beside the fields
+    DERIVED = (  # in the JSON, beside the fields
         "vanished_peer_noticed_after_seconds",
         "unacknowledged_data_given_up_after_seconds",
         "unanswered_connect_given_up_after_seconds",
@@ -113,19 +92,19 @@ class Timers:
 
     @property
     def vanished_peer_noticed_after_seconds(self) -> float | None:
-        """On an idle connection with keepalive on, and no times of its own. Without keepalive: never."""
+        """For an idle connection with keepalive and the kernel's times. Without keepalive: never."""
         if self.keepalive_time_seconds is None or self.keepalive_intvl_seconds is None or self.keepalive_probes is None:
             return None
         return predict((self.keepalive_time_seconds, self.keepalive_intvl_seconds, self.keepalive_probes), 0).idle
 
     @property
     def unacknowledged_data_given_up_after_seconds(self) -> float | None:
-        """At least; without TCP_USER_TIMEOUT."""
+        """The shortest time, without TCP_USER_TIMEOUT."""
         return None if self.retries2 is None else predict(None, 0, self.retries2, self._rto_max).in_flight
 
     @property
     def unanswered_connect_given_up_after_seconds(self) -> float | None:
-        """Without a timeout of the program's own."""
+        """For a connect without a timeout of its own."""
         if self.syn_retries is None:
             return None
         return connect_time(self.syn_retries, self.syn_linear_timeouts or 0, self._rto_max)
@@ -140,9 +119,9 @@ class Listener:
     """A listening socket.
 
     :ivar address: where it listens; ``0.0.0.0`` and ``::`` are all addresses.
-    :ivar waiting: connections that it has not accepted yet.
+    :ivar waiting: the number of connections that it has not accepted yet.
     :ivar backlog: how many may wait; one more does, before connects are lost.
-    :ivar processes: those that have it, as far as they may be seen.
+    :ivar processes: the processes that have the socket, as far as this user may see them.
     """
 
     address: str
@@ -153,21 +132,21 @@ class Listener:
 
     @property
     def is_full(self) -> bool:
-        """Whether the next connect will be lost."""
+        """True if the next connect will be lost."""
         return self.waiting is not None and self.backlog is not None and self.waiting > self.backlog
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """What servers on this machine depend on.
+    """The settings and counters that concern servers on this machine.
 
-    :ivar somaxconn: ``net.core.somaxconn``, at which listen() cuts backlogs off.
+    :ivar somaxconn: ``net.core.somaxconn``, the upper limit of every backlog.
     :ivar max_syn_backlog: ``net.ipv4.tcp_max_syn_backlog``: half-open connections of a listener, without SYN cookies.
-    :ivar abort_on_overflow: ``net.ipv4.tcp_abort_on_overflow``: reset what finds the queue full.
+    :ivar abort_on_overflow: ``net.ipv4.tcp_abort_on_overflow``: reset connections that find the queue full.
     :ivar syncookies: ``net.ipv4.tcp_syncookies``: 0 off, 1 when needed, 2 always.
-    :ivar overflows: how often a full accept queue has lost a connect (TcpExt ListenOverflows).
-    :ivar drops: connects lost by listeners for that or any other reason (TcpExt ListenDrops).
-    :ivar listeners: None where the sockets cannot be listed.
+    :ivar overflows: how many connects a full accept queue has lost (TcpExt ListenOverflows).
+    :ivar drops: how many connects listeners have lost for any reason (TcpExt ListenDrops).
+    :ivar listeners: None if the sockets cannot be listed.
     :ivar max_tw_buckets: ``net.ipv4.tcp_max_tw_buckets``: how many sockets may be in TIME_WAIT; with more, the kernel
         skips that state.
     """
@@ -187,11 +166,11 @@ class Lookup:
     """One lookup of a name.
 
     :ivar family: ``"IPv4"`` (A), ``"IPv6"`` (AAAA), or ``"both"`` at once.
-    :ivar addresses: in the order in which they are to be tried (RFC 6724).
-    :ivar failure: ``"unknown"``: there is no such name, or (as some resolvers say) none of this family;
+    :ivar addresses: in the order in which a connect tries them (RFC 6724).
+    :ivar failure: ``"unknown"``: there is no such name, or (some resolvers say so) none of this family;
         ``"no-address"``: none of this family; ``"no-answer"``: the name servers do not answer; ``"timed-out"``: the
-        resolver did not say anything in time; ``"failed"``: anything else.
-    :ivar error: what the resolver says.
+        resolver did not return in time; ``"failed"``: anything else.
+    :ivar error: the resolver's message.
     """
 
     name: str
@@ -204,11 +183,11 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What names stand for.
+    """The addresses of names.
 
-    :ivar ipv6_loopback: whether this host has ``::1``; None where there was no descriptor to see with.
+    :ivar ipv6_loopback: whether this host has ``::1``; None if there was no free descriptor to find out.
     :ivar localhost: the lookup of ``localhost``.
-    :ivar lookups: of the target's name, or else of the host's own, A and AAAA apart.
+    :ivar lookups: those of the target's name, or else of the host's own: A and AAAA apart.
     """
 
     ipv6_loopback: bool | None = None
@@ -218,7 +197,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process, and how many of the sockets in question it has; None: those whose process may not be seen."""
+    """How many of some sockets a process has; the process is None for those whose process may not be seen."""
 
     process: Owner | None
     sockets: int
@@ -226,11 +205,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class ClosedFirst:
-    """A server that closed connections before its clients did.
-
-    :ivar listener: where it listens.
-    :ivar sockets: how many of its connections are in TIME_WAIT: those of the last minute.
-    """
+    """A server that closes connections before its clients do, and how many of its connections are in TIME_WAIT."""
 
     listener: Listener
     sockets: int
@@ -240,10 +215,10 @@ class ClosedFirst:
 class Table:
     """All TCP sockets of this network namespace.
 
-    :ivar states: how many there are in each state.
-    :ivar close_wait: whose peer has closed, and who has not.
-    :ivar destinations: how many source ports are taken toward the busiest of them.
-    :ivar closed_first: the servers here with the most connections that they closed first, which are in TIME_WAIT.
+    :ivar states: the number of sockets in each state.
+    :ivar close_wait: the processes with sockets that the peer has closed and they have not.
+    :ivar destinations: the source ports taken toward the busiest destinations.
+    :ivar closed_first: the servers here with the most connections in TIME_WAIT.
     """
 
     states: Mapping[str, int]
@@ -254,13 +229,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One address of the target, tried once.
+    """One connect to one address of the target.
 
-    :ivar seconds: how long that took.
-    :ivar outcome: ``"met-itself"``: the only connection to be had was one to itself, so nobody listens;
-        ``"no-source-port"``: all are taken; the others are what they say.
+    :ivar seconds: how long it took.
+    :ivar outcome: ``"met-itself"``: the only possible connection was a self-connect, so nobody listens;
+        ``"no-source-port"``: all are taken; the others say what they mean.
     :ivar own: whether it is an address of this machine.
-    :ivar error: what the kernel says.
+    :ivar error: the kernel's message.
     """
 
     address: str
@@ -273,10 +248,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """Whether a plain connect to the target can meet itself: see `safeconnect.self_connect_exposure`.
+    """Whether a plain connect to the target can be a self-connect: see `safeconnect.self_connect_exposure`.
 
     :ivar reason: why, or why not.
-    :ivar prevented: whether connects by safeconnect cannot.
+    :ivar prevented: whether safeconnect prevents it.
     :ivar told: all that in a sentence.
     :ivar advice: what to do.
     """
@@ -288,23 +263,23 @@ class Exposed:
 
     @property
     def is_exposed(self) -> bool:
-        """Whether it can."""
+        """True if it can."""
         return self.reason in ("exposed", "other-parity")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the user wants to connect.
+    """The server that the user wants to connect to.
 
-    :ivar timeout_seconds: that each address was given.
+    :ivar timeout_seconds: the timeout of the lookup, and of each attempt.
     :ivar lookup: of both families at once, as a connect does it.
     :ivar attempts: one for each address, in order.
     :ivar untried: how many further addresses there are.
-    :ivar listeners: all that listen on this port here, on whatever address; None where they cannot be listed. Only for
-        addresses of this machine.
-    :ivar exposed: None for addresses of other machines.
-    :ivar held: what may keep a server from this port of this machine, where nobody listens: sockets that are connected
-        to themselves, or in TIME_WAIT, or connected from this port. None as for ``listeners``.
+    :ivar listeners: all listeners on this port of this machine, whatever their address; None if they cannot be listed,
+        or if the target is another machine.
+    :ivar exposed: None for other machines.
+    :ivar held: if nobody listens: the sockets that may keep a server from this port of this machine. They are
+        self-connected, in TIME_WAIT, or connected from this port. None as for ``listeners``.
     """
 
     host: str
@@ -320,9 +295,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the rules go by.
+    """All the facts: the input of the rules.
 
-    :ivar table: None where the sockets cannot be listed; then ``no_table_because`` says why.
+    :ivar table: None if the sockets cannot be listed; ``no_table_because`` then says why.
     """
 
     host: Host
@@ -335,13 +310,12 @@ class Snapshot:
     target: Target | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts as JSON has them."""
-        found: dict[str, Any] = plain(self)
-        return found
+        """Return the facts as JSON has them."""
+        return dict(plain(self))
 
 
 def plain(value: object) -> Any:
-    """A value as JSON has it: objects by their fields and what follows from them, tuples as lists."""
+    """Return a value as JSON has it: objects as their fields and what follows from them, tuples as lists."""
     if is_dataclass(value):
         names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]
         return {name: plain(getattr(value, name)) for name in names}

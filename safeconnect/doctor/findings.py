@@ -1,35 +1,37 @@
-"""A finding, and a rule that makes them."""
+"""Findings, the rules that make them, and how facts are written in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._host.tcp_sockets import named
+from .._sockets.endpoint import written
 from .._text import harmless
 from .facts import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Literal
 
-    from .facts import Snapshot
+    from .facts import Listener, Snapshot
 
     Severity = Literal["error", "warning", "info", "ok"]
 
-# The worst first. An error: connects fail, or will. A warning: they may, or take long. An info: good to know.
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info", "ok")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info", "ok")  # the worst first
+_MOST_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule has found in a snapshot.
+    """What a rule says about a snapshot.
 
     :ivar severity: ``"error"``: connects fail, or will fail next; ``"warning"``: they may fail, or take long;
         ``"info"``: good to know; ``"ok"``: what was asked about is well.
-    :ivar code: which rule; it does not change from version to version.
-    :ivar title: what is the matter, the same for every machine.
-    :ivar detail: how it shows on this one, with its figures.
-    :ivar advice: what to do: ways to choose from, the best first. Empty where there is nothing to be done.
+    :ivar code: the rule; it does not change from version to version.
+    :ivar title: the problem, the same for every machine.
+    :ivar detail: how it shows on this machine, with its figures.
+    :ivar advice: ways to solve it, the best first. Empty if there is nothing to do.
     """
 
     severity: Severity
@@ -39,17 +41,13 @@ class Finding:
     advice: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON has it."""
-        found: dict[str, Any] = plain(self)
-        return found
+        """Return the finding as JSON has it."""
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How a rule applies to a snapshot.
-
-    :ivar severity: one of the rule's; its first one where None.
-    """
+    """How a rule applies to a snapshot; a severity of None is the rule's first one."""
 
     detail: str
     advice: tuple[str, ...] = ()
@@ -71,13 +69,13 @@ class Rule:
     cases: Callable[[Snapshot], Iterable[Case]]
 
     def __call__(self, snapshot: Snapshot) -> list[Finding]:
-        """What it finds."""
+        """Return the findings of this rule."""
         return [
             Finding(
                 case.severity or self.severities[0],
                 self.code,
                 self.title,
-                harmless(case.detail),  # there are names of hosts in it, and what resolvers say
+                harmless(case.detail),  # names of hosts and messages of resolvers may hold anything
                 tuple(map(harmless, case.advice)),
             )
             for case in self.cases(snapshot)
@@ -86,8 +84,31 @@ class Rule:
 
 def rule(code: str, title: str, *severities: Severity) -> Callable[[Callable[[Snapshot], Iterable[Case]]], Rule]:
     """Make a rule of a function that yields cases; its docstring is the rule's meaning."""
+    return lambda cases: Rule(code, title, severities, " ".join((cases.__doc__ or "").split()), cases)
 
-    def made(cases: Callable[[Snapshot], Iterable[Case]]) -> Rule:
-        return Rule(code, title, severities, " ".join((cases.__doc__ or "").split()), cases)
 
-    return made
+def sysctl(setting: str) -> str:
+    """Return the advice to change a setting of Linux."""
+    return f"as root: sysctl -w {setting} (and write it to /etc/sysctl.d/)"
+
+
+def time(seconds: float) -> str:
+    """Return a duration as text: 0.4 ms, 12.5 s, 15 min 24 s, 2 h 11 min."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.4g} s"
+    whole = int(seconds)
+    if seconds < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def listed(listeners: Sequence[Listener], more: Callable[[Listener], str] = lambda _: "") -> str:
+    """Return the first few listeners with their processes; ``more`` adds to each."""
+    shown = []
+    for each in listeners[:_MOST_LISTED]:
+        whose = f" of {named(each.processes)}" if each.processes else ""
+        shown.append(written((each.address, each.port)) + whose + more(each))
+    rest = len(listeners) - _MOST_LISTED
+    return "; ".join(shown) + (f"; and {rest} more" if rest > 0 else "")

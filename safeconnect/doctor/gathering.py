@@ -1,7 +1,7 @@
 """Read the kernel, time lookups, try the target: from the machine to a `Snapshot`.
 
-Linux tells most by /proc (proc(5), and the kernel's ip-sysctl.rst for the settings). Other platforms tell the range of
-source ports, IPv6 loopback, lookups, and what becomes of the target; with psutil their sockets, too.
+Linux has most facts in /proc (proc(5), and the kernel's ip-sysctl.rst for the settings). Other platforms tell the range
+of source ports, IPv6 loopback, lookups, and how connects to the target end; with psutil their sockets, too.
 """
 
 from __future__ import annotations
@@ -11,41 +11,36 @@ import os
 import platform
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from .._checks import check_seconds
 from .._host import tcp_table
 from .._host.backlogs import backlogs
-from .._host.tcp_sockets import holdings, in_the_way, source_use, takes
+from .._host.tcp_sockets import source_use, takes
 from .._sockets import kernel
 from .._sockets.resolve import check_host
 from .._text import shown
-from .facts import ClosedFirst, Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Target, Timers
+from .facts import ClosedFirst, Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
 from .trying import look_at_names, try_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from .._host.tcp_sockets import Owner, TcpSocket
-    from .facts import SourceUse
+    from .._host.tcp_sockets import Owner, SourceUse, TcpSocket
 
 _SYS = "/proc/sys"
 _NETSTAT = "/proc/net/netstat"
 _DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-_UNTRIED = "it could not be tried"  # as `namespaces_unavailable` says it
-_MOST_SECONDS = 3600.0
-
-# How many of a long list are worth telling.
-_DESTINATIONS = 10
-_HOLDERS = 10
+_UNTRIED = "it could not be tried"  # how `namespaces_unavailable` begins then
+_MOST = 10  # of a long list
 
 
 def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snapshot:
     """Gather the facts about this machine and, if a target is given, about the way there.
 
     Nothing is changed. The target gets one connect on each of its addresses, at most 8, one after the other; each is
-    reset at once. Without a target nobody is connected to. Names are looked up: the target's, or the host's own.
+    reset at once. Without a target there is no connect. The target's name or the host's own is looked up.
 
     :param target: ``(host, port)``; the host is a name or a literal address.
     :param timeout: seconds for each lookup and each connect. There are four lookups, so all of it takes at most 12
@@ -56,41 +51,33 @@ def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snaps
     >>> gather().names.localhost.addresses[-1] in ("127.0.0.1", "::1")
     True
     """
-    check_seconds("timeout", timeout, 0.001, _MOST_SECONDS)
-    host, port = checked(target) if target is not None else (None, 0)
+    check_seconds("timeout", timeout, 0.001, 3600.0)
+    host, port = _checked(target) if target is not None else (None, 0)
     # The kernel's counters first: connects to a full queue add to them.
     listening, told = _listening(), kernel.source_ports(refresh=True)
     source_ports = _source_ports()
-    sockets, reason = _sockets()
-    listeners = snapshot_table = None
-    if sockets is not None:
-        try:
-            listeners = listeners_of(sockets)
-            snapshot_table = _table(sockets, source_use(sockets, told)[:_DESTINATIONS], listeners)
-        except OSError as error:  # no descriptor is left to look at processes with
-            listeners, reason = None, error.strerror or str(error)
+    sockets: list[TcpSocket] = []
+    listeners = table = reason = None
+    try:
+        sockets = tcp_table.sockets()
+        listeners = _listeners(sockets)
+        table = _table(sockets, source_use(sockets, told)[:_MOST], listeners)
+    except OSError as error:  # sockets cannot be listed, or no descriptor is left to look at processes with
+        listeners, reason = None, error.strerror or str(error)
     names = look_at_names(host, timeout)
-    tried = None if host is None else try_target(host, port, timeout, listeners)
-    if tried is not None and sockets is not None and listeners is not None:
-        tried = _with_holdings(tried, sockets)
     return Snapshot(
         host=_host(),
         source_ports=source_ports,
         timers=_timers(),
         listening=replace(listening, listeners=listeners),
         names=names,
-        table=snapshot_table,
+        table=table,
         no_table_because=reason,
-        target=tried,
+        target=None if host is None else try_target(host, port, timeout, sockets, listeners),
     )
 
 
-def checked(target: object) -> tuple[str, int]:
-    """The target, if it is one.
-
-    :raises TypeError: as `gather`.
-    :raises ValueError: as `gather`.
-    """
+def _checked(target: object) -> tuple[str, int]:
     if not (isinstance(target, tuple) and len(target) == 2):
         raise TypeError(f"target must be (host, port), not {target!r}")
     host, port = target
@@ -128,7 +115,7 @@ def _no_user_namespaces_because() -> str | None:
     from ..testing import namespaces_unavailable
 
     try:
-        return namespaces_unavailable()  # starts processes, to see whether they may
+        return namespaces_unavailable()  # starts processes, which may be forbidden
     except subprocess.SubprocessError as error:
         return f"user and network namespaces are not to be had here: {error}"
 
@@ -143,7 +130,7 @@ def _descriptor_limits() -> tuple[int | None, int | None]:
 
 
 def _free_descriptors(limit: int | None) -> int | None:
-    """How many this process can still open; None where that is not to be seen, or there is no limit."""
+    """Return how many more this process can open; None if that is not known, or there is no limit."""
     if limit is None or sys.platform == "win32":
         return None
     try:
@@ -158,7 +145,7 @@ def _source_ports() -> SourcePorts:
     try:
         has_option = sys.platform == "linux" and kernel.has_port_range()
         told = kernel.told_range()
-    except OSError:  # there is nothing left to ask with
+    except OSError:  # no descriptor is left to ask with
         return SourcePorts()
     if told is None:
         return SourcePorts(per_socket_range=has_option)
@@ -175,23 +162,13 @@ def _source_ports() -> SourcePorts:
 
 def _timers() -> Timers:
     rto_max = _number("net/ipv4/tcp_rto_max_ms")
-    return Timers(
-        keepalive_time_seconds=_number("net/ipv4/tcp_keepalive_time"),
-        keepalive_intvl_seconds=_number("net/ipv4/tcp_keepalive_intvl"),
-        keepalive_probes=_number("net/ipv4/tcp_keepalive_probes"),
-        retries1=_number("net/ipv4/tcp_retries1"),
-        retries2=_number("net/ipv4/tcp_retries2"),
-        rto_max_seconds=None if rto_max is None else rto_max / 1000,
-        syn_retries=_number("net/ipv4/tcp_syn_retries"),
-        syn_linear_timeouts=_number("net/ipv4/tcp_syn_linear_timeouts"),
-        synack_retries=_number("net/ipv4/tcp_synack_retries"),
-        fin_timeout_seconds=_number("net/ipv4/tcp_fin_timeout"),
-        tw_reuse=_number("net/ipv4/tcp_tw_reuse"),
-    )
+    settings = [field.name for field in fields(Timers) if field.name != "rto_max_seconds"]
+    told = {name: _number(f"net/ipv4/tcp_{name.removesuffix('_seconds')}") for name in settings}
+    return Timers(**told, rto_max_seconds=None if rto_max is None else rto_max / 1000)
 
 
 def _listening() -> Listening:
-    """All of it but the listeners."""
+    """Return all of it but the listeners."""
     aborts = _number("net/ipv4/tcp_abort_on_overflow")
     counters = _tcp_counters()
     return Listening(
@@ -205,15 +182,8 @@ def _listening() -> Listening:
     )
 
 
-def _sockets() -> tuple[list[TcpSocket] | None, str | None]:
-    try:
-        return tcp_table.sockets(), None
-    except OSError as error:
-        return None, error.strerror or str(error)
-
-
-def listeners_of(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
-    """The listening sockets among these, by port, with their backlogs and processes."""
+def _listeners(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
+    """Return the listening sockets among these, by port, with their backlogs and processes."""
     limits = backlogs()
     found = tcp_table.owners(each for each in sockets if each.listens)
     listeners = [
@@ -223,34 +193,6 @@ def listeners_of(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
     return tuple(sorted(listeners, key=lambda listener: (listener.port, listener.address)))
 
 
-def _with_holdings(tried: Target, sockets: list[TcpSocket]) -> Target:
-    """What may keep a server from the target's port, as it was before the target was tried."""
-    own = {attempt.address.partition("%")[0] for attempt in tried.attempts if attempt.own}
-    if not own:
-        return tried
-    try:
-        held = holdings(tcp_table.owners(in_the_way(sockets, own, tried.port)))
-    except OSError:  # no descriptor is left to look at processes with
-        return tried
-    return replace(tried, held=tuple(held[:_HOLDERS]))
-
-
-def _closed_first(sockets: list[TcpSocket], listeners: Iterable[Listener]) -> Iterator[ClosedFirst]:
-    """The servers with connections in TIME_WAIT, each of which is counted once, with the most first."""
-    waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.is_self_connected)
-    by_port: dict[int, list[Listener]] = {}
-    for listener in listeners:
-        by_port.setdefault(listener.port, []).append(listener)
-    counts: Counter[Listener] = Counter()
-    for (host, port), count in waiting.items():
-        takers = [each for each in by_port.get(port, ()) if takes(each.address, (host,))]
-        # The one that listens at that very address gets what comes there.
-        taker = min(takers, key=lambda each: each.address != host, default=None)
-        if taker is not None:
-            counts[taker] += count
-    return (ClosedFirst(listener, count) for listener, count in counts.most_common(_HOLDERS))
-
-
 def _table(sockets: list[TcpSocket], busiest: list[SourceUse], listeners: Iterable[Listener]) -> Table:
     states = Counter(each.state for each in sockets)
     holders: Counter[Owner | None] = Counter()
@@ -258,14 +200,30 @@ def _table(sockets: list[TcpSocket], busiest: list[SourceUse], listeners: Iterab
         holders.update(processes or [None])
     return Table(
         states=dict(sorted(states.items())),
-        close_wait=tuple(Holder(process, count) for process, count in holders.most_common(_HOLDERS)),
+        close_wait=tuple(Holder(process, count) for process, count in holders.most_common(_MOST)),
         destinations=tuple(busiest),
-        closed_first=tuple(_closed_first(sockets, listeners)),
+        closed_first=_closed_first(sockets, listeners),
     )
 
 
+def _closed_first(sockets: list[TcpSocket], listeners: Iterable[Listener]) -> tuple[ClosedFirst, ...]:
+    """Return the servers with connections in TIME_WAIT, the one with the most first; each connection counts once."""
+    waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.is_self_connected)
+    by_port: dict[int, list[Listener]] = {}
+    for listener in listeners:
+        by_port.setdefault(listener.port, []).append(listener)
+    counts: Counter[Listener] = Counter()
+    for (host, port), count in waiting.items():
+        takers = [each for each in by_port.get(port, ()) if takes(each.address, (host,))]
+        # A listener at that very address comes before one at all addresses.
+        taker = min(takers, key=lambda each: each.address != host, default=None)
+        if taker is not None:
+            counts[taker] += count
+    return tuple(ClosedFirst(listener, count) for listener, count in counts.most_common(_MOST))
+
+
 def _number(name: str) -> int | None:
-    """A setting of Linux's; None where there is no such thing, or not one number in it."""
+    """Return a setting of Linux; None if it does not exist, or is not one number."""
     if sys.platform != "linux":
         return None
     text = _text(f"{_SYS}/{name}").strip()
@@ -273,7 +231,7 @@ def _number(name: str) -> int | None:
 
 
 def _tcp_counters() -> dict[str, int]:
-    """What the kernel has counted since this network namespace began: a line of names, a line of numbers."""
+    """Return the kernel's counters of this network namespace: a line of names and a line of numbers."""
     if sys.platform != "linux":
         return {}
     lines = [line.split() for line in _text(_NETSTAT).splitlines() if line.startswith("TcpExt:")]
@@ -284,7 +242,7 @@ def _tcp_counters() -> dict[str, int]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:  # noqa: PTH123 - as in _net.kernel
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - as in _sockets.kernel
             return file.read()
     except (OSError, ValueError):
         return ""

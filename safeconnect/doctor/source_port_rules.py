@@ -1,24 +1,23 @@
-"""Rules about source ports: are there enough, who else uses them, are they left free at once."""
+"""Rules about source ports: whether there are enough, and whether servers use the same ports."""
 
 from __future__ import annotations
 
+from .._sockets.endpoint import written
 from ..ports import PortRange, PortSet
-from .findings import Case, rule
-from .wording import end, listed, sysctl
+from .findings import Case, listed, rule, sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .facts import Snapshot, SourceUse
+    from .._host.tcp_sockets import SourceUse
+    from .facts import Snapshot
 
-# Fewer than this do not serve one busy client; fewer than the other are gone in a minute at 70 connects a second.
-_TINY = 64
-_SMALL = 4096
-# Measured: up to a half plain connects are as fast as ever, beyond it they take 20 to 30 times as long (docs/speed.md).
-_FULL = 0.99
-_HALF = 0.5
-# Where servers are at home that people name by number. (IANA's registry of ports, and habit.)
+# Too few for one busy client; and so few that 70 connects a second use them up in a minute.
+_TINY, _SMALL = 64, 4096
+# Measured: up to one half plain connects are as fast as ever, beyond it 20 to 30 times as slow (docs/speed.md).
+_HALF, _FULL = 0.5, 0.99
+# The usual ports of well-known servers (IANA's registry of ports, and habit).
 _SERVERS = (1433, 1521, 2181, 3000, 3306, 5000, 5432, 5672, 6379, 8000, 8080, 8443, 9000, 9092, 9200, 11211, 27017)
 
 
@@ -28,10 +27,9 @@ def exhausted(snapshot: Snapshot) -> Iterator[Case]:
     connects there fail with EADDRNOTAVAIL. Keep connections instead of making new ones, add source addresses, widen
     the range; ports in TIME_WAIT come back after a minute.
     """
-    for use in _destinations(snapshot):
-        share = _blocked(snapshot, use)
-        if share >= _FULL:
-            yield Case(_told(snapshot, use), _more_ports(snapshot, use))
+    for use, taken in _destinations(snapshot):
+        if taken >= _FULL:
+            yield Case(_told(use, taken), _more_ports(snapshot, use))
 
 
 @rule("source-ports-filling", "More than half of the source ports toward a destination are taken", "warning")
@@ -40,10 +38,10 @@ def filling(snapshot: Snapshot) -> Iterator[Case]:
     one parity before it looks at the others. safeconnect's connects do not. Keep connections, or as for exhausted
     ports.
     """
-    for use in _destinations(snapshot):
-        if _HALF < _blocked(snapshot, use) < _FULL:
+    for use, taken in _destinations(snapshot):
+        if _HALF < taken < _FULL:
             advice = ("connect by safeconnect, which stays as fast as ever up to 98 %", *_more_ports(snapshot, use))
-            yield Case(_told(snapshot, use), advice)
+            yield Case(_told(use, taken), advice)
 
 
 @rule("range-tiny", "There are next to no source ports", "error")
@@ -51,7 +49,8 @@ def tiny(snapshot: Snapshot) -> Iterator[Case]:
     """So few ports are left to choose source ports from, after the reserved ones, that connects fail as soon as a few
     connections go to one destination. Widen the range, or reserve less.
     """
-    if _usable(snapshot) < _TINY:
+    usable = snapshot.source_ports.usable
+    if usable is not None and usable < _TINY:
         yield Case(_range_told(snapshot), _wider(snapshot))
 
 
@@ -60,23 +59,10 @@ def small(snapshot: Snapshot) -> Iterator[Case]:
     """A connection that is over keeps its source port for 60 s (TIME_WAIT) on the side that closed first, so the
     number of ports, divided by 60, is how many new connections a second one destination can have. Widen the range.
     """
-    usable = _usable(snapshot)
-    if _TINY <= usable < _SMALL:
+    usable = snapshot.source_ports.usable
+    if usable is not None and _TINY <= usable < _SMALL:
         rate = f"; enough for {usable // 60} new connections a second to one destination"
         yield Case(_range_told(snapshot) + rate, _wider(snapshot))
-
-
-@rule("range-parity", "The ends of the range of source ports have the same parity", "info")
-def parity(snapshot: Snapshot) -> Iterator[Case]:
-    """connect() takes ports of the first one's parity, bind() those of the other: the kernel wants ends of different
-    parity, so that both have as many. Only in a small range does it matter.
-    """
-    ports = snapshot.source_ports
-    if ports.preferred_parity and ports.first is not None and ports.last is not None:
-        first, last = ports.first, ports.last
-        if first != last and first % 2 == last % 2:
-            advice = sysctl(f'net.ipv4.ip_local_port_range="{first} {last - 1}"')
-            yield Case(f"the range is {first}-{last}", (advice,))
 
 
 @rule("range-covers-servers", "The range of source ports covers ports of well-known servers", "warning")
@@ -87,9 +73,8 @@ def covers_servers(snapshot: Snapshot) -> Iterator[Case]:
     ports = _ports(snapshot)
     covered = [port for port in _SERVERS if port in ports]
     if covered:
-        shown = ", ".join(map(str, covered))
-        advice = (*_wider(snapshot), *_reserve(snapshot, covered))
-        yield Case(f"the range is {_range(snapshot)}, and holds {shown}", advice)
+        detail = f"the range is {_range(snapshot)}, and holds {', '.join(map(str, covered))}"
+        yield Case(detail, (*_wider(snapshot), *_reserve(snapshot, covered)))
 
 
 @rule("listener-in-range", "Servers listen inside the range of source ports", "warning", "info")
@@ -99,57 +84,32 @@ def listener_in_range(snapshot: Snapshot) -> Iterator[Case]:
     port was given by the system (port 0) is no trouble; those have the parity that connect() takes last, which is an
     info.
     """
-    ports = _ports(snapshot)
+    ports, parity = _ports(snapshot), snapshot.source_ports.preferred_parity
     inside = [each for each in snapshot.listening.listeners or () if each.port in ports]
-    if not inside:
-        return
-    parity = snapshot.source_ports.preferred_parity
     risky = [each for each in inside if parity is None or parity == ("even", "odd")[each.port % 2]]
     advice = (f"move servers with a fixed port below {snapshot.source_ports.first}",)
     if risky:
         yield Case(listed(risky), advice + _reserve(snapshot, [each.port for each in risky]))
-    else:
+    elif inside:
         yield Case(listed(inside), advice, "info")
 
 
-@rule("no-per-socket-range", "The kernel lacks the option by which self-connects are prevented", "info")
-def no_option(snapshot: Snapshot) -> Iterator[Case]:
-    """Without IP_LOCAL_PORT_RANGE (Linux 6.3) safeconnect cannot keep the target's port out of the choice of source
-    ports. It then detects a connection to itself, resets it, and tries again.
+def _destinations(snapshot: Snapshot) -> Iterator[tuple[SourceUse, float]]:
+    """Yield each destination with the share of ports that a connect there cannot have.
+
+    A connect may take some of them out of TIME_WAIT.
     """
-    if snapshot.source_ports.per_socket_range is False:
-        host = snapshot.host
-        advice = ("Linux 6.3 or later has it",) if host.platform == "linux" else ()
-        yield Case(f"no IP_LOCAL_PORT_RANGE on {host.platform}, {host.release}: self-connects are detected", advice)
-
-
-@rule("tw-reuse-off", "Ports in TIME_WAIT are not used again", "info")
-def tw_reuse_off(snapshot: Snapshot) -> Iterator[Case]:
-    """With net.ipv4.tcp_tw_reuse = 0 each connection that this machine closes first blocks its source port toward that
-    destination for 60 s. The default, 2, lets connects over loopback have it after 1 s; 1 lets all, where both sides
-    send timestamps.
-    """
-    if snapshot.timers.tw_reuse == 0:
-        yield Case("net.ipv4.tcp_tw_reuse is 0", (sysctl("net.ipv4.tcp_tw_reuse=2"),))
-
-
-def _destinations(snapshot: Snapshot) -> tuple[SourceUse, ...]:
-    return snapshot.table.destinations if snapshot.table else ()
-
-
-def _blocked(snapshot: Snapshot, use: SourceUse) -> float:
-    """The share of ports that a connect there cannot have; some it may take out of TIME_WAIT."""
     reuse = snapshot.timers.tw_reuse
-    is_loopback = use.peer[0] == "::1" or use.peer[0].startswith("127.")
-    reusable = use.in_time_wait if reuse == 1 or (reuse == 2 and is_loopback) else 0
-    return (use.taken - reusable) / use.available if use.available else 1.0
+    for use in snapshot.table.destinations if snapshot.table else ():
+        is_loopback = use.peer[0] == "::1" or use.peer[0].startswith("127.")
+        reusable = use.in_time_wait if reuse == 1 or (reuse == 2 and is_loopback) else 0
+        yield use, (use.taken - reusable) / use.available if use.available else 1.0
 
 
-def _told(snapshot: Snapshot, use: SourceUse) -> str:
-    percent = round(100 * _blocked(snapshot, use))
+def _told(use: SourceUse, taken: float) -> str:
     waiting = f"; {use.in_time_wait} of them are in TIME_WAIT" if use.in_time_wait else ""
-    way = f"from {use.local} to {end(*use.peer)}"
-    return f"{use.taken} of {use.available} source ports {way} are taken ({percent} %){waiting}"
+    way = f"from {use.local} to {written(use.peer)}"
+    return f"{use.taken} of {use.available} source ports {way} are taken ({round(100 * taken)} %){waiting}"
 
 
 def _more_ports(snapshot: Snapshot, use: SourceUse) -> tuple[str, ...]:
@@ -159,18 +119,18 @@ def _more_ports(snapshot: Snapshot, use: SourceUse) -> tuple[str, ...]:
     ]
     if use.in_time_wait > use.taken // 2 and snapshot.timers.tw_reuse != 1:
         advice.insert(1, f"or let TIME_WAIT ports be used again, {sysctl('net.ipv4.tcp_tw_reuse=1')}")
-    if _usable(snapshot) < len(PortRange(32768, 60999)):
+    usable = snapshot.source_ports.usable
+    if usable is not None and usable < len(PortRange(32768, 60999)):
         advice += [f"or widen the range, {line}" for line in _wider(snapshot)]
     return tuple(advice)
 
 
 def _wider(snapshot: Snapshot) -> tuple[str, ...]:
-    """How to set the range that the platform has unless told otherwise."""
+    """Return the advice to set the platform's default range."""
     if snapshot.host.platform == "linux":
-        advice = [sysctl('net.ipv4.ip_local_port_range="32768 60999"')]
-        if _reserved(snapshot):
-            advice.append("and see that net.ipv4.ip_local_reserved_ports leaves most of it")
-        return tuple(advice)
+        advice = sysctl('net.ipv4.ip_local_port_range="32768 60999"')
+        reserved = ("and see that net.ipv4.ip_local_reserved_ports leaves most of it",) if _reserved(snapshot) else ()
+        return (advice, *reserved)
     if snapshot.host.platform == "darwin":
         return ("as root: sysctl -w net.inet.ip.portrange.first=49152 net.inet.ip.portrange.last=65535",)
     if snapshot.host.platform == "win32":
@@ -179,20 +139,14 @@ def _wider(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _reserve(snapshot: Snapshot, ports: Sequence[int]) -> tuple[str, ...]:
-    """How to keep the kernel from choosing these ports."""
+    """Return the advice to keep the kernel from choosing these ports."""
     if snapshot.host.platform == "linux":
-        return (
-            f"or reserve them, {sysctl(f'net.ipv4.ip_local_reserved_ports={_reserved(snapshot) | PortSet(ports)}')}",
-        )
+        setting = f"net.ipv4.ip_local_reserved_ports={_reserved(snapshot) | PortSet(ports)}"
+        return (f"or reserve them, {sysctl(setting)}",)
     if snapshot.host.platform == "win32":
-        line = "netsh int ipv4 add excludedportrange protocol=tcp startport={} numberofports=1"
-        return tuple(f"or reserve it, as administrator: {line.format(port)}" for port in ports[:1])
+        line = f"netsh int ipv4 add excludedportrange protocol=tcp startport={ports[0]} numberofports=1"
+        return (f"or reserve it, as administrator: {line}",)
     return ()
-
-
-def _usable(snapshot: Snapshot) -> float:
-    usable = snapshot.source_ports.usable
-    return float("inf") if usable is None else usable
 
 
 def _range(snapshot: Snapshot) -> str:
@@ -210,7 +164,6 @@ def _reserved(snapshot: Snapshot) -> PortSet:
 
 
 def _ports(snapshot: Snapshot) -> PortSet:
-    ports = snapshot.source_ports
-    if ports.first is None or ports.last is None:
-        return PortSet()
-    return PortSet(PortRange(ports.first, ports.last)) - _reserved(snapshot)
+    """Return the ports that connect() chooses from; none if the range is not known."""
+    first, last = snapshot.source_ports.first, snapshot.source_ports.last
+    return PortSet() if first is None or last is None else PortSet(PortRange(first, last)) - _reserved(snapshot)

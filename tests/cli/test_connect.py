@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from safeconnect import cli, testing
-from safeconnect.cli._timeline import Span, duration, lines, spans
+from safeconnect.cli._connect import Span, duration, lines, spans
 from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 from ..support import linux_only

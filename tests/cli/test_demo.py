@@ -7,9 +7,9 @@ import textwrap
 
 import pytest
 
-from safeconnect import cli, demo
+from safeconnect import cli
 from safeconnect._sockets import kernel
-from safeconnect.cli import _demo
+from safeconnect.cli import _demo as demo
 
 from .. import namespace
 from ..support import closed_port, linux_only, needs_port_range
@@ -38,7 +38,7 @@ def test_demo_shows_it_all():
 def test_demo_takes_a_port_that_a_plain_connect_can_be_given():
     # Linux begins with any port of the preferred parity but, where the number of ports is odd, the last.
     code = """
-        from safeconnect import demo
+        from safeconnect.cli import _demo as demo
         print({demo._closed_port() for _ in range(100)}, demo._connect_until_itself(40000)[0] < 100)
         demo.MOST_TRIES = 1000
         print(demo._connect_until_itself(40002))
@@ -50,7 +50,7 @@ def test_an_interrupt_ends_it(monkeypatch, capsys):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_demo, "_run", interrupt)
+    monkeypatch.setattr(demo, "show", interrupt)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -179,7 +179,7 @@ class TestDemoThatSeesNothing:
         monkeypatch.setattr(demo, "_connect_until_itself", meet)
 
     def reason(self, capsys):
-        assert demo.run() == 1
+        assert demo.show() == 1
         return capsys.readouterr().out.splitlines()[-1]
 
     def test_no_self_connect(self, capsys, monkeypatch):
@@ -200,7 +200,7 @@ class TestDemoThatSeesNothing:
 
     def test_a_port_that_is_blocked_after_the_reset(self, capsys, met, monkeypatch):
         monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")
-        assert demo.run(40000) == 1
+        assert demo.show(40000) == 1
         last = capsys.readouterr().out.splitlines()[-1]
         assert last == "Not seen: after the reset the server could not bind to port 40000: Address already in use"
 
@@ -209,7 +209,7 @@ class TestDemoThatSeesNothing:
         other.close()
         monkeypatch.setattr(demo, "_connect_until_itself", lambda _: (1, sock))
         with pytest.raises(BrokenPipeError):
-            demo.run(40000)
+            demo.show(40000)
         assert sock.fileno() == -1
 
     def test_no_free_port(self, capsys, monkeypatch):
@@ -255,7 +255,7 @@ class TestDemoThatSeesNothing:
         reasons = iter([None, "in use", None, None])
         monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
-        assert demo.run() == 0
+        assert demo.show() == 0
         assert "This kernel has no IP_LOCAL_PORT_RANGE" in capsys.readouterr().out
 
 

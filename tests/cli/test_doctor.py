@@ -6,7 +6,7 @@ import re
 import pytest
 
 from safeconnect import testing
-from safeconnect.cli._facts import UNKNOWN, sections, width
+from safeconnect.cli._doctor import UNKNOWN, sections
 from safeconnect.doctor.facts import Host, Listening, Names, Snapshot, SourcePorts, SourceUse, Table, Timers
 
 from .. import namespace
@@ -125,6 +125,3 @@ class TestFacts:
         assert first == ("all", "1,234 ESTABLISHED, 10 TIME_WAIT")
         assert others[0] == ("127.0.0.1 to 127.0.0.1:1", "9,000 of 28,232 source ports, 32 %")
         assert len(others) == 5
-
-    def test_width(self):
-        assert width([("a", [("name", "x"), ("longer", "y")]), ("b", [("n", "z")])]) == 6

@@ -211,7 +211,6 @@ class TestStream:
         with stream.live(lambda: [["never"]]), stream.progress("never", 3) as advance:
             advance()
         assert file.getvalue() == "a b\nname          n\nx             1\nlong name  1000\nonly  headers\n"
-        assert not stream.is_terminal
 
     def test_forced_colours(self, monkeypatch):
         pytest.importorskip("rich", reason="the colours are rich's")
@@ -232,7 +231,7 @@ def test_the_handler_of_sigterm_is_put_back(capsys):
 def test_sigterm_ends_it_in_order(monkeypatch, capsys):
     from safeconnect.cli import _demo
 
-    monkeypatch.setattr(_demo, "_run", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(_demo, "show", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo"])
     assert ended.value.code == 143

@@ -10,7 +10,7 @@ import pytest
 from safeconnect import create_connection, ephemeral_ports, reserved_ports
 from safeconnect._host import holders, tcp_table
 from safeconnect._sockets import kernel, port_window
-from safeconnect.cli import _reserved
+from safeconnect.cli import _command
 from safeconnect.doctor import diagnose, gather, gathering, trying
 from safeconnect.testing import _namespaces as namespaces
 
@@ -102,7 +102,7 @@ def test_whose_sockets_they_are():
 def test_whether_there_is_ipv6():
     with descriptors(0):
         known = trying._has_ipv6_loopback()
-        error = ran_into(OSError, _reserved.every_address)
+        error = ran_into(OSError, _command.every_address)
     assert known is None
     assert error.errno == errno.EMFILE
 

@@ -15,7 +15,7 @@ EXCEPTIONS = {
     "_sockets/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
 }
 # Loaded by those only who have loaded the module already, or by programs of the library's own.
-APART = ("__main__", "cli/", "demo.py", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
+APART = ("__main__", "cli/", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
 LOADED_ALREADY = {
     "ssl": "whoever has a TLS socket or context has loaded it",
     "psutil": "off Linux, and only to tell who holds a port",
