@@ -11,7 +11,6 @@ undone, waking a thread say, the next one does.
 
 import _thread
 import copy
-import queue
 import socket
 import sys
 import threading
@@ -114,12 +113,31 @@ class _Flight:
 
 
 class _Worker:
-    """A thread of the pool, held by that thread alone: it is gone when the thread is, or was never begun."""
+    """A thread of the pool, held by that thread alone: it is gone when the thread is, or was never begun.
 
-    __slots__ = ("__weakref__", "flight")
+    It waits for work by a lock of its own, taken unless somebody has woken it. Many threads cannot wait on one queue:
+    until Python 3.13, ``queue.SimpleQueue.get`` waits without a limit if another thread takes the item from it while
+    its time runs out.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_gate", "flight")
+
+    def __init__(self, gate: "threading.Lock") -> None:
         self.flight: _Flight | None = None  # what it looks up
+        self._gate = gate
+        gate.acquire()
+
+    def wake(self) -> bool:
+        """Wake it; False if it is awake."""
+        try:
+            self._gate.release()
+        except RuntimeError:
+            return False
+        return True
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait until somebody wakes it; False if nobody did."""
+        return self._gate.acquire(timeout=seconds)
 
 
 class _Pool:
@@ -131,7 +149,6 @@ class _Pool:
         self.flights: dict[object, _Flight] = {}  # unanswered, in the queue or in a thread
         self.queue: deque[_Flight] = deque()
         self.workers: set[ref[_Worker]] = set()
-        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung once for an idle thread and a lookup
 
     def start(self, resolver: "Resolver", arguments: "tuple[Any, ...]", done: "Done") -> Lookup | None:
         """A part in a lookup that a thread makes; None where there is none for it."""
@@ -170,10 +187,10 @@ class _Pool:
     def staff(self) -> bool:
         """See to it that threads come for what is in the queue; False where there is none for the last of it."""
         workers = self.living()
-        idle = sum(worker.flight is None for worker in workers)
-        if idle and self.queue:
-            self.bell.put(None)
-        if len(self.queue) <= idle:
+        idle = [worker for worker in workers if worker.flight is None]
+        if self.queue:
+            any(worker.wake() for worker in idle)  # one; those that are awake come by themselves
+        if len(self.queue) <= len(idle):
             return True
         wanted = sum(worker.flight is None or bool(worker.flight.callers) for worker in workers)
         if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
@@ -185,7 +202,7 @@ class _Pool:
         return [worker for each in self.workers.copy() if (worker := each()) is not None]
 
     def hire(self) -> bool:
-        worker = _Worker()
+        worker = _Worker(self.kind())
         thread = None
         try:
             # RuntimeError: an isolated subinterpreter allows no daemon threads.
@@ -219,9 +236,7 @@ class _Pool:
                 worker.flight = self.take()
                 if worker.flight is not None:
                     return worker.flight
-            try:
-                self.bell.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
+            if not worker.sleep(IDLE_SECONDS):
                 with self.guard.lock:
                     if not self.queue:
                         self.workers.discard(ref(worker))  # nobody is to ring for it any more

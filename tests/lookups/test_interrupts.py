@@ -54,7 +54,7 @@ def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
         assert not [flight for flight in pool.queue if flight.callers]
     assert number > 20
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
-    wait_until(lambda: pool.bell.put(None) or not pool.living())  # idle threads end when they are woken now
+    wait_until(lambda: not [worker.wake() for worker in pool.living()])  # idle threads end when they are woken now
 
 
 @linux_only
