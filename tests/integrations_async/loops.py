@@ -29,7 +29,7 @@ def run(main, loop="asyncio"):
         try:
             return await main()
         finally:
-            # A TLS connection that is closed ends when the peer has said so. uvloop cannot be closed in the middle of it.
+            # A closed TLS connection ends when the peer has said so, and uvloop cannot be closed in the middle of it.
             until = time.monotonic() + MOST_SECONDS
             while support.sockets() - before and time.monotonic() < until:
                 await asyncio.sleep(0.001)
