@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import _thread
 import copy
-import queue
 import socket
 import sys
 import threading
@@ -123,12 +122,31 @@ class _Query:
 
 
 class _Worker:
-    """A thread of the pool. Only the thread holds it: it is gone when the thread is, or if it never began."""
+    """A thread of the pool. Only the thread holds it: it is gone when the thread is, or if it never began.
 
-    __slots__ = ("__weakref__", "query")
+    Each thread waits for work on a lock of its own, which is taken unless somebody has woken the thread. Threads cannot
+    share one queue: until Python 3.13, ``queue.SimpleQueue.get`` waits without a limit if another thread takes the item
+    in the moment in which the timeout ends.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_gate", "query")
+
+    def __init__(self, gate: threading.Lock) -> None:
         self.query: _Query | None = None  # the one it works on
+        self._gate = gate
+        gate.acquire()
+
+    def wake(self) -> bool:
+        """Wake the thread; return False if it is awake."""
+        try:
+            self._gate.release()
+        except RuntimeError:
+            return False
+        return True
+
+    def sleep(self, timeout: float) -> bool:
+        """Wait until somebody wakes the thread; return False after so many seconds."""
+        return self._gate.acquire(timeout=timeout)
 
 
 class _Pool:
@@ -140,7 +158,6 @@ class _Pool:
         self.queries: dict[object, _Query] = {}  # unanswered, in the queue or in a thread
         self.queue: deque[_Query] = deque()
         self.workers: set[ref[_Worker]] = set()
-        self.wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each idle thread and query
 
     def start(self, resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup | None:
         """Join or begin a query; return None if there is no thread for it."""
@@ -179,10 +196,10 @@ class _Pool:
     def staff(self) -> bool:
         """Wake or start threads for the queue; return False if there is no thread for its last query."""
         workers = self.living()
-        idle = sum(worker.query is None for worker in workers)
-        if idle and self.queue:
-            self.wakeups.put(None)
-        if len(self.queue) <= idle:
+        idle = [worker for worker in workers if worker.query is None]
+        if self.queue:
+            any(worker.wake() for worker in idle)  # one of them; those that are awake come by themselves
+        if len(self.queue) <= len(idle):
             return True
         wanted = sum(worker.query is None or bool(worker.query.callers) for worker in workers)
         if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
@@ -194,7 +211,7 @@ class _Pool:
         return [worker for each in self.workers.copy() if (worker := each()) is not None]
 
     def hire(self) -> bool:
-        worker = _Worker()
+        worker = _Worker(self.kind())
         thread = None
         try:
             # RuntimeError: an isolated subinterpreter allows no daemon threads.
@@ -228,9 +245,7 @@ class _Pool:
                 worker.query = self.take()
                 if worker.query is not None:
                     return worker.query
-            try:
-                self.wakeups.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
+            if not worker.sleep(IDLE_SECONDS):
                 with self.guard.lock:
                     if not self.queue:
                         self.workers.discard(ref(worker))  # no longer idle: nobody wakes it

@@ -53,7 +53,7 @@ def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
         assert not [query for query in pool.queue if query.callers]
     assert number > 20
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
-    wait_until(lambda: pool.wakeups.put(None) or not pool.living())  # idle threads end when they are woken now
+    wait_until(lambda: not [worker.wake() for worker in pool.living()])  # idle threads end when they are woken now
 
 
 @linux_only

@@ -169,6 +169,17 @@ def test_idle_threads_end_and_new_ones_come(pool):
         join(pool)
 
 
+def test_threads_end_however_wakes_and_the_end_of_their_patience_meet(pool, monkeypatch):
+    """Until Python 3.13 a thread could wait on a shared queue without a limit, if another took what woke it."""
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0005)
+    inbox = Inbox()
+    for number in range(3000):
+        start(Resolver(hangs=False), (number,), inbox)
+        if number % 8 == 7:
+            assert [inbox.outcome() for _ in range(8)] == [(FOUND, None)] * 8
+    join(pool)
+
+
 def test_what_is_over_keeps_nothing_alive(pool, monkeypatch):
     class Answer(list):
         pass

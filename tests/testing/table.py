@@ -24,8 +24,8 @@ FAULTS = [
     "crossed_replies",
     "never_reads",
 ]
-# At once, the reset may come in connect or after it.
-ARGUMENTS = {"resets": ["first_byte"]}
+# At once, the reset may come in connect or after it. A busy client would find several bytes after short pauses.
+ARGUMENTS = {"resets": ["first_byte"], "drips": [0.5]}
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
