@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from ._simultaneous.blocking import simultaneous_open as simultaneous_open
     from ._sockets.kernel import ephemeral_ports as ephemeral_ports
     from ._sockets.kernel import reserved_ports as reserved_ports
+    from ._sockets.lifecycle import is_self_connected as is_self_connected
+    from ._sockets.lifecycle import reset as reset
     from ._sockets.quick_ack import quick_ack as quick_ack
     from ._sockets.quick_ack import recv_with_quick_ack as recv_with_quick_ack
-    from ._sockets.sockets import is_self_connected as is_self_connected
-    from ._sockets.sockets import reset as reset
     from ._wait.blocking import wait_for_port as wait_for_port
     from .errors import AddressNotAllowedError as AddressNotAllowedError
     from .errors import CrossedReplyError as CrossedReplyError
@@ -158,7 +158,7 @@ _LATER = {
     "ephemeral_ports": "_sockets.kernel",
     "install": "_connect.patching",
     "is_global_address": "_connect.addresses",
-    "is_self_connected": "_sockets.sockets",
+    "is_self_connected": "_sockets.lifecycle",
     "is_transient": "retry",
     "patched": "_connect.patching",
     "peer_closed": "_inspect.peer",
@@ -166,7 +166,7 @@ _LATER = {
     "recv_with_quick_ack": "_sockets.quick_ack",
     "reserve_port": "_local.binding",
     "reserved_ports": "_sockets.kernel",
-    "reset": "_sockets.sockets",
+    "reset": "_sockets.lifecycle",
     "self_connect_exposure": "_local.exposure",
     "simultaneous_open": "_simultaneous.blocking",
     "tcp_info": "_inspect.connection",

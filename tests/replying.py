@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 
-from safeconnect._sockets.sockets import reset
+from safeconnect._sockets.lifecycle import reset
 
 REQUEST = struct.Struct("!QBI")  # number, what to do, milliseconds
 REPLY = struct.Struct("!Q")

@@ -17,7 +17,7 @@ import pytest
 
 from safeconnect import ephemeral_ports
 from safeconnect._sockets import kernel
-from safeconnect._sockets.sockets import reset  # noqa: F401 - for the tests
+from safeconnect._sockets.lifecycle import reset  # noqa: F401 - for the tests
 
 from .namespace import ROOT
 

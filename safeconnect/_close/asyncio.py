@@ -9,7 +9,7 @@ import ssl
 from contextlib import suppress
 
 from .._loops import asyncio as loop
-from .._sockets import sockets
+from .._sockets import lifecycle
 from .drain import deadline_of, end, shut_down, wait_for_acknowledgement
 from .policy import CHUNK, LIMIT, Closed, Closing
 
@@ -50,7 +50,7 @@ async def close_gracefully(
 
 
 async def _close_socket(sock: socket.socket, closing: Closing) -> None:
-    is_self_connected = sockets.is_self_connected(sock)
+    is_self_connected = lifecycle.is_self_connected(sock)
     try:
         if is_self_connected:
             closing.how = "reset"
@@ -73,7 +73,7 @@ async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     # Our own descriptor: over TLS the transport closes its own before the peer has come to its end.
     below = socket.socket(fileno=os.dup(sock.fileno()))
     try:
-        if sockets.is_self_connected(below):
+        if lifecycle.is_self_connected(below):
             closing.how = "reset"
         else:
             await loop.within(deadline_of(loop, closing), _shut_down_streams(reader, writer, below, closing))
@@ -81,7 +81,7 @@ async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWri
         closing.failed(error)
     finally:
         if closing.how != "clean":
-            sockets.linger_not(below)
+            lifecycle.linger_not(below)
         writer.transport.abort()
         below.close()
 

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from .._connect.blocking_race import new_selector
 from .._inspect.peer import has_unacknowledged
-from .._sockets import sockets
+from .._sockets import lifecycle
 from .drain import end
 from .policy import CHUNK, LIMIT, POLL_SECONDS, Closed, Closing
 
@@ -47,7 +47,7 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
     """
     closing = Closing(timeout, limit)
     deadline = None if closing.timeout is None else monotonic() + closing.timeout
-    is_self_connected = sockets.is_self_connected(sock)
+    is_self_connected = lifecycle.is_self_connected(sock)
     try:
         if is_self_connected:
             closing.how = "reset"

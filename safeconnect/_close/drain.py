@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from .._inspect.peer import has_unacknowledged
-from .._sockets import sockets
+from .._sockets import lifecycle
 from .policy import CHUNK, POLL_SECONDS
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ def end(sock: Any, closing: Closing) -> None:
     if closing.how == "clean":
         sock.close()
     elif sock.fileno() >= 0:
-        sockets.reset(sock)
+        lifecycle.reset(sock)
 
 
 async def shut_down(loop: Loop, sock: Any, closing: Closing) -> None:

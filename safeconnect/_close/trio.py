@@ -7,7 +7,7 @@ from contextlib import suppress
 import trio
 
 from .._loops import trio as loop
-from .._sockets import sockets
+from .._sockets import lifecycle
 from .drain import deadline_of, end, shut_down
 from .policy import LIMIT, Closed, Closing
 
@@ -39,7 +39,7 @@ async def close_gracefully(connection: Connection, timeout: float | None = 5.0, 
     """
     closing = Closing(timeout, limit)
     sock = _socket_of(connection)
-    is_self_connected = sockets.is_self_connected(sock)
+    is_self_connected = lifecycle.is_self_connected(sock)
     try:
         if is_self_connected:
             closing.how = "reset"

@@ -9,9 +9,9 @@ import sys
 from operator import index
 
 from .._fork import imports
-from .._sockets import kernel, port_window, sockets
+from .._sockets import kernel, lifecycle, port_window
 from .._sockets.endpoint import written
-from .._sockets.sockets import DEFAULT_TIMEOUT
+from .._sockets.lifecycle import DEFAULT_TIMEOUT
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
 from . import verdict
@@ -106,7 +106,7 @@ def start_from(
     try:
         if timeout is not DEFAULT_TIMEOUT:
             sock.settimeout(timeout)
-        window = sockets.prepare(sock, family, sockaddr, source_address, options)
+        window = lifecycle.prepare(sock, family, sockaddr, source_address, options)
         code = 0
         if not waits:
             code = sock.connect_ex(sockaddr)
@@ -128,9 +128,9 @@ def start_from(
             port_window.missed()
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:
-        is_refused = sockets.is_refused_self_connect(sock, sockaddr[1], error)
+        is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)
         explain(error, sock, source_address if explains else None, sockaddr)
-        sockets.discard(sock)
+        lifecycle.discard(sock)
         if not is_refused:
             raise
     raise verdict.self_connect_error(sockaddr, 1)
@@ -138,9 +138,9 @@ def start_from(
 
 def _check(sock: socket.socket) -> int:
     """Look at a connection between two equal ports. A self-connected socket is reset from now on, whoever closes it."""
-    if not sockets.is_self_connected(sock):
+    if not lifecycle.is_self_connected(sock):
         return CONNECTED
-    sockets.linger_not(sock)
+    lifecycle.linger_not(sock)
     return SELF_CONNECTED
 
 
@@ -212,7 +212,7 @@ def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:
     try:
         return sock.getsockname(), sock.getpeername()
     except OSError as error:
-        if error.errno not in sockets.NO_PEER:
+        if error.errno not in lifecycle.NO_PEER:
             raise
         return sock.getsockname(), sockaddr  # it was connected, and the peer has reset it since
 
@@ -235,7 +235,7 @@ def _fall_back(
     """
     for step, _ in enumerate(port_window.widen(sock, sockaddr) if has_window else ()):
         # Most often the next, larger window has a port. If not, make sure that ports are what is lacking.
-        if step == 1 and not sockets.has_way(sock.family, sockaddr, source_address):
+        if step == 1 and not lifecycle.has_way(sock.family, sockaddr, source_address):
             break
         code = 0
         if not waits:
@@ -251,7 +251,7 @@ def _fall_back(
             port_window.remember(sock.getsockname()[1], sockaddr)
         if code != errno.EADDRNOTAVAIL:
             return code
-    if sockets.has_way(sock.family, sockaddr, source_address):
+    if lifecycle.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 

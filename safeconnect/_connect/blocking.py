@@ -12,7 +12,7 @@ from time import monotonic
 
 from .._fork import imports
 from .._sockets import resolve
-from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
+from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
 from . import verdict
 from .attempt import SELF_CONNECTED, at_once, check_limits, start_from, taken_ports, tell_taken

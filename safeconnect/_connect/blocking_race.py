@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from time import monotonic
 
-from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
+from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from .driver import Race, won
 from .names import look_up, may_take_long
 

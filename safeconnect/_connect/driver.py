@@ -20,7 +20,7 @@ from collections import deque
 from queue import SimpleQueue
 from time import monotonic
 
-from .._sockets import lookups, port_window, resolve, sockets
+from .._sockets import lifecycle, lookups, port_window, resolve
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from . import attempt
 from .state_machine import Dial, Rules
@@ -141,7 +141,7 @@ class Race:
             local, peer = attempt.names(sock, candidate[4])
         except OSError as error:
             self._forget(number)
-            sockets.discard(sock)
+            lifecycle.discard(sock)
             self.events.append(Failed(number, error.with_traceback(None)))
         else:
             self.events.append(Connected(number, local, peer))
@@ -152,9 +152,9 @@ class Race:
             lookup.cancel()
         for number in list(self._in_flight):
             sock, _, _ = self._forget(number)
-            sockets.discard(sock)
+            lifecycle.discard(sock)
         if isinstance(self.first, socket.socket):
-            sockets.discard(self.first)
+            lifecycle.discard(self.first)
         self.first = None
         self.events.clear()
         self._dial.forget()
@@ -174,8 +174,8 @@ class Race:
                 self._start(order)
             elif isinstance(order, Abandon) and order.attempt in self._in_flight:  # or its failure is an event to come
                 if order.reset:  # first, so that whoever closes it after an interrupt resets it
-                    sockets.linger_not(self._in_flight[order.attempt][0])
-                sockets.discard(self._forget(order.attempt)[0])
+                    lifecycle.linger_not(self._in_flight[order.attempt][0])
+                lifecycle.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
                 self._resolve(order.lookup)
         return None

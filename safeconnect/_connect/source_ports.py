@@ -8,7 +8,7 @@ import socket
 import sys
 
 from .._fork import imports
-from .._sockets import kernel, port_window, sockets
+from .._sockets import kernel, lifecycle, port_window
 from .._sockets.endpoint import written
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
@@ -82,14 +82,14 @@ def _from(
             except OSError as error:
                 if error.errno not in (*_TAKEN, errno.EACCES):
                     raise
-                if taken is None and not sockets.has_way(candidate[0], candidate[4], address):
+                if taken is None and not lifecycle.has_way(candidate[0], candidate[4], address):
                     raise
                 taken = error.with_traceback(None)
                 continue
             if _port_of(sock) in ports:
                 return sock, state
             # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
-            sockets.reset(sock)
+            lifecycle.reset(sock)
             port_window.missed()
             break
         else:

@@ -9,7 +9,7 @@ import sys
 from .._fork import imports
 from .._host import holders
 from .._host.tcp_sockets import ANY_HOST
-from .._sockets import port_window, resolve, sockets
+from .._sockets import lifecycle, port_window, resolve
 from .._sockets.endpoint import unmapped
 from .._text import harmless
 from ..options import check_options
@@ -308,7 +308,7 @@ def _bound(
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sockets.set_options(sock, options)
+        lifecycle.set_options(sock, options)
         _set_flags(sock, reuse_address=reuse_address, reuse_port=reuse_port)
         sock.bind(address)
     except BaseException:

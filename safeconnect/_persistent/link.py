@@ -26,7 +26,7 @@ from .._connect.settings import Settings, check_seconds
 from .._connect.verdict import timed_out
 from .._fork import Guard, register
 from .._inspect import peer
-from .._sockets import port_window, sockets
+from .._sockets import lifecycle, port_window
 from ..retry import Retry, is_transient
 from .lock import FairLock, Waiter
 from .policy import Reconnection
@@ -149,7 +149,7 @@ class Link:
         :raises RuntimeError: the exchange that it was made for is over.
         """
         if block.is_over:
-            sockets.reset(sock)
+            lifecycle.reset(sock)
             block.check_not_over()
         if self.max_age is not None:
             self._old_at = self.clock() + self.max_age * (1 - AGE_SPREAD * self.draw())
@@ -243,7 +243,7 @@ class Link:
             sock = self.sock
             if sock is not None and sock.fileno() >= 0:
                 if not in_order:
-                    sockets.linger_not(sock)
+                    lifecycle.linger_not(sock)
                 _close(sock)
             self.sock = None
 

@@ -18,7 +18,7 @@ from .._connect import attempt
 from .._connect.driver import LONGEST_WAIT
 from .._connect.settings import check_seconds
 from .._connect.verdict import self_connect_error
-from .._sockets import port_window, sockets
+from .._sockets import lifecycle, port_window
 from .._sockets.endpoint import same_endpoint, written
 from .._sockets.zones import scoped
 from ..errors import SelfConnectError
@@ -119,7 +119,7 @@ class Attempts:
             self._code, self._last = error.errno, str(error)
         finally:
             if not is_done:
-                sockets.reset(sock)
+                lifecycle.reset(sock)
         return sock if is_done else None
 
     def _late(self) -> TimeoutError:
@@ -147,7 +147,7 @@ def _is_connected(sock: socket.socket, peer: Address) -> bool:
     try:
         sock.getpeername()
     except OSError as error:
-        if error.errno in sockets.NO_PEER:
+        if error.errno in lifecycle.NO_PEER:
             return False
         raise
     if sys.platform == "linux":

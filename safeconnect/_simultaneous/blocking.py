@@ -7,7 +7,7 @@ import socket
 import time
 
 from .._connect.blocking_race import new_selector
-from .._sockets.sockets import handed_over
+from .._sockets.lifecycle import handed_over
 from .attempts import Attempts
 
 TYPE_CHECKING = False

@@ -15,7 +15,7 @@ from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
 from .._fork import imports
 from ..ports import MAX_PORT
-from .sockets import scoped
+from .lifecycle import scoped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

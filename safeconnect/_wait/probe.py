@@ -6,7 +6,7 @@ import inspect
 import socket
 from contextlib import suppress
 
-from .._sockets import sockets
+from .._sockets import lifecycle
 from .policy import Greeting
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._loops import Loop
     from .policy import Waiting
 
-    class Probe(sockets.HasLinger, Protocol):
+    class Probe(lifecycle.HasLinger, Protocol):
         """A socket of any library."""
 
         def fileno(self) -> int: ...
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def prepare(sock: Probe) -> None:
     """Make every close of the connection a reset, also where a check closes it, or wraps it in a socket of its own."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, sockets.LINGER_0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lifecycle.LINGER_0)
 
 
 def end(sock: Probe) -> None:
     """Reset the connection, unless a check has closed the socket."""
     if sock.fileno() >= 0:
         with suppress(OSError):  # macOS, where the peer has reset it already; it is closed all the same
-            sockets.reset(sock)
+            lifecycle.reset(sock)
 
 
 async def wait(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from .._host.holders import is_own
 from .._host.tcp_sockets import holdings, in_the_way
 from .._local.exposure import self_connect_exposure
 from .._sockets import resolve
-from .._sockets.sockets import reset
+from .._sockets.lifecycle import reset
 from ..errors import PortsExhaustedError, SelfConnectError
 from .facts import Attempt, Exposed, Lookup, Names, Target
 

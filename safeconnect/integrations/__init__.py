@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from .._sockets import kernel, port_window, sockets
+from .._sockets import kernel, lifecycle, port_window
 from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ def socket_factory(addr_info: AddrInfo) -> socket.socket:
     if len(addr_info) != 5:
         raise ValueError(f"addr_info must be (family, type, proto, canonname, sockaddr), not {addr_info!r}")
     family, kind, proto, _, sockaddr = addr_info
-    options = socket_options(sockaddr[1]) if family in sockets.IP_FAMILIES else []
+    options = socket_options(sockaddr[1]) if family in lifecycle.IP_FAMILIES else []
     sock = socket.socket(family, kind, proto)
     try:
         sock.settimeout(0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from .._connect.blocking import Connector
-from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
+from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 
 _PLAIN = Connector()
 _Error = TypeVar("_Error", bound=BaseException)

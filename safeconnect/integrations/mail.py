@@ -22,7 +22,7 @@ import ssl
 import sys
 
 from .._connect.blocking import Connector
-from .._sockets.sockets import DEFAULT_TIMEOUT
+from .._sockets.lifecycle import DEFAULT_TIMEOUT
 from . import _common
 
 

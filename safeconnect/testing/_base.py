@@ -13,7 +13,7 @@ from .._connect.blocking_race import new_selector
 from .._fork import Guard
 from .._inspect import peer as peers
 from .._latch import Latch
-from .._sockets.sockets import LINGER_0
+from .._sockets.lifecycle import LINGER_0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

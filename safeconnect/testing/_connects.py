@@ -12,7 +12,7 @@ from weakref import ref
 from .. import _fork
 from .._local.binding import reserve_port
 from .._sockets import kernel, port_window
-from .._sockets.sockets import is_self_connected
+from .._sockets.lifecycle import is_self_connected
 from .._text import harmless
 from ._base import Fault
 

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 
 from .._connect.settings import check_seconds
-from .._sockets.sockets import LINGER_0
+from .._sockets.lifecycle import LINGER_0
 from ._base import Fault, Server
 from ._servers import bound, send_back
 

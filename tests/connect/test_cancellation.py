@@ -15,7 +15,7 @@ import trio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Backoff, Retry
-from safeconnect._sockets import sockets
+from safeconnect._sockets import lifecycle
 
 from ..drivers import EAGER, uvloop
 from ..support import black_hole, closed_port, linux_only, resolver
@@ -167,7 +167,7 @@ def test_after_many_connects_with_random_cancellations(run, server):
             counted["cancelled"] += 1
         else:
             counted["connected"] += 1
-            sockets.reset(sock)
+            lifecycle.reset(sock)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -192,4 +192,4 @@ def test_after_many_connects_with_random_cancellations(run, server):
 def _accept_all(server):
     with suppress(BlockingIOError):
         while True:
-            sockets.reset(server.accept()[0])
+            lifecycle.reset(server.accept()[0])

@@ -105,7 +105,7 @@ class TestLikeTheStandardLibrary:
         with create_connection(server.getsockname(), 5, ("127.0.0.1", port)) as sock:
             assert sock.getsockname() == ("127.0.0.1", port)
             assert assert_same(server.getsockname(), 5, ("127.0.0.1", port))[:2] == (OSError, errno.EADDRINUSE)
-            safeconnect._sockets.sockets.reset(sock)
+            safeconnect._sockets.lifecycle.reset(sock)
 
     @pytest.mark.parametrize("source", [("::1", 0), ("192.0.2.1", 0), ("no-such-host.invalid", 0)])
     def test_source_address_that_cannot_be_used(self, server, source):

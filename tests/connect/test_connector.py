@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection, is_global_address
-from safeconnect._sockets.sockets import DEFAULT_TIMEOUT
+from safeconnect._sockets.lifecycle import DEFAULT_TIMEOUT
 
 from ..support import python
 

@@ -111,6 +111,6 @@ class TestExhaustion:
         with create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse) as sock:
             with pytest.raises(OSError, match=r".") as caught:
                 create_connection(server.getsockname(), 5, ("127.0.0.1", port), options=reuse)
-            safeconnect._sockets.sockets.reset(sock)
+            safeconnect._sockets.lifecycle.reset(sock)
         assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.EADDRINUSE)
         assert not isinstance(caught.value, PortsExhaustedError)

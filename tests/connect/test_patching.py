@@ -150,7 +150,7 @@ def test_overlapping_blocks_in_many_threads():
 
 def test_a_client_of_the_standard_library_goes_through_it(monkeypatch):
     came = []
-    monkeypatch.setattr(safeconnect._sockets.sockets, "is_self_connected", lambda sock: came.append(sock) or False)
+    monkeypatch.setattr(safeconnect._sockets.lifecycle, "is_self_connected", lambda sock: came.append(sock) or False)
     monkeypatch.setattr(safeconnect._sockets.port_window, "choose", lambda _, sockaddr: came.append(sockaddr))
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)

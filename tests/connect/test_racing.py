@@ -79,7 +79,7 @@ class TestNoMachine:
         names = resolver(("127.0.0.1", port), server.getsockname())
         with create_connection(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
             assert sock.getpeername() == server.getsockname()
-            safeconnect._sockets.sockets.reset(sock)
+            safeconnect._sockets.lifecycle.reset(sock)
         assert built
 
 
@@ -155,7 +155,7 @@ class TestNothingIsLeftOver:
                     outcomes[type(error)] += 1
                 else:
                     outcomes["connected"] += 1
-                    safeconnect._sockets.sockets.reset(sock)
+                    safeconnect._sockets.lifecycle.reset(sock)
 
         with black_hole(3) as holes:
             server.settimeout(0.05)

@@ -18,7 +18,7 @@ from safeconnect import (
     SelfConnectError,
     is_self_connected,
 )
-from safeconnect._sockets import kernel, sockets
+from safeconnect._sockets import kernel, lifecycle
 from safeconnect.events import Abandon, Connected, Failed, Resolve, Start
 
 from .. import namespace, support
@@ -300,7 +300,7 @@ class TestSelfConnect:
         names = resolver(("127.0.0.1", port), server.getsockname())
         with connect(("name", 1), 5, resolver=names, options=[one_port(port)]) as sock:
             assert sock.getpeername() == server.getsockname()
-            sockets.reset(sock)
+            lifecycle.reset(sock)
         assert support.tcp_sockets(port) == []
 
     def test_ends_in_an_error_and_frees_the_port(self, connect, monkeypatch):
@@ -319,7 +319,7 @@ class TestSelfConnect:
         port = closed_port()
         with connect(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True, **settings) as sock:
             assert is_self_connected(sock)
-            safeconnect._sockets.sockets.reset(sock)
+            safeconnect._sockets.lifecycle.reset(sock)
 
 
 @linux_only

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
-from safeconnect._sockets import kernel, sockets
+from safeconnect._sockets import kernel, lifecycle
 from safeconnect._sockets.endpoint import same_endpoint
 
 from .. import namespace
@@ -72,7 +72,7 @@ class TestRecognition:
         port = closed_port()
         sock = meet((host, port))
         assert is_self_connected(sock)
-        sockets.reset(sock)
+        lifecycle.reset(sock)
         assert tcp_sockets(port) == []
 
     @needs_ipv6
@@ -80,7 +80,7 @@ class TestRecognition:
         sock = meet(("::1", closed_port(), 74565, 0), [FLOWINFO_SEND])
         assert sock.getsockname() != sock.getpeername(), "the names differ, which fools a plain comparison"
         assert is_self_connected(sock)
-        sockets.reset(sock)
+        lifecycle.reset(sock)
 
     def test_by_binding_first(self):
         with socket.socket() as sock:
@@ -88,7 +88,7 @@ class TestRecognition:
             assert not is_self_connected(sock)
             sock.connect(sock.getsockname())
             assert is_self_connected(sock)
-            sockets.reset(sock)
+            lifecycle.reset(sock)
             with pytest.raises(OSError, match="Bad file descriptor"):
                 is_self_connected(sock)
 
@@ -107,7 +107,7 @@ class TestRecognition:
         ):
             assert not is_self_connected(sock)
             assert not is_self_connected(accepted)
-            sockets.reset(accepted)
+            lifecycle.reset(accepted)
             assert not is_self_connected(sock), "a peer that is gone is no sign of a self-connect"
 
     def test_not_of_unix_sockets(self):
@@ -204,7 +204,7 @@ class TestDetectionAlone:
             assert is_self_connected(sock)
             sock.sendall(b"to me")
             assert sock.recv(16) == b"to me"
-            sockets.reset(sock)
+            lifecycle.reset(sock)
 
     @needs_port_range
     def test_is_reset_even_where_the_connect_does_not_wait(self):

@@ -13,7 +13,7 @@ from tests.integrations import kit
 
 with socket.create_connection(("127.0.0.1", 40000)) as plain:
     assert safeconnect.is_self_connected(plain)
-    safeconnect._sockets.sockets.reset(plain)
+    safeconnect._sockets.lifecycle.reset(plain)
 """
 
 WHOLE = {

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from safeconnect import create_connection
-from safeconnect._sockets import sockets
+from safeconnect._sockets import lifecycle
 
 from .. import support
 from ..namespace import ROOT
@@ -28,7 +28,7 @@ def test_64_threads_at_once():
         for _ in range(10):
             with create_connection(address, 20) as sock:
                 results.append(sock.getpeername() == address)
-                sockets.reset(sock)
+                lifecycle.reset(sock)
 
     with support.listening(backlog=1024) as server:  # the queue holds them all
         threads = [threading.Thread(target=work, args=[server.getsockname()]) for _ in range(64)]

@@ -4,7 +4,7 @@ import threading
 
 from safeconnect import simultaneous_open
 from safeconnect._local.binding import reserve_port
-from safeconnect._sockets.sockets import reset
+from safeconnect._sockets.lifecycle import reset
 
 
 def free_addresses(host="127.0.0.1"):

@@ -17,7 +17,7 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import SelfConnectError, is_self_connected, simultaneous_open
 from safeconnect._simultaneous import attempts, blocking, policy, syn_filter
-from safeconnect._sockets.sockets import reset
+from safeconnect._sockets.lifecycle import reset
 
 from .. import namespace, support
 from ..drivers import LoopWithoutWriters, uvloop
@@ -97,7 +97,7 @@ def test_two_namespaces_over_a_wire():
         import os, subprocess
         from tests import namespace
         from safeconnect import simultaneous_open
-        from safeconnect._sockets.sockets import reset
+        from safeconnect._sockets.lifecycle import reset
         ready, go = os.pipe()
         told, tell = os.pipe()
         child = os.fork()

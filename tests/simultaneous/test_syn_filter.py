@@ -12,7 +12,7 @@ import pytest
 
 from safeconnect import simultaneous_open
 from safeconnect._simultaneous import attempts, syn_filter
-from safeconnect._sockets.sockets import reset
+from safeconnect._sockets.lifecycle import reset
 
 from .. import namespace, support
 from ..support import linux_only

@@ -269,7 +269,7 @@ class TestSearch:
         # One port is left: a random window is the wrong one, but it is drawn once in 17 times.
         code = """
             import socket, safeconnect
-            from safeconnect._sockets import port_window, sockets
+            from safeconnect._sockets import port_window, lifecycle
             from tests.support import one_port
             server = socket.create_server(("127.0.0.1", 7), backlog=4096)
             held = []
@@ -284,12 +284,12 @@ class TestSearch:
             port_window.widen = counted
             # Once in 188 times a random window is the right one: the first connect must have searched.
             while not steps:
-                sockets.reset(safeconnect.create_connection(server.getsockname(), 5))
+                lifecycle.reset(safeconnect.create_connection(server.getsockname(), 5))
             steps.clear()
             for _ in range(2 * 17):
                 sock = safeconnect.create_connection(server.getsockname(), 5)
                 print(sock.getsockname()[1], len(steps))
-                sockets.reset(sock)
+                lifecycle.reset(sock)
                 steps.clear()
         """
         printed = [line.split() for line in namespace.run(code, ports="40000 42999").splitlines()]
