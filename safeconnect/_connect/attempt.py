@@ -40,7 +40,11 @@ def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | O
     It starts what the dial's first order would start, so a dial can go on with it; most often there is no need to.
     """
     try:
-        sock, state = start(settings, candidate)
+        if settings.is_limited or settings.source is not None:
+            sock, state = start(settings, candidate)
+        else:  # the same as start(), without a call
+            allow = settings.allow_self_connect
+            sock, state = start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
     except OSError as error:
         return error.with_traceback(None), False  # without a traceback, it holds no frames
     return sock, state == CONNECTED
