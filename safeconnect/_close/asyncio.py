@@ -26,7 +26,7 @@ async def close_gracefully(
     :param connection: a connected TCP socket, or ``(reader, writer)`` as `open_connection` returns them. It is closed
         in any case, a cancellation included.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
-    :param limit: how many bytes the peer may still send, 1 MiB unless said.
+    :param limit: how many bytes the peer may still send; default 1 MiB.
     :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is not an error. For streams over TLS, which
         asyncio ends by itself with ``close_notify``, ``dropped`` counts what was read below TLS.
     :raises OSError: the socket is closed already (EBADF).

@@ -30,7 +30,7 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
 
     :param sock: a connected TCP or TLS socket, in any mode; it is closed in any case.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
-    :param limit: how many bytes the peer may still send, 1 MiB unless said.
+    :param limit: how many bytes the peer may still send; default 1 MiB.
     :returns: how it ended, a `Closed`: ``how`` and ``dropped``. A peer that is gone is not an error.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.

@@ -22,7 +22,7 @@ async def close_gracefully(connection: Connection, timeout: float | None = 5.0, 
     :param connection: trio's socket, its `trio.SocketStream`, or its `trio.SSLStream` over one, which says
         ``close_notify`` first. It is closed in any case, a cancellation included.
     :param timeout: seconds for all of it; None waits as long as the peer takes.
-    :param limit: how many bytes the peer may still send, 1 MiB unless said.
+    :param limit: how many bytes the peer may still send; default 1 MiB.
     :returns: how it ended, a `safeconnect.Closed`. A peer that is gone is not an error.
     :raises OSError: the socket is closed already (EBADF).
     :raises TypeError: a number is of a wrong type.

@@ -1,4 +1,4 @@
-"""`PersistentConnection` on an event loop, with tasks in the place of threads: what is the same on all loops."""
+"""`PersistentConnection` on an event loop, with tasks instead of threads: what is the same on all loops."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     AnySocket = Any
 
 # By how much of `max_age` a connection may end before it, at random. As wide as gRPC's 10 % to either side of its
-# MAX_CONNECTION_AGE; but all of it on this side, as HikariCP has it, for a limit is what some box on the way is set to.
+# MAX_CONNECTION_AGE; but all of it on this side, like HikariCP: the limit may be that of some box on the way.
 # Go's SetConnMaxLifetime has no jitter: there a fleet that has connected at once does everything at once from then on.
 AGE_SPREAD = 0.2
 

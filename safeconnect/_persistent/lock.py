@@ -34,7 +34,7 @@ class Waiter:
         """Called, perhaps in another thread, when the lock may be free for this one."""
 
     def abandon(self) -> None:
-        """Called on the holder when a new lock takes the place of this one: what the holder still does is in vain."""
+        """Called on the holder when a new lock replaces this one: what the holder still does has no effect."""
 
 
 class FairLock:

@@ -60,7 +60,7 @@ class _Block(AsyncBlock):
 class PersistentConnection(AsyncConnection[Exchange, trio.socket.SocketType]):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
-    Everything is as for `safeconnect.PersistentConnection`, with tasks in the place of threads: one exchange at a time,
+    Everything is as for `safeconnect.PersistentConnection`, with tasks instead of threads: one exchange at a time,
     first come, first served. A cancelled exchange resets the connection.
 
     :param address: as for `create_connection`.

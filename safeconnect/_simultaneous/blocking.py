@@ -46,7 +46,7 @@ def simultaneous_open(
     :returns: the connected socket, with ``timeout`` as its timeout.
     :raises TimeoutError: no connection in time; a note says how many tries there were, and how the last one ended.
     :raises SelfConnectError: ``peer`` is ``local``.
-    :raises OSError: what no further try would mend: EADDRINUSE, the local port is taken by another socket; EACCES.
+    :raises OSError: another try would fail as well: EADDRINUSE, the local port is taken by another socket; EACCES.
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: a host that is no literal, a port that is not 1-65535, a datetime without a time zone, a
         negative time, or addresses of two families.
