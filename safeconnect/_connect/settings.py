@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .._checks import check_options
 from .._fork import imports
-from ..options import check_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import socket
 import sys
 
 from .._sockets.set_options import resolve_options
-from ..keepalive import KeepAlive
+from ..options import KeepAlive
 from . import tcp_info as _parse
 from .detection_time import RETRIES, RTO_MAX, predict
 

@@ -6,13 +6,13 @@ import errno
 import socket
 import sys
 
+from .._checks import check_options
 from .._fork import imports
 from .._host import holders
 from .._host.tcp_sockets import ANY_HOST
 from .._sockets import port_window, resolve, sockets
 from .._sockets.endpoint import unmapped
 from .._text import harmless
-from ..options import check_options
 from ..ports import PortSet, port_set
 
 TYPE_CHECKING = False
@@ -330,7 +330,7 @@ def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
 def _flags_as_options(family: int, device: str | None, transparent: bool) -> Iterator[AnyOption]:
     if device is not None:
         with imports.lock:
-            from ..routing_options import BindToDevice
+            from ..options import BindToDevice
 
         yield BindToDevice(device)
     if transparent:

@@ -255,7 +255,7 @@ def _is_fast_open(option: AnyOption) -> bool:
     if isinstance(option, tuple):
         return sys.platform == "linux" and option[:2] == _TCP_FASTOPEN_CONNECT
     with imports.lock:
-        from ..socket_options import FastOpenConnect  # who has such options has loaded it
+        from ..options import FastOpenConnect  # who has such options has loaded it
 
     return isinstance(option, FastOpenConnect)
 
