@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeVar
 
-    from .options import AnyOption
+    from .typing import AnyOption
 
     AnyOptionT = TypeVar("AnyOptionT", bound=AnyOption)
 

@@ -4,7 +4,7 @@ Pure: a value knows the *names* of what it sets; `safeconnect._sockets.set_optio
 value is immutable, hashable, and complains about a wrong argument when it is made, not when a connect fails. Where the
 platform lacks an option, the connect fails with an `OSError` (ENOPROTOOPT) that says so.
 
-Anything else with a ``settings(family)`` method, as here, may be used as an option, too.
+Anything else with such a ``settings(family)`` method may be used as an option, too.
 """
 
 from __future__ import annotations
@@ -19,23 +19,8 @@ from ._checks import check_bool, check_int, check_name, check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from .typing import Setting
 
-    # What socket.setsockopt() takes; urllib3 writes its socket_options the same way.
-    Option = tuple[int, int, int | bytes] | tuple[int, int, None, int]
-    # The same with the names of the socket module's constants, whose numbers differ between platforms.
-    Setting = tuple[str, str, int | bytes]
-
-    from typing import Protocol
-
-    class SocketOption(Protocol):
-        """An option as a value. A ``best_effort`` attribute may name options to leave out where there are none."""
-
-        def settings(self, family: str) -> tuple[Setting, ...]:
-            """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
-            ...
-
-    AnyOption = Option | SocketOption
 
 __all__ = [
     "BindToDevice",
@@ -54,8 +39,7 @@ __all__ = [
 # linux/include/net/tcp.h: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT and MAX_TCP_SYNCNT.
 _MAX_SECONDS = 32767
 _MAX_COUNT = 127
-# Timeouts are milliseconds in an int.
-_MAX_TIMEOUT = (2**31 - 1) // 1000
+_MAX_TIMEOUT = (2**31 - 1) // 1000  # milliseconds in an int
 
 
 class _Value:
@@ -69,13 +53,8 @@ class _Value:
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         return ((*self._sets, self._encoded()),)
 
-    def _field(self) -> tuple[str, Any]:
-        (name,) = self.__match_args__
-        return name, getattr(self, name)
-
     def _encoded(self) -> int | bytes:
-        value: int = self._field()[1]
-        return value
+        return getattr(self, *self.__match_args__)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +84,8 @@ class _Number(_Value):
     _range: ClassVar[tuple[int, int]]
 
     def __post_init__(self) -> None:
-        check_int(*self._field(), *self._range)
+        (name,) = self.__match_args__
+        check_int(name, getattr(self, name), *self._range)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,9 @@ from ._fork import Guard
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal, Protocol
+    from typing import Literal
 
-    Draw = Callable[[], float]
-
-    class HasDelay(Protocol):
-        def delay(self, n: int, draw: Draw, previous: float | None = None) -> float: ...
+    from .typing import Draw, HasDelay
 
 
 _REFUSED = frozenset({errno.ECONNREFUSED, 10061})

@@ -100,7 +100,11 @@ def spans(request):
 
 @pytest.fixture
 def traced_connect(spans):
-    code = re.search(r"^```python\n(import errno\n\n\nclass Spans.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    code = re.search(
+        r"^```python\n(import errno\n.*?class Spans.*?)^```$",
+        PAGE.read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     names = {"socket": socket, "create_connection": create_connection}
     exec(compile(code[1], str(PAGE), "exec"), names)
     return lambda address, **settings: names["traced_connect"](address, spans.tracer, spans.error, **settings)

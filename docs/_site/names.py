@@ -58,7 +58,7 @@ class OwnNames(SphinxPostTransform):
         module, kind = node.get("py:module") or "safeconnect", node.get("py:class")
         while module:
             beside = {full for full in objects if re.fullmatch(rf"{re.escape(module)}\.\w+\.{re.escape(name)}", full)}
-            classes = sorted(full for full in beside if objects[full].objtype == "class" or "." in name)
+            classes = sorted(full for full in beside if objects[full].objtype in ("class", "type") or "." in name)
             for full in (f"{module}.{kind}.{name}", f"{module}.{name}", *classes):
                 if full in objects:
                     return full

@@ -15,7 +15,7 @@ from .outcome import CHUNK, LIMIT, LOOK_SECONDS, Closed, Goodbye
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    from ..typing import Streams
 
 
 async def close_gracefully(

@@ -9,9 +9,8 @@ from .._connect.settings import check_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from ..typing import How
 
-    How = Literal["clean", "reset", "timed out", "overflow"]
 
 # What a peer may still send after our end before it is cut off: more than any reply that is merely late.
 LIMIT = 2**20

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Candidate
+    from ..typing import Candidate
     from .settings import Settings
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)

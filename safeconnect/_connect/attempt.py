@@ -19,10 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._sockets.endpoint import SockAddr
-    from ..events import Candidate
-    from ..options import AnyOption
-    from .settings import Settings, SourceAddress
+    from ..typing import AnyOption, Candidate, SockAddr, SourceAddress
+    from .settings import Settings
 
 _IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 # Who is told of so many source ports at most: a client with a range of its own may run out of it as a matter of course,

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ..events import Candidate
-    from ..options import AnyOption
     from ..retry import Retry
+    from ..typing import Allow, AnyOption, AnySource, Candidate, Keywords, Ports, Resolver, Trace
     from .memory import ConnectMemory
-    from .settings import Allow, AnySource, Keywords, Ports, Resolver, Trace
 
 
 class Connector(Settings):

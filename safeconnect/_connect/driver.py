@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from ..events import Candidate, Event, Lookup, Order
     from ..ports import PortSet
+    from ..typing import Candidate, Event, Lookup, Order
     from .settings import Settings
 
     # What a dial ends with: the connected socket, or what is to be raised.

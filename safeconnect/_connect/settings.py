@@ -7,53 +7,24 @@ from .._fork import imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from collections.abc import Iterable
     from typing import Any, Self
 
-    from typing_extensions import TypedDict
-
-    from ..events import Event, Order
-    from ..options import AnyOption
-    from ..ports import PortRange, PortSet
     from ..retry import Retry
+    from ..typing import (
+        Allow,
+        AnyOption,
+        AnySource,
+        AsyncKeywords,
+        IPNetwork,
+        Permits,
+        Ports,
+        Resolver,
+        SourceAddress,
+        Trace,
+    )
     from .memory import ConnectMemory
-    from .source import Pool, Source
-
-    Ports = PortSet | PortRange | str
-    SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
-    # A list: one for each family. A str: an address, or the name of an interface.
-    AnySource = SourceAddress | list[SourceAddress | str] | str | Pool
-    Trace = Callable[[Event | Order], object]
-    Resolver = Callable[..., Iterable[Any]]
-    IPAddress = IPv4Address | IPv6Address
-    IPNetwork = IPv4Network | IPv6Network
-    Permits = Callable[[IPAddress], bool]
-    Allow = Permits | Iterable[str | IPNetwork]
-
-    class Keywords(TypedDict, total=False):
-        """The settings that `create_connection` takes by keyword; their meaning is told at `Connector`."""
-
-        options: Iterable[AnyOption]
-        retry: Retry | None
-        attempt_timeout: float | None
-        happy_eyeballs_delay: float | None
-        resolution_delay: float | None
-        memory: ConnectMemory | None
-        allow_self_connect: bool
-        trace: Trace | None
-        resolver: Resolver | None
-        family: int
-        allow: Allow | None
-        source_ports: Ports | None
-        share_source: bool
-
-    class AsyncKeywords(Keywords, total=False):
-        """The settings that the connects of `safeconnect.asyncio` and its twins take by keyword."""
-
-        source_address: AnySource | None
-        all_errors: bool
-        connector: Settings | None
+    from .source import Source
 
 
 _DERIVED = {"bind_to", "is_limited", "needs_dial", "source"}  # from the others

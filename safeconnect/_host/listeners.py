@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..ports import PortRange, PortSet
+    from ..typing import End
     from .tcp_sockets import Owner, TcpSocket
-
-    End = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

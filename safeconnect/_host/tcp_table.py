@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    End = tuple[str, int]
+    from ..typing import End
+
 
 __all__ = ["Owner", "TcpSocket", "owners", "sockets"]
 

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from ..options import AnyOption, Option
-    from ..ports import PortRange
+    from ..typing import AnyOption, Host, Option, Ports
 
-    Host = str | Sequence[str]
-    Ports = PortSet | PortRange | str
     Socket = socket.socket  # a property of Reservation has the module's name
 
 # linux/in.h and linux/in6.h; Python's socket module names the first since 3.14, the second not yet.

@@ -13,9 +13,8 @@ from ..ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from ..typing import Reason
 
-    Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
 
 _WHY = {
     "exposed": "the port lies in the range of source ports, {range}, and connect() may choose it while nobody listens",

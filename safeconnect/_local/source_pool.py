@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from typing import Any
 
-    from ..ports import PortRange
+    from ..typing import Ports
 
-    Ports = PortSet | PortRange | str
 
 # For how many connects an address that had no free port is passed over; by then some connection may have ended.
 _REST = 64

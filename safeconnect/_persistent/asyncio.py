@@ -12,14 +12,13 @@ from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from types import TracebackType
     from typing import Any
 
     from .._connect.settings import Settings
     from ..retry import Retry
-
-    OnConnect = Callable[[socket.socket], Awaitable[socket.socket | None] | socket.socket | None]
+    from ..typing import OnConnect
 
 
 class _Line(AsyncLine):
@@ -173,7 +172,7 @@ class PersistentConnection(AsyncConnection[Exchange]):
         retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: OnConnect | None = None,
+        on_connect: OnConnect[socket.socket] | None = None,
     ) -> None:
         super().__init__(
             address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..retry import Draw
+    from ..typing import AnySocket, Draw
 
-    # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
-    AnySocket = Any
 
 # By how much of `max_age` a connection may end before it, at random. As wide as gRPC's 10 % to either side of its
 # MAX_CONNECTION_AGE; but all of it on this side, as HikariCP has it, for a limit is what some box on the way is set to.

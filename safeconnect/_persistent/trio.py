@@ -12,15 +12,15 @@ from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from types import TracebackType
     from typing import Any
 
     from .._connect.settings import Settings
     from ..retry import Retry
+    from ..typing import OnConnect
 
     Socket = trio.socket.SocketType
-    OnConnect = Callable[[Socket], Awaitable[Socket | None] | Socket | None]
 
 
 class _Line(AsyncLine):
@@ -153,7 +153,7 @@ class PersistentConnection(AsyncConnection[Exchange]):
         retry: Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
-        on_connect: OnConnect | None = None,
+        on_connect: OnConnect[trio.socket.SocketType] | None = None,
     ) -> None:
         super().__init__(
             address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect

@@ -29,9 +29,9 @@ from .syn_filter import bind_shared, raise_shield
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import Any
 
-    Address = tuple[Any, ...]
+    from ..typing import Address
+
     # What to wait for: the socket to be writable, where there is one, and how long at most (None: without a limit).
     Wait = tuple[socket.socket | None, float | None]
     Waits = Generator[Wait, None, socket.socket]

@@ -7,19 +7,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class HasOptions(Protocol):
-        """A socket of any library."""
-
-        def setsockopt(self, level: int, optname: int, value: int, /) -> None: ...
-
+    from ..typing import TakesNumbers
 
 # linux/tcp.h; elsewhere the number means other things.
 _TCP_QUICKACK = 12
 
 
-def quick_ack(sock: HasOptions) -> bool:
+def quick_ack(sock: TakesNumbers) -> bool:
     """Acknowledge what has been read now, and what comes next without a delay; for one turn, see `QuickAck`.
 
     What waits to be acknowledged is otherwise sent up to 40 ms later, in the hope of data that it can travel with. A

@@ -14,10 +14,10 @@ from .policy import Greeting, Waiting, probing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    Check = bytes | Callable[[socket.socket], object]
+    from ..typing import Check
+
 
 _PLAIN = Settings()
 
@@ -28,7 +28,7 @@ async def wait_for_port(
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check | None = None,
+    check: Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Settings | None = None,
 ) -> None:
@@ -70,14 +70,14 @@ async def wait_for_port(
     await go_on(waiting, address, check, probing(_PLAIN if connector is None else connector, gone=gone))
 
 
-async def go_on(waiting: Waiting, address: tuple[Any, ...], check: Check | None, plan: Settings) -> None:
+async def go_on(waiting: Waiting, address: tuple[Any, ...], check: Check[socket.socket] | None, plan: Settings) -> None:
     """Let a wait that has begun go on to its end."""
     loop = asyncio.get_running_loop()
     while not await _try(waiting.aimed(plan), address, check, waiting):
         await asyncio.sleep(waiting.pause(loop.time()))
 
 
-async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
+async def _try(plan: Settings, address: tuple[Any, ...], check: Check[socket.socket] | None, waiting: Waiting) -> bool:
     """One try: whether it is as is waited for."""
     loop = asyncio.get_running_loop()
     seconds = waiting.begin(loop.time())
@@ -93,7 +93,7 @@ async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, wa
         end(sock)
 
 
-async def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
+async def _is_right(sock: socket.socket, check: Check[socket.socket], waiting: Waiting) -> bool:
     loop = asyncio.get_running_loop()
     prepare(sock)
     async with asyncio.timeout(waiting.left(loop.time())):

@@ -14,15 +14,15 @@ from .policy import Greeting, Waiting, probing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Protocol
 
-    class Probe(sockets.HasLinger, Protocol):
+    from ..typing import Check, HasLinger
+
+    class Probe(HasLinger, Protocol):
         """A socket of any library."""
 
         def fileno(self) -> int: ...
 
-    Check = bytes | Callable[[socket.socket], object]
 
 _PLAIN = Connector()
 
@@ -33,7 +33,7 @@ def wait_for_port(
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check | None = None,
+    check: Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Connector | None = None,
 ) -> None:
@@ -89,7 +89,7 @@ def wait_for_port(
         time.sleep(waiting.pause(monotonic()))
 
 
-def _try(plan: Connector, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
+def _try(plan: Connector, address: tuple[Any, ...], check: Check[socket.socket] | None, waiting: Waiting) -> bool:
     """One try: whether it is as is waited for."""
     seconds = waiting.begin(monotonic())
     try:
@@ -104,7 +104,7 @@ def _try(plan: Connector, address: tuple[Any, ...], check: Check | None, waiting
         end(sock)
 
 
-def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
+def _is_right(sock: socket.socket, check: Check[socket.socket], waiting: Waiting) -> bool:
     prepare(sock)
     if not isinstance(check, bytes):
         sock.settimeout(waiting.left(monotonic()))

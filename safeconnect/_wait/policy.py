@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from ..options import AnyOption
-    from ..retry import Draw
+    from ..typing import AnyOption, Draw
 
     AnySettings = TypeVar("AnySettings", bound=Settings)
 

@@ -14,10 +14,10 @@ from .policy import Greeting, Waiting, probing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    Check = bytes | Callable[[trio.socket.SocketType], object]
+    from ..typing import Check
+
 
 _PLAIN = Settings()
 
@@ -28,7 +28,7 @@ async def wait_for_port(
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check | None = None,
+    check: Check[trio.socket.SocketType] | None = None,
     gone: bool = False,
     connector: Settings | None = None,
 ) -> None:
@@ -73,7 +73,9 @@ async def wait_for_port(
         await trio.sleep(waiting.pause(trio.current_time()))
 
 
-async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, waiting: Waiting) -> bool:
+async def _try(
+    plan: Settings, address: tuple[Any, ...], check: Check[trio.socket.SocketType] | None, waiting: Waiting
+) -> bool:
     """One try: whether it is as is waited for."""
     seconds = waiting.begin(trio.current_time())
     try:
@@ -92,7 +94,7 @@ async def _try(plan: Settings, address: tuple[Any, ...], check: Check | None, wa
         end(sock)
 
 
-async def _is_right(sock: trio.socket.SocketType, check: Check, waiting: Waiting) -> bool:
+async def _is_right(sock: trio.socket.SocketType, check: Check[trio.socket.SocketType], waiting: Waiting) -> bool:
     prepare(sock)
     # Not fail_after(): contextlib, which it is made with, keeps such an error in a cycle (Python 3.13).
     with trio.move_on_after(waiting.left(trio.current_time())):

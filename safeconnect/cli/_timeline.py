@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..events import Event, Order
+    from ..typing import Event, Order
     from ._console import Line
 
     Moment = tuple[float, Event | Order]

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..typing import Severity
     from .facts import Snapshot
-    from .findings import Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    Outcome = Literal["connected", "refused", "met-itself", "silent", "unreachable", "no-source-port", "failed"]
-    Family = Literal["IPv4", "IPv6", "both"]
-    Failure = Literal["unknown", "no-address", "no-answer", "timed-out", "failed"]
+    from ..typing import Failure, Family, Outcome
+
 
 __all__ = [
     "Attempt",

@@ -10,11 +10,11 @@ from .facts import plain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Literal
+    from typing import Any
 
+    from ..typing import Severity
     from .facts import Snapshot
 
-    Severity = Literal["error", "warning", "info", "ok"]
 
 # The worst first. An error: connects fail, or will. A warning: they may, or take long. An info: good to know.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info", "ok")

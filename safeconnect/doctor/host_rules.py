@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..typing import Severity
     from .facts import Lookup, Snapshot
-    from .findings import Severity
 
 _LOOPBACK = ("127.", "::1")
 _HOUR = 3600.0

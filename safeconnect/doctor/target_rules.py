@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .facts import Attempt, Holding, Listener, Outcome, Snapshot, Target
-    from .findings import Severity
+    from ..typing import Outcome, Severity
+    from .facts import Attempt, Holding, Listener, Snapshot, Target
 
 # The first SYN was lost if the second, after a second, was answered.
 _SYN_LOST = 1.0

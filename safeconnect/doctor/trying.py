@@ -21,9 +21,8 @@ from .facts import Attempt, Exposed, Lookup, Names, Target
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._local.exposure import Exposure
-    from .._sockets.endpoint import SockAddr
-    from ..events import Candidate
-    from .facts import Failure, Family, Listener, Outcome
+    from ..typing import Candidate, Failure, Family, Outcome, SockAddr
+    from .facts import Listener
 
 _PLAIN = Settings()
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    Handler = Callable[["Peer"], object]
+    from ..typing import Handler
+
 
 # How long the end of a test waits for its threads: they have nothing to do by then.
 _JOIN_SECONDS = 10.0

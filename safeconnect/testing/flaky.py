@@ -13,11 +13,9 @@ from .faults import bound, send_back
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Literal
 
-    from ._server import Handler
+    from ..typing import Handler, Step
 
-    Step = Literal["refuse", "reset", "close", "silent", "serve"] | Handler
 
 _HANDLERS: dict[object, Handler] = {
     "reset": lambda peer: peer.reset(),

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Self
 
-    Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-    Args = Word | Sequence[Word]
+    from ..typing import Args, Word
+
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(32768, 61000)  # ip_local_port_range, as Linux has it unless told otherwise

@@ -9,7 +9,8 @@ from .faults import bound, send_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._server import Handler, Peer
+    from ..typing import Handler
+    from ._server import Peer
 
 
 class TlsServer(Server):
