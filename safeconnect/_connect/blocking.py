@@ -21,14 +21,12 @@ from .trace import is_logged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any, Never
+    from collections.abc import Sequence
+    from typing import Any
 
     from typing_extensions import Unpack
 
-    from ..retry import Retry
-    from ..typing import Allow, AnyOption, AnySource, Candidate, Keywords, Ports, Resolver, Trace
-    from .memory import ConnectMemory
+    from ..typing import AnySource, Candidate, Keywords
 
 
 class Connector(Settings):
@@ -91,53 +89,7 @@ class Connector(Settings):
     5.0
     """
 
-    __slots__ = ("timeout",)
-
-    timeout: float | None
-
-    def __init__(
-        self,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        source_address: AnySource | None = None,
-        source_ports: Ports | None = None,
-        share_source: bool = False,
-        options: Iterable[AnyOption] = (),
-        retry: Retry | None = None,
-        attempt_timeout: float | None = None,
-        happy_eyeballs_delay: float | None = 0.25,
-        resolution_delay: float | None = None,
-        memory: ConnectMemory | None = None,
-        allow_self_connect: bool = False,
-        all_errors: bool = False,
-        trace: Trace | None = None,
-        resolver: Resolver | None = None,
-        family: int = 0,
-        allow: Allow | None = None,
-        **unknown: Never,
-    ) -> None:
-        if unknown:
-            raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
-        if timeout is not DEFAULT_TIMEOUT:
-            timeout = check_seconds("timeout", timeout)
-        super().__init__(
-            source_address=source_address,
-            source_ports=source_ports,
-            share_source=share_source,
-            options=options,
-            retry=retry,
-            attempt_timeout=attempt_timeout,
-            happy_eyeballs_delay=happy_eyeballs_delay,
-            resolution_delay=resolution_delay,
-            memory=memory,
-            allow_self_connect=allow_self_connect,
-            all_errors=all_errors,
-            trace=trace,
-            resolver=resolver,
-            family=family,
-            allow=allow,
-        )
-        object.__setattr__(self, "timeout", timeout)
+    __slots__ = ()
 
     def connect(self, address: tuple[Any, ...], timeout: float | None = DEFAULT_TIMEOUT) -> socket.socket:
         """Connect to the address; everything is as for `create_connection`.
