@@ -3,8 +3,6 @@
 Pure: a value knows the *names* of what it sets; `safeconnect._sockets.set_options` knows the platform's numbers. Each
 value is immutable, hashable, and complains about a wrong argument when it is made, not when a connect fails. Where the
 platform lacks an option, the connect fails with an `OSError` (ENOPROTOOPT) that says so.
-
-Anything else with such a ``settings(family)`` method may be used as an option, too.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from ._checks import check_bool, check_int, check_name, check_seconds
+from ._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,15 +158,13 @@ class KeepAlive:
 
     def settings(self, family: str) -> tuple[Setting, ...]:
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
-        settings: tuple[Setting, ...] = (
+        return (
             ("SOL_SOCKET", "SO_KEEPALIVE", 1),
             ("IPPROTO_TCP", "TCP_KEEPIDLE", self.idle),
             ("IPPROTO_TCP", "TCP_KEEPINTVL", self.interval),
             ("IPPROTO_TCP", "TCP_KEEPCNT", self.count),
+            *(() if self.user_timeout is None else UserTimeout(self.user_timeout).settings(family)),
         )
-        if self.user_timeout is None:
-            return settings
-        return (*settings, *UserTimeout(self.user_timeout).settings(family))
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,3 +395,6 @@ class TypeOfService(_Number):
         if family == "AF_INET6":
             return (("IPPROTO_IPV6", "IPV6_TCLASS", self.value),)
         return (("IPPROTO_IP", "IP_TOS", self.value),)
+
+
+publish("safeconnect", *(globals()[name] for name in __all__))

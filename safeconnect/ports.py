@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from ._checks import check_int
 from ._fork import imports
+from ._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +22,8 @@ if TYPE_CHECKING:
 MAX_PORT = 65535
 
 
-def _check_port(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if not 0 <= value <= MAX_PORT:
-        with imports.lock:
-            from ._text import shown  # only on the way to an error
-
-        raise ValueError(f"{name} must be 0-{MAX_PORT}, not {shown(value)}")
+def _check_port(name: str, value: int) -> int:
+    check_int(name, value, 0, MAX_PORT)
     return value
 
 
@@ -37,7 +33,17 @@ def _parse_port(text: str, whole: str) -> int:
     return _check_port("port", int(text.lstrip("0")[:18] or "0"))  # int() takes some thousand digits at most
 
 
-class PortRange:
+class _Immutable:
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
+
+
+class PortRange(_Immutable):
     """The ports from ``first`` to ``last``, both included.
 
     Immutable, hashable, ordered by ``(first, last)``. Iterating gives the port numbers. Port 0 may be part of a range,
@@ -79,12 +85,6 @@ class PortRange:
             return cls(_parse_port(first, text))
         return cls(_parse_port(first, text), _parse_port(last, text))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"PortRange is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"PortRange is immutable: cannot delete {name!r}")
-
     def __reduce__(self) -> tuple[type[PortRange], tuple[int, int]]:
         return type(self), (self.first, self.last)
 
@@ -122,7 +122,7 @@ class PortRange:
         return f"PortRange({self.first}, {self.last})"
 
 
-class PortSet:
+class PortSet(_Immutable):
     """An immutable set of ports, kept as sorted, disjoint, non-adjacent ranges.
 
     Two sets with the same members are equal, hash alike and print alike, however they were made. The operators are
@@ -187,12 +187,6 @@ class PortSet:
     def ranges(self) -> tuple[PortRange, ...]:
         """The ranges of the set, lowest first; no two of them overlap or touch."""
         return tuple(map(PortRange, self._firsts, self._lasts))
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"PortSet is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"PortSet is immutable: cannot delete {name!r}")
 
     def __reduce__(self) -> tuple[type[PortSet], tuple[tuple[PortRange, ...]]]:
         return type(self), (self.ranges,)
@@ -401,3 +395,6 @@ def _common(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> Iterat
             i += 1
         else:
             j += 1
+
+
+publish("safeconnect", PortRange, PortSet)

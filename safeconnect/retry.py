@@ -10,6 +10,7 @@ import errno
 from dataclasses import dataclass
 
 from ._fork import Guard
+from ._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -290,3 +291,6 @@ class Retry:
         if fixed_port and _is_address_not_available(error):
             return max(seconds, _TIME_WAIT_REUSE)
         return seconds
+
+
+publish("safeconnect", Backoff, Retry, RetryBudget, is_transient)

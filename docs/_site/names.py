@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from safeconnect import _lazy
+
 _CLIENTS = {"aiohttp", "anyio", "httpcore", "httpx", "pymysql", "pytest", "redis", "requests", "trio", "urllib3"}
 _SHORT = {  # as signatures have them
     "AbstractAsyncContextManager": "contextlib.AbstractAsyncContextManager",
@@ -25,6 +27,8 @@ _PYTHON = "https://docs.python.org/3/library"
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # Sphinx puts members in the order of the source, and looks for that in the `__module__` of a class.
+    _lazy.publish = lambda *_: None
     app.add_post_transform(OwnNames)
     app.connect("missing-reference", _outside)
     app.connect("autodoc-process-signature", _readable)

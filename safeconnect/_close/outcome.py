@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .._checks import check_int
 from .._connect.settings import check_seconds
+from .._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,3 +74,6 @@ class Goodbye:
     def result(self) -> Closed:
         """How it ended; a goodbye that was broken off has timed out."""
         return Closed(self.how or "timed out", self.dropped)
+
+
+publish("safeconnect", Closed)

@@ -11,6 +11,7 @@ import socket
 from time import monotonic
 
 from .._fork import imports
+from .._lazy import publish
 from .._sockets import port_window, resolve, sockets
 from .._sockets.sockets import DEFAULT_TIMEOUT, handed_over
 from . import verdict
@@ -279,3 +280,6 @@ def _straight_again(plan: Settings, candidate: Candidate, limit: float | None) -
         if sock is not None:
             return sock
     raise verdict.met_itself(candidate[4], meetings)
+
+
+publish("safeconnect", Connector)

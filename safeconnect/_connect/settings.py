@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socket import _GLOBAL_DEFAULT_TIMEOUT as DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
-from .._checks import check_options
+from .._checks import check_options, shown
 from .._fork import imports
 
 TYPE_CHECKING = False
@@ -173,9 +173,6 @@ def check_seconds(name: str, value: object, *, zero: bool = True) -> float | Non
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
         number = number.__index__()
     if not number >= 0 or not (number or zero):  # so that not-a-number fails, too
-        with imports.lock:
-            from .._text import shown  # only on the way to an error
-
         raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {shown(value)}")
     return number  # type: ignore[no-any-return]
 

@@ -10,6 +10,7 @@ from .._checks import check_options
 from .._fork import imports
 from .._host import holders
 from .._host.tcp_sockets import ANY_HOST
+from .._lazy import publish
 from .._sockets import port_window, resolve, sockets
 from .._sockets.endpoint import unmapped
 from .._text import harmless
@@ -358,3 +359,6 @@ def _share_port(sock: socket.socket) -> None:
 def _check_reuse_port() -> None:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("reuse_port: this platform has no SO_REUSEPORT")
+
+
+publish("safeconnect", Reservation)

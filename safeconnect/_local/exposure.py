@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
+from .._lazy import publish
 from .._sockets import kernel, resolve
 from .._sockets.endpoint import same_host, written
 from .._text import shown
@@ -131,3 +132,6 @@ def _comes_from_itself(family: int, sockaddr: tuple[object, ...]) -> bool | None
         except OSError:
             return None
         return same_host(probe.getsockname(), probe.getpeername())
+
+
+publish("safeconnect", Exposure)

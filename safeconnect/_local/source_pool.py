@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from .._fork import imports
+from .._lazy import publish
 from .._sockets import kernel, port_window
 from ..ports import PortSet, port_set
 
@@ -136,3 +137,6 @@ def _plain(text: str) -> IPv4Address | IPv6Address:
     """The address, as IPv4 where it is an IPv4-mapped one: so the table of sockets has it."""
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
+
+
+publish("safeconnect", SourcePool)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from .._connect.asyncio import connect
 from .._connect.verdict import timed_out
+from .._lazy import publish
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 
 TYPE_CHECKING = False
@@ -177,3 +178,6 @@ class PersistentConnection(AsyncConnection[Exchange]):
         super().__init__(
             address, connector=connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
         )
+
+
+publish("safeconnect.asyncio", PersistentConnection)

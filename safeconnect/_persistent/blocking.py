@@ -9,6 +9,7 @@ from time import monotonic
 from .._connect.blocking import Connector
 from .._connect.verdict import timed_out
 from .._latch import Latch
+from .._lazy import publish
 from ..errors import PeerClosedError
 from .link import ExchangeBase, Line
 from .turns import LOOK_AGAIN, Block, Ticket
@@ -319,3 +320,6 @@ def _left(deadline: float | None) -> float | None:
     if left <= 0:
         raise timed_out()
     return left
+
+
+publish("safeconnect", PersistentConnection)

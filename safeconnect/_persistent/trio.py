@@ -8,6 +8,7 @@ import trio
 
 from .._connect.trio import connect
 from .._connect.verdict import timed_out
+from .._lazy import publish
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLine
 
 TYPE_CHECKING = False
@@ -169,3 +170,6 @@ def _is_late(error: BaseException | None, scope: trio.CancelScope) -> bool:
     if error is None:
         return scope.cancel_called
     return isinstance(error, trio.Cancelled) and scope.cancel_called and trio.current_time() >= scope.deadline
+
+
+publish("safeconnect.trio", PersistentConnection)

@@ -14,6 +14,7 @@ from .._connect.asyncio import connect as connect
 from .._connect.asyncio import create_connection
 from .._connect.streams import connect_transport, open_connection
 from .._lazy import loader as _loader
+from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,3 +41,4 @@ _LATER = {
 }
 
 __getattr__ = _loader(__name__, _LATER)
+_publish(__name__, connect_transport, create_connection, open_connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._lazy import publish
 from .findings import SEVERITIES, Finding
 from .gathering import gather
 from .rules import diagnose
@@ -61,3 +62,6 @@ def examine(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Repo
     """
     snapshot = gather(target, timeout)
     return Report(snapshot, diagnose(snapshot))
+
+
+publish("safeconnect.doctor", Report)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 from .._host.tcp_sockets import Holding, Owner, SourceUse
 from .._inspect.detection_time import RTO_MAX, connect_time, predict
+from .._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -349,3 +350,6 @@ def plain(value: object) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(each) for each in value]
     return value
+
+
+publish("safeconnect.doctor", Snapshot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._lazy import publish
 from .._text import harmless
 from .facts import plain
 
@@ -91,3 +92,6 @@ def rule(code: str, title: str, *severities: Severity) -> Callable[[Callable[[Sn
         return Rule(code, title, severities, " ".join((cases.__doc__ or "").split()), cases)
 
     return made
+
+
+publish("safeconnect.doctor", Finding)

@@ -13,6 +13,7 @@ ConnectionRefusedError: [Errno 111] Connection refused
 
 from __future__ import annotations
 
+from .._lazy import publish as _publish
 from ._server import Connection, Fault, Over, Peer, Server
 from .faults import (
     BlackHole,
@@ -74,3 +75,5 @@ __all__ = [
     "slow_accept",
     "tls",
 ]
+
+_publish(__name__, *(globals()[name] for name in __all__))

@@ -17,6 +17,7 @@ except ImportError as error:
 from .._connect.trio import connect as connect
 from .._connect.trio import create_connection, open_tcp_stream
 from .._lazy import loader as _loader
+from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,3 +43,4 @@ _LATER = {
 }
 
 __getattr__ = _loader(__name__, _LATER)
+_publish(__name__, create_connection, open_tcp_stream)
