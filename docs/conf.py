@@ -32,6 +32,7 @@ nitpick_ignore = {
     ("py:class", "Kind"),  # type variables: they stand for what the caller gives
     ("py:class", "Protocol"),
     ("py:class", "Result"),
+    ("py:class", "Socket"),
 }
 default_role = "py:obj"  # `name` in a docstring is a reference
 autodoc_member_order = "bysource"

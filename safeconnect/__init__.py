@@ -42,23 +42,23 @@ if TYPE_CHECKING:
     from .errors import PeerClosedError as PeerClosedError
     from .errors import PortsExhaustedError as PortsExhaustedError
     from .errors import SelfConnectError as SelfConnectError
-    from .keepalive import KeepAlive as KeepAlive
-    from .keepalive import UserTimeout as UserTimeout
+    from .options import BindToDevice as BindToDevice
+    from .options import CongestionControl as CongestionControl
+    from .options import FastOpenConnect as FastOpenConnect
+    from .options import KeepAlive as KeepAlive
+    from .options import Linger as Linger
+    from .options import Mark as Mark
+    from .options import NoDelay as NoDelay
+    from .options import QuickAck as QuickAck
+    from .options import SynCount as SynCount
+    from .options import TypeOfService as TypeOfService
+    from .options import UserTimeout as UserTimeout
     from .ports import PortRange as PortRange
     from .ports import PortSet as PortSet
     from .retry import Backoff as Backoff
     from .retry import Retry as Retry
     from .retry import RetryBudget as RetryBudget
     from .retry import is_transient as is_transient
-    from .routing_options import BindToDevice as BindToDevice
-    from .routing_options import Mark as Mark
-    from .routing_options import TypeOfService as TypeOfService
-    from .socket_options import CongestionControl as CongestionControl
-    from .socket_options import FastOpenConnect as FastOpenConnect
-    from .socket_options import Linger as Linger
-    from .socket_options import NoDelay as NoDelay
-    from .socket_options import QuickAck as QuickAck
-    from .socket_options import SynCount as SynCount
 
 __version__ = "0.1.0"
 
@@ -123,34 +123,34 @@ __all__ = [
 _LATER = {
     "AddressNotAllowedError": "errors",
     "Backoff": "retry",
-    "BindToDevice": "routing_options",
+    "BindToDevice": "options",
     "Closed": "_close.policy",
-    "CongestionControl": "socket_options",
+    "CongestionControl": "options",
     "ConnectMemory": "_connect.memory",
     "Connector": "_connect.blocking",
     "CrossedReplyError": "errors",
     "DetectionTime": "_inspect.detection_time",
     "Exposure": "_local.exposure",
-    "FastOpenConnect": "socket_options",
-    "KeepAlive": "keepalive",
-    "Linger": "socket_options",
-    "Mark": "routing_options",
-    "NoDelay": "socket_options",
+    "FastOpenConnect": "options",
+    "KeepAlive": "options",
+    "Linger": "options",
+    "Mark": "options",
+    "NoDelay": "options",
     "PeerClosedError": "errors",
     "PersistentConnection": "_persistent.blocking",
     "PortRange": "ports",
     "PortSet": "ports",
     "PortsExhaustedError": "errors",
-    "QuickAck": "socket_options",
+    "QuickAck": "options",
     "Reservation": "_local.binding",
     "Retry": "retry",
     "RetryBudget": "retry",
     "SelfConnectError": "errors",
     "SourcePool": "_local.source_pool",
-    "SynCount": "socket_options",
+    "SynCount": "options",
     "TcpInfo": "_inspect.tcp_info",
-    "TypeOfService": "routing_options",
-    "UserTimeout": "keepalive",
+    "TypeOfService": "options",
+    "UserTimeout": "options",
     "bind_socket": "_local.binding",
     "close_gracefully": "_close.blocking",
     "create_connection": "_connect.blocking",
@@ -180,4 +180,4 @@ __getattr__ = _loader(__name__, _LATER)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

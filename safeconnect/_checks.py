@@ -1,16 +1,18 @@
-"""Checks of arguments: what the values that are socket options have in common. Each error names the argument."""
+"""Checks of arguments, each naming the argument in its error. Every connect loads this, so it stays small."""
 
 from __future__ import annotations
 
-import math
+from ._fork import imports
 
-from ._text import shown
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
 
-# linux/include/net/tcp.h: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL, MAX_TCP_KEEPCNT and MAX_TCP_SYNCNT.
-MAX_SECONDS = 32767
-MAX_COUNT = 127
-# Timeouts are milliseconds in an int.
-MAX_TIMEOUT = (2**31 - 1) // 1000
+    from .typing import AnyOption
+
+    AnyOptionT = TypeVar("AnyOptionT", bound=AnyOption)
+
 # IFNAMSIZ and TCP_CA_NAME_MAX are 16, a NUL at the end included; the kernel cuts longer names off without a word.
 MAX_NAME = 15
 
@@ -32,12 +34,8 @@ def check_seconds(name: str, value: object, lowest: float, highest: float) -> No
 def check_name(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    if not 0 < len(encode(value)) <= MAX_NAME or "\0" in value:
+    if not 0 < len(value.encode("utf-8", "surrogateescape")) <= MAX_NAME or "\0" in value:
         raise ValueError(f"{name} must be 1-{MAX_NAME} bytes long, without NUL, not {value!r}")
-
-
-def encode(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")  # as os.fsencode() does where these options exist
 
 
 def check_bool(name: str, value: object) -> None:
@@ -45,5 +43,30 @@ def check_bool(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
-def milliseconds(seconds: float) -> int:
-    return math.ceil(round(seconds * 1000, 6))  # 0.001 s is 1 ms, whatever binary fractions make of it
+def shown(value: object) -> str:
+    """As `_text.shown`, which is loaded on the way to an error only."""
+    with imports.lock:
+        from ._text import shown
+
+    return shown(value)
+
+
+def check_options(options: Iterable[AnyOptionT]) -> tuple[AnyOptionT, ...]:
+    """The options as a tuple, each of them a tuple that `socket.setsockopt` takes or a value with `settings`.
+
+    :raises TypeError: it is something else, naming the item.
+    """
+    if not hasattr(options, "__iter__"):
+        raise TypeError(f"options must be several options, as in options=[{options!r}]")
+    checked = tuple(options)
+    for option in checked:
+        if isinstance(option, tuple):
+            if len(option) in (3, 4) and isinstance(option[0], int) and isinstance(option[1], int):
+                continue
+        elif hasattr(option, "settings") and not isinstance(option, type):  # a class is a value without its call
+            continue
+        raise TypeError(
+            f"options must be (level, name, value) tuples, as for setsockopt(), or values such as NoDelay(), "
+            f"not {option!r}"
+        )
+    return checked

@@ -1,4 +1,4 @@
-"""Names of a package that are loaded when they are asked for."""
+"""Public names: loaded when they are asked for, and told to be where users import them from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from ._fork import imports
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
+
+
+def publish(package: str, *values: Any) -> None:
+    """Make the package the ``__module__`` of public classes and functions: pickles and tracebacks name that.
+
+    Modules call this for their classes, as an instance may be made before the package hands its class out. The source
+    of a class is looked for in the file of its ``__module__``: `inspect.getsource` finds none, where Python 3.13 would
+    show other lines of that file. That of functions and methods is found.
+    """
+    for value in values:
+        if not hasattr(value, "__module__"):
+            continue  # a constant
+        value.__module__ = package
+        if "__firstlineno__" in vars(value):
+            del value.__firstlineno__
 
 
 def loader(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
@@ -23,6 +39,7 @@ def loader(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
             from importlib import import_module
 
             value: object = getattr(import_module(f".{modules[name]}", package), name)
+        publish(package, value)
         setattr(sys.modules[package], name, value)
         return value
 

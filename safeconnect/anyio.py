@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ._connect.settings import AsyncKeywords, Settings
+    from ._connect.settings import Settings
+    from .typing import AsyncKeywords
 
 __all__ = ["connect_tcp"]
 

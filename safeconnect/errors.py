@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._lazy import publish
+
 
 class SelfConnectError(ConnectionRefusedError):
     """The connection could only be made to its own socket, so nobody listens there; errno is ECONNREFUSED.
@@ -55,3 +57,8 @@ class PeerClosedError(ConnectionResetError):
     >>> issubclass(PeerClosedError, ConnectionResetError)
     True
     """
+
+
+publish(
+    "safeconnect", AddressNotAllowedError, CrossedReplyError, PeerClosedError, PortsExhaustedError, SelfConnectError
+)

@@ -1,4 +1,11 @@
-"""What the dial is told (events) and what it asks for (orders); their stream is the trace."""
+"""The values that ``trace=`` is called with: events, which have happened, and orders, which say what is done next.
+
+Each is immutable. Tell them apart by their classes:
+
+>>> trace = [Resolve("both"), Keep(1)]
+>>> [step for step in trace if isinstance(step, Keep)]
+[Keep(attempt=1)]
+"""
 
 from __future__ import annotations
 
@@ -6,16 +13,29 @@ from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from .typing import Candidate, Lookup, SockAddr
 
-    SockAddr = tuple[Any, ...]
-    Candidate = tuple[int, int, int, str, SockAddr]  # as getaddrinfo gives them
-    Lookup = Literal["both", "AAAA", "A"]
+__all__ = [
+    "Abandon",
+    "Connected",
+    "Failed",
+    "GiveUp",
+    "Keep",
+    "Resolve",
+    "ResolveFailed",
+    "Resolved",
+    "Start",
+    "Tick",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A lookup has given these candidates, in the resolver's order."""
+    """A lookup has given these candidates, in the resolver's order.
+
+    :ivar lookup: the families looked up: ``"both"``, ``"AAAA"`` or ``"A"``.
+    :ivar candidates: addresses, as `socket.getaddrinfo` gives them.
+    """
 
     lookup: Lookup
     candidates: tuple[Candidate, ...]
@@ -23,7 +43,11 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class ResolveFailed:
-    """A lookup has failed."""
+    """A lookup has failed.
+
+    :ivar lookup: the families looked up, as in `Resolved`.
+    :ivar error: what the resolver raised.
+    """
 
     lookup: Lookup
     error: OSError
@@ -31,7 +55,12 @@ class ResolveFailed:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """An attempt has a connection between these two addresses."""
+    """An attempt has a connection.
+
+    :ivar attempt: the number of the attempt, as in `Start`.
+    :ivar local: the address of this side.
+    :ivar peer: the address of the other side.
+    """
 
     attempt: int
     local: SockAddr
@@ -40,7 +69,11 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt has failed, and its socket is closed."""
+    """An attempt has failed, and its socket is closed.
+
+    :ivar attempt: the number of the attempt, as in `Start`.
+    :ivar error: why.
+    """
 
     attempt: int
     error: OSError
@@ -48,19 +81,26 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed: `Dial.wake_at` is reached."""
+    """Time has passed: something is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Look the host up: for both families at once, or for one of them."""
+    """Look the host up.
+
+    :ivar lookup: the families: ``"both"`` at once, ``"AAAA"`` or ``"A"``.
+    """
 
     lookup: Lookup
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to connect to the candidate."""
+    """Begin to connect to an address.
+
+    :ivar attempt: the number of the attempt, counted from 1.
+    :ivar candidate: the address, as `socket.getaddrinfo` gives it.
+    """
 
     attempt: int
     candidate: Candidate
@@ -68,7 +108,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Close the attempt's socket; with a reset where it has met itself."""
+    """Close the socket of an attempt.
+
+    :ivar attempt: the number of the attempt, as in `Start`.
+    :ivar reset: True where the socket is self-connected: it is closed with a reset.
+    """
 
     attempt: int
     reset: bool = False
@@ -76,17 +120,19 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Hand this attempt's socket to the caller. The dial is over."""
+    """Hand the socket of an attempt to the caller. The connect is over.
+
+    :ivar attempt: the number of the attempt, as in `Start`.
+    """
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Raise the error. The dial is over."""
+    """Raise the error. The connect is over.
+
+    :ivar error: an `OSError`, or with ``all_errors=True`` a group of them.
+    """
 
     error: OSError | ExceptionGroup[OSError]
-
-
-Event = Resolved | ResolveFailed | Connected | Failed | Tick
-Order = Resolve | Start | Abandon | Keep | GiveUp

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from ._checks import check_int
 from ._fork import imports
+from ._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    Draw = Callable[[int], int]
+    from .typing import DrawBelow
+
 
 MAX_PORT = 65535
 
 
-def _check_port(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if not 0 <= value <= MAX_PORT:
-        with imports.lock:
-            from ._text import shown  # only on the way to an error
-
-        raise ValueError(f"{name} must be 0-{MAX_PORT}, not {shown(value)}")
+def _check_port(name: str, value: int) -> int:
+    check_int(name, value, 0, MAX_PORT)
     return value
 
 
@@ -36,7 +33,17 @@ def _parse_port(text: str, whole: str) -> int:
     return _check_port("port", int(text.lstrip("0")[:18] or "0"))  # int() takes some thousand digits at most
 
 
-class PortRange:
+class _Immutable:
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
+
+
+class PortRange(_Immutable):
     """The ports from ``first`` to ``last``, both included.
 
     Immutable, hashable, ordered by ``(first, last)``. Iterating gives the port numbers. Port 0 may be part of a range,
@@ -78,12 +85,6 @@ class PortRange:
             return cls(_parse_port(first, text))
         return cls(_parse_port(first, text), _parse_port(last, text))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"PortRange is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"PortRange is immutable: cannot delete {name!r}")
-
     def __reduce__(self) -> tuple[type[PortRange], tuple[int, int]]:
         return type(self), (self.first, self.last)
 
@@ -121,7 +122,7 @@ class PortRange:
         return f"PortRange({self.first}, {self.last})"
 
 
-class PortSet:
+class PortSet(_Immutable):
     """An immutable set of ports, kept as sorted, disjoint, non-adjacent ranges.
 
     Two sets with the same members are equal, hash alike and print alike, however they were made. The operators are
@@ -187,12 +188,6 @@ class PortSet:
         """The ranges of the set, lowest first; no two of them overlap or touch."""
         return tuple(map(PortRange, self._firsts, self._lasts))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"PortSet is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"PortSet is immutable: cannot delete {name!r}")
-
     def __reduce__(self) -> tuple[type[PortSet], tuple[tuple[PortRange, ...]]]:
         return type(self), (self.ranges,)
 
@@ -226,7 +221,7 @@ class PortSet:
             raise IndexError(f"index {index} is outside a set of {self._size} ports")
         return self._at(index)
 
-    def choose(self, draw: Draw) -> int:
+    def choose(self, draw: DrawBelow) -> int:
         """One port of the set that can be bound (so never 0), each as likely as the next.
 
         :param draw: called once, with the number of ports there are to choose from.
@@ -237,7 +232,7 @@ class PortSet:
             raise IndexError("cannot choose a port from an empty set")
         return self._at(unbindable + draw(self._size - unbindable))
 
-    def shuffled(self, draw: Draw) -> Iterator[int]:
+    def shuffled(self, draw: DrawBelow) -> Iterator[int]:
         """Every port of the set that can be bound (so never 0), once, in a random order; no list is built.
 
         From a random port on, in steps that have no divisor in common with the number of ports.
@@ -261,7 +256,7 @@ class PortSet:
             yield self._at(unbindable + at)
             at = (at + step) % count
 
-    def window(self, draw: Draw, size: int, exclude: int | None = None) -> PortRange | None:
+    def window(self, draw: DrawBelow, size: int, exclude: int | None = None) -> PortRange | None:
         """A run of at most ``size`` neighbouring ports at a random place.
 
         The run leaves ``exclude`` and port 0 out and holds at least one port of the set; ports that the set lacks may
@@ -279,7 +274,7 @@ class PortSet:
         bounds = self.window_bounds(draw, size, exclude)
         return None if bounds is None else PortRange(*bounds)
 
-    def window_bounds(self, draw: Draw, size: int, exclude: int | None = None) -> tuple[int, int] | None:
+    def window_bounds(self, draw: DrawBelow, size: int, exclude: int | None = None) -> tuple[int, int] | None:
         """`window` as plain ``(first, last)`` and without checks: every connect draws one, so it makes no object."""
         hole = self._index(exclude) if exclude else None
         unbindable = 1 if self._firsts and self._firsts[0] == 0 else 0
@@ -400,3 +395,6 @@ def _common(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> Iterat
             i += 1
         else:
             j += 1
+
+
+publish("safeconnect", PortRange, PortSet)

@@ -10,16 +10,14 @@ import errno
 from dataclasses import dataclass
 
 from ._fork import Guard
+from ._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal, Protocol
+    from typing import Literal
 
-    Draw = Callable[[], float]
-
-    class HasDelay(Protocol):
-        def delay(self, n: int, draw: Draw, previous: float | None = None) -> float: ...
+    from .typing import Draw, HasDelay
 
 
 _REFUSED = frozenset({errno.ECONNREFUSED, 10061})
@@ -293,3 +291,6 @@ class Retry:
         if fixed_port and _is_address_not_available(error):
             return max(seconds, _TIME_WAIT_REUSE)
         return seconds
+
+
+publish("safeconnect", Backoff, Retry, RetryBudget, is_transient)

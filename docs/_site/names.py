@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from safeconnect import _lazy
+
 _CLIENTS = {"aiohttp", "anyio", "httpcore", "httpx", "pymysql", "pytest", "redis", "requests", "trio", "urllib3"}
 _SHORT = {  # as signatures have them
     "AbstractAsyncContextManager": "contextlib.AbstractAsyncContextManager",
@@ -25,6 +27,8 @@ _PYTHON = "https://docs.python.org/3/library"
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    # Sphinx puts members in the order of the source, and looks for that in the `__module__` of a class.
+    _lazy.publish = lambda *_: None
     app.add_post_transform(OwnNames)
     app.connect("missing-reference", _outside)
     app.connect("autodoc-process-signature", _readable)
@@ -59,7 +63,7 @@ class OwnNames(SphinxPostTransform):
         driver = module.partition(".")[2] or "blocking"  # a feature has a module of that name for each
         while module:
             beside = {full for full in objects if re.fullmatch(rf"{re.escape(module)}\.\w+\.{re.escape(name)}", full)}
-            classes = sorted(full for full in beside if objects[full].objtype == "class" or "." in name)
+            classes = sorted(full for full in beside if objects[full].objtype in ("class", "type") or "." in name)
             for full in (f"{module}.{kind}.{name}", f"{module}.{name}", *classes):
                 if full in objects:
                     return full

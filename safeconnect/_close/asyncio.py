@@ -15,7 +15,7 @@ from .policy import CHUNK, LIMIT, Closed, Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    from ..typing import Streams
 
 
 async def close_gracefully(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from .._checks import check_int
 from .._connect.settings import check_seconds
+from .._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from ..typing import How
 
-    How = Literal["clean", "reset", "timed out", "overflow"]
 
 # How many bytes a peer may still send after our FIN before it is cut off: more than any reply that is merely late.
 LIMIT = 2**20
@@ -74,3 +74,6 @@ class Closing:
     def result(self) -> Closed:
         """Return how it ended; "timed out" if it was broken off."""
         return Closed(self.how or "timed out", self.dropped)
+
+
+publish("safeconnect", Closed)

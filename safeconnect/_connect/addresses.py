@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Candidate
-    from .settings import Allow, IPAddress, IPNetwork, Permits, Settings
+    from ..typing import Allow, Candidate, IPAddress, IPNetwork, Permits
+    from .settings import Settings
 
 # The IANA IPv4 Special-Purpose Address Registry (RFC 6890) without what it calls globally reachable, but for two
 # anycast addresses in 192.0.0.0/24; and multicast, to which nothing connects (RFC 5771).

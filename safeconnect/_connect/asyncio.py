@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ..events import Candidate
+    from ..typing import AsyncKeywords, Candidate
     from .driver import Outcome
-    from .settings import AsyncKeywords, Settings
+    from .settings import Settings
 
 # Read now what the first connect needs from files: an event loop should not wait for files.
 kernel.source_ports()

@@ -20,10 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._sockets.endpoint import SockAddr
-    from ..events import Candidate
-    from ..options import AnyOption
-    from .settings import Settings, SourceAddress
+    from ..typing import AnyOption, Candidate, SockAddr, SourceAddress
+    from .settings import Settings
 
 UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
 

@@ -11,6 +11,7 @@ import socket
 from time import monotonic
 
 from .._fork import imports
+from .._lazy import publish
 from .._sockets import resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
@@ -22,16 +23,12 @@ from .trace import is_logged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any, Never
+    from collections.abc import Sequence
+    from typing import Any
 
     from typing_extensions import Unpack
 
-    from ..events import Candidate
-    from ..options import AnyOption
-    from ..retry import Retry
-    from .memory import ConnectMemory
-    from .settings import Allow, AnySource, Keywords, Ports, Resolver, Trace
+    from ..typing import AnySource, Candidate, Keywords
 
 
 class Connector(Settings):
@@ -94,53 +91,7 @@ class Connector(Settings):
     5.0
     """
 
-    __slots__ = ("timeout",)
-
-    timeout: float | None
-
-    def __init__(
-        self,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        source_address: AnySource | None = None,
-        source_ports: Ports | None = None,
-        share_source: bool = False,
-        options: Iterable[AnyOption] = (),
-        retry: Retry | None = None,
-        attempt_timeout: float | None = None,
-        happy_eyeballs_delay: float | None = 0.25,
-        resolution_delay: float | None = None,
-        memory: ConnectMemory | None = None,
-        allow_self_connect: bool = False,
-        all_errors: bool = False,
-        trace: Trace | None = None,
-        resolver: Resolver | None = None,
-        family: int = 0,
-        allow: Allow | None = None,
-        **unknown: Never,
-    ) -> None:
-        if unknown:
-            raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
-        if timeout is not DEFAULT_TIMEOUT:
-            timeout = check_seconds("timeout", timeout)
-        super().__init__(
-            source_address=source_address,
-            source_ports=source_ports,
-            share_source=share_source,
-            options=options,
-            retry=retry,
-            attempt_timeout=attempt_timeout,
-            happy_eyeballs_delay=happy_eyeballs_delay,
-            resolution_delay=resolution_delay,
-            memory=memory,
-            allow_self_connect=allow_self_connect,
-            all_errors=all_errors,
-            trace=trace,
-            resolver=resolver,
-            family=family,
-            allow=allow,
-        )
-        object.__setattr__(self, "timeout", timeout)
+    __slots__ = ()
 
     def connect(self, address: tuple[Any, ...], timeout: float | None = DEFAULT_TIMEOUT) -> socket.socket:
         """Connect to the address; everything is as for `create_connection`.
@@ -299,3 +250,6 @@ def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSErr
     if taken:
         tell_taken(failure, taken[-1])
     return failure
+
+
+publish("safeconnect", Connector)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..events import Candidate, Lookup
+    from ..typing import Candidate, Lookup
     from .driver import Outcome
     from .settings import Settings
 

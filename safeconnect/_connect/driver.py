@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from ..events import Candidate, Event, Lookup, Order
     from ..ports import PortSet
+    from ..typing import Candidate, Event, Lookup, Order
     from .settings import Settings
 
     # The result of a dial: the connected socket, or the error to raise.

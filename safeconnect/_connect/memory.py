@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._fork import Guard
+from .._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,3 +81,6 @@ class ConnectMemory:
 
     def __repr__(self) -> str:
         return f"<ConnectMemory: {len(self)} hosts>"
+
+
+publish("safeconnect", ConnectMemory)

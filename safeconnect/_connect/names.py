@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..events import Candidate
+    from ..typing import Candidate
     from .settings import Settings
 
     Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..events import Candidate, SockAddr
+    from ..typing import Candidate, SockAddr
 
 
 def interleaved(candidates: Sequence[Candidate], last: int | None = None) -> list[Candidate]:

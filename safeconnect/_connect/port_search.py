@@ -12,13 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..ports import Draw
+    from ..typing import DrawBelow
 
 # A first look at a few ports at a random place keeps the source port hard to guess, and the kernel's walk short.
 WINDOW_SIZE = 16
 
 
-def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: Draw) -> Iterator[PortRange]:
+def steps(allowed: PortSet, kernels: PortSet, target_port: int, draw: DrawBelow) -> Iterator[PortRange]:
     """Yield the ranges of ports to offer, one after the other, until all allowed ports have been offered.
 
     A range of one port may be bound. A longer one lies within ``kernels``, and is for the per-socket range. No range

@@ -2,93 +2,43 @@
 
 from __future__ import annotations
 
+from socket import _GLOBAL_DEFAULT_TIMEOUT as DEFAULT_TIMEOUT  # type: ignore[attr-defined]
+
+from .._checks import check_options, shown
 from .._fork import imports
-from ..options import check_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from typing import Any, Self
+    from collections.abc import Iterable
+    from typing import Any, Never, Self
 
-    from typing_extensions import TypedDict
-
-    from ..events import Event, Order
-    from ..options import AnyOption
-    from ..ports import PortRange, PortSet
     from ..retry import Retry
+    from ..typing import (
+        Allow,
+        AnyOption,
+        AnySource,
+        AsyncKeywords,
+        IPNetwork,
+        Permits,
+        Ports,
+        Resolver,
+        SourceAddress,
+        Trace,
+    )
     from .memory import ConnectMemory
-    from .source import Pool, Source
-
-    Ports = PortSet | PortRange | str
-    SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
-    # A list: one for each family. A str: an address, or the name of an interface.
-    AnySource = SourceAddress | list[SourceAddress | str] | str | Pool
-    Trace = Callable[[Event | Order], object]
-    Resolver = Callable[..., Iterable[Any]]
-    IPAddress = IPv4Address | IPv6Address
-    IPNetwork = IPv4Network | IPv6Network
-    Permits = Callable[[IPAddress], bool]
-    Allow = Permits | Iterable[str | IPNetwork]
-
-    class Keywords(TypedDict, total=False):
-        """The settings that `create_connection` takes by keyword; their meaning is told at `Connector`."""
-
-        options: Iterable[AnyOption]
-        retry: Retry | None
-        attempt_timeout: float | None
-        happy_eyeballs_delay: float | None
-        resolution_delay: float | None
-        memory: ConnectMemory | None
-        allow_self_connect: bool
-        trace: Trace | None
-        resolver: Resolver | None
-        family: int
-        allow: Allow | None
-        source_ports: Ports | None
-        share_source: bool
-
-    class AsyncKeywords(Keywords, total=False):
-        """The settings that the connects of `safeconnect.asyncio` and its twins take by keyword."""
-
-        source_address: AnySource | None
-        all_errors: bool
-        connector: Settings | None
-
-
-_DERIVED = {"bind_to", "is_limited", "needs_dial", "source"}  # from the others
+    from .source import Source
 
 
 class Settings:
-    """The settings of a connect, checked; the drivers read them. Users know it as `Connector`."""
+    """The settings of a connect, checked; the drivers read them. Users know them as `Connector`, which documents them.
 
-    __slots__ = (
-        "all_errors",
-        "allow",
-        "allow_self_connect",
-        "attempt_timeout",
-        "bind_to",
-        "family",
-        "happy_eyeballs_delay",
-        "is_limited",
-        "memory",
-        "needs_dial",
-        "options",
-        "resolution_delay",
-        "resolver",
-        "retry",
-        "share_source",
-        "source",
-        "source_address",
-        "source_ports",
-        "trace",
-    )
+    To add one: a parameter with its check, an attribute, and a key of `safeconnect.typing.Keywords`.
+    """
 
+    timeout: float | None
     source_address: AnySource | None
     source_ports: Ports | None
     share_source: bool
-    bind_to: SourceAddress | None  # the source address, where that is all there is to say of the source
-    source: Source | None  # where there is more
     options: tuple[AnyOption, ...]
     retry: Retry | None
     attempt_timeout: float | None
@@ -101,12 +51,18 @@ class Settings:
     resolver: Resolver | None
     family: int
     allow: Permits | tuple[IPNetwork, ...] | None
+    # What follows from them:
+    bind_to: SourceAddress | None  # the source address, where that is all there is to say of the source
+    source: Source | None  # where there is more
     is_limited: bool  # whether each address is looked at before it is connected to
     needs_dial: bool  # whether even one candidate takes the whole machine
+
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
         *,
+        timeout: float | None = DEFAULT_TIMEOUT,
         source_address: AnySource | None = None,
         source_ports: Ports | None = None,
         share_source: bool = False,
@@ -122,53 +78,34 @@ class Settings:
         resolver: Resolver | None = None,
         family: int = 0,
         allow: Allow | None = None,
+        **unknown: Never,
     ) -> None:
-        source: Source | None = None
-        # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
-        if isinstance(source_address, tuple):
-            source_address = source_address or None
-        bind_to: Any = source_address
-        is_one = source_address is None or isinstance(source_address, tuple)
-        if source_ports is not None or share_source is not False or not is_one:
-            with imports.lock:
-                from .source import source_of  # few connects say more than an address
-
-            source, bind_to = source_of(source_address, source_ports, share_source), None
-        elif bind_to:
-            _check_source_address(bind_to)
+        if unknown:
+            raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
+        if timeout is not DEFAULT_TIMEOUT:
+            timeout = check_seconds("timeout", timeout)
+        source_address, bind_to, source = _sources(source_address, source_ports, share_source)
         if attempt_timeout is not None:
             attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
-        _check_callables(trace=trace, resolver=resolver)
-        _check_flags(allow_self_connect=allow_self_connect, all_errors=all_errors)
+        if trace is not None or resolver is not None:
+            _check_callables(trace=trace, resolver=resolver)
+        if type(allow_self_connect) is not bool or type(all_errors) is not bool:
+            _check_flags(allow_self_connect=allow_self_connect, all_errors=all_errors)
         if retry is not None and not hasattr(retry, "pause"):
             raise TypeError(f"retry must be a Retry, not {type(retry).__name__}")
         if memory is not None and not hasattr(memory, "recall"):
             raise TypeError(f"memory must be a ConnectMemory, not {type(memory).__name__}")
-        permits = allow if allow is None and type(family) is int and not family else _checked_limits(family, allow)
-        write = object.__setattr__
-        # A list is copied, for the caller may change it.
-        write(self, "source_address", list(source_address) if type(source_address) is list else source_address)
-        write(self, "source_ports", source_ports)
-        write(self, "share_source", share_source)
-        write(self, "bind_to", bind_to)
-        write(self, "source", source)
-        write(self, "options", check_options(options) if options else ())
-        write(self, "retry", retry)
-        write(self, "attempt_timeout", attempt_timeout)
-        write(self, "happy_eyeballs_delay", happy_eyeballs_delay)
-        write(self, "resolution_delay", resolution_delay)
-        write(self, "memory", memory)
-        write(self, "allow_self_connect", allow_self_connect)
-        write(self, "all_errors", all_errors)
-        write(self, "trace", trace)
-        write(self, "resolver", resolver)
-        write(self, "family", family)
-        write(self, "allow", permits)
-        write(self, "is_limited", bool(family) or permits is not None)
-        reasons = (retry, attempt_timeout, memory, trace, resolution_delay)
-        write(self, "needs_dial", any(each is not None for each in reasons))
+        options = check_options(options) if options else ()
+        if allow is not None or type(family) is not int or family:
+            allow = _checked_limits(family, allow)
+        is_limited = bool(family) or allow is not None
+        is_plain = retry is None and attempt_timeout is None and memory is None and trace is None
+        needs_dial = not is_plain or resolution_delay is not None
+        values = locals()
+        for name, write in _SLOTS:  # each is a parameter or a variable
+            write(self, values[name])
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot set {name!r}")
@@ -185,15 +122,12 @@ class Settings:
         return type(self)(**{**self._values(), **changes})
 
     def _values(self) -> dict[str, object]:
-        """Every setting by its name, also those of a subclass."""
-        names = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())}
-        return {name: getattr(self, name) for name in sorted(names - _DERIVED)}
+        """Every setting by its name."""
+        return {name: getattr(self, name) for name in _NAMES}
 
     def _meaning(self) -> dict[str, object]:
         """What tells settings apart, however the source was written."""
-        written = ("source_address", "source_ports", "share_source")
-        values = {name: value for name, value in self._values().items() if name not in written}
-        return {**values, "bind_to": self.bind_to, "source": self.source}
+        return {name: getattr(self, name) for name in Settings.__slots__ if name not in _SOURCE}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Settings) or type(self) is not type(other):
@@ -204,13 +138,23 @@ class Settings:
         return hash(tuple(self._meaning().items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The standard library's mark for the default timeout is itself only in this process.
-        marked = {name: value for name, value in self._values().items() if type(value) is object}
-        return _rebuilt, (type(self), {name: value for name, value in self._values().items() if name not in marked})
+        values = self._values()
+        if self.timeout is DEFAULT_TIMEOUT:
+            del values["timeout"]  # the mark is itself only in this process
+        return _rebuilt, (type(self), values)
 
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name, value in self._values().items())
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+_SLOTS = [(name, getattr(Settings, name).__set__) for name in Settings.__slots__]
+_NAMES = tuple(sorted(Settings.__init__.__kwdefaults__))  # type: ignore[arg-type]
+_SOURCE = {
+    "source_address",
+    "source_ports",
+    "share_source",
+}  # as written; ``bind_to`` and ``source`` are what they mean
 
 
 def check_seconds(name: str, value: object, *, zero: bool = True) -> float | None:
@@ -229,9 +173,6 @@ def check_seconds(name: str, value: object, *, zero: bool = True) -> float | Non
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
         number = number.__index__()
     if not number >= 0 or not (number or zero):  # so that not-a-number fails, too
-        with imports.lock:
-            from .._text import shown  # only on the way to an error
-
         raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {shown(value)}")
     return number  # type: ignore[no-any-return]
 
@@ -242,7 +183,7 @@ def unexpected(function: str, keywords: Iterable[str], own: Iterable[str] = ()) 
     :param function: what was called.
     :param own: its keywords that are no settings.
     """
-    known = [*(name for name in Settings.__slots__ if name not in _DERIVED), "timeout", *own]
+    known = [*_NAMES, *own]
     strange = next((name for name in keywords if name not in known), None)
     if strange is None:
         return None
@@ -272,6 +213,22 @@ def _checked_limits(family: object, allow: Allow | None) -> Permits | tuple[IPNe
 
     checked_family(family)
     return None if allow is None else checked_allow(allow)
+
+
+def _sources(address: Any, ports: object, share: object) -> tuple[Any, Any, Source | None]:
+    """The source address as it is kept, and the two readings of it: ``bind_to`` and ``source``."""
+    # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
+    if isinstance(address, tuple):
+        address = address or None
+    if ports is None and share is False and (address is None or isinstance(address, tuple)):
+        if address:
+            _check_source_address(address)
+        return address, address, None
+    with imports.lock:
+        from .source import source_of  # few connects say more than an address
+
+    source = source_of(address, ports, share)
+    return list(address) if type(address) is list else address, None, source  # the caller may change a list
 
 
 def _check_source_address(source_address: object) -> None:
@@ -318,7 +275,5 @@ def chosen(
         strange = unexpected(function, others, own)
         raise strange or TypeError(f"give either connector or {', '.join(others)}: a connector has all settings")
     if timeout is None:
-        own_timeout = getattr(connector, "timeout", None)
-        # A mark stands for the default, which is None here.
-        timeout = own_timeout if isinstance(own_timeout, (int, float)) else None
+        timeout = None if connector.timeout is DEFAULT_TIMEOUT else connector.timeout
     return connector, timeout

@@ -14,15 +14,10 @@ from ..ports import PortSet, port_set
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, Protocol
+    from typing import Any
 
-    class Pool(Protocol):
-        """What `safeconnect.SourcePool` is."""
-
-        def turns(self, *, ipv6: bool) -> Iterator[tuple[str, PortSet | None]]: ...
-        def exhausted(self, host: str) -> None: ...
-
-    Address = tuple[Any, ...]
+    from .._local.source_pool import SourcePool
+    from ..typing import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class Source:
     device: str | None = None
     ports: PortSet | None = None
     share: bool = False
-    pool: Pool | None = None
+    pool: SourcePool | None = None
 
     def address(self, *, ipv6: bool) -> Address | None:
         """The first address of the family; None where the kernel is to choose.

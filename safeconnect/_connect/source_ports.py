@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..events import Candidate
-    from ..options import AnyOption
     from ..ports import PortRange
+    from ..typing import AnyOption, Candidate
     from .settings import Settings
     from .source import Source
 

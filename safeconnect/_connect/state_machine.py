@@ -36,8 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..events import Candidate, Event, Lookup, Order, SockAddr
     from ..retry import Retry
+    from ..typing import Candidate, Event, Lookup, Order, SockAddr
 
 NEVER = float("inf")
 MOST_IN_FLIGHT = 8

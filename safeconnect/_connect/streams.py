@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from .settings import AsyncKeywords, Settings
+    from ..typing import AsyncKeywords
+    from .settings import Settings
 
     Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 

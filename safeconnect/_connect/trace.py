@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..events import Event, Order
-    from .settings import Trace
+    from ..typing import Event, Order, Trace
+
 
 _DEBUG = 10  # logging.DEBUG
 _logger: Any = None  # kept, for asking for it takes a lock

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ..events import Candidate
+    from ..typing import AsyncKeywords, Candidate
     from .driver import Outcome
-    from .settings import AsyncKeywords, Settings
+    from .settings import Settings
 
 
 async def create_connection(

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .._sockets.endpoint import SockAddr
+    from ..typing import SockAddr
 
     # Where to, what happened, after how many seconds.
     Outcome = tuple[SockAddr, OSError, float]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .._sockets.endpoint import SockAddr
+    from ..typing import SockAddr
     from .tcp_sockets import Holding, Owner
 
 

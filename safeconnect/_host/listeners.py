@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..ports import PortRange, PortSet
-    from .tcp_sockets import End, Owner, TcpSocket
+    from ..typing import End
+    from .tcp_sockets import Owner, TcpSocket
 
 
 @dataclass(frozen=True, slots=True)

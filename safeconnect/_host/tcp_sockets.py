@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..ports import PortSet
+    from ..typing import End
 
-    End = tuple[str, int]
 
 _MOST_NAMES = 3
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be bound to

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from .tcp_sockets import End
+    from ..typing import End
 
 __all__ = ["Owner", "TcpSocket", "owners", "sockets"]
 

@@ -7,27 +7,15 @@ import socket
 import sys
 
 from .._sockets.set_options import resolve_options
-from ..keepalive import KeepAlive
+from ..options import KeepAlive
 from . import tcp_info as _parse
 from .detection_time import RETRIES, RTO_MAX, predict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
+    from ..typing import HasNumbers, HasOptions
     from .detection_time import DetectionTime
     from .tcp_info import TcpInfo
-
-    class HasOptions(Protocol):
-        """A socket of any library."""
-
-        def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
-
-    class HasNumbers(Protocol):
-        """A socket of any library."""
-
-        def getsockopt(self, level: int, optname: int, /) -> int: ...
-
 
 # TCP_INFO of linux/tcp.h, TCP_CONNECTION_INFO of macOS's netinet/tcp.h. Elsewhere the numbers mean other things, or, as
 # FreeBSD's TCP_INFO, fill in another struct.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .._lazy import publish
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Seconds until the first probe, seconds between probes, how many.
@@ -90,3 +92,6 @@ def _model_timeout(retries: int, rto_max: int, first: int = _RTO_MIN) -> int:
     """
     doublings = min(retries, (rto_max // first).bit_length() - 1)
     return ((2 << doublings) - 1) * first + (retries - doublings) * rto_max
+
+
+publish("safeconnect", DetectionTime)

@@ -12,13 +12,9 @@ from .._fork import imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any
 
-    class HasFileno(Protocol):
-        """A socket of any library."""
-
-        def fileno(self) -> int: ...
-
+    from ..typing import HasFileno
 
 # poll(2): Linux 2.6.17 and FreeBSD 13 tell of a FIN even while there is data before it; POLLHUP and POLLERR, of a
 # reset, are told without being asked for.

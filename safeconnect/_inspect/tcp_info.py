@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from .._lazy import publish
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,3 +182,6 @@ def _read(raw: bytes, layout: Layout) -> dict[str, Any]:
             (number,) = struct.unpack_from(kind, raw, offset)
             fields[name] = number / per_second if per_second else number
     return fields
+
+
+publish("safeconnect", TcpInfo)

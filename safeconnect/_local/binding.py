@@ -6,13 +6,14 @@ import errno
 import socket
 import sys
 
+from .._checks import check_options
 from .._fork import imports
 from .._host import holders
 from .._host.tcp_sockets import ANY_HOST
+from .._lazy import publish
 from .._sockets import lifecycle, port_window, resolve
 from .._sockets.endpoint import unmapped
 from .._text import harmless
-from ..options import check_options
 from ..ports import PortSet, port_set
 
 TYPE_CHECKING = False
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from ..options import AnyOption, Option
-    from ..ports import PortRange
+    from ..typing import AnyOption, Host, Option, Ports
 
-    Host = str | Sequence[str]
-    Ports = PortSet | PortRange | str
     Socket = socket.socket  # a property of Reservation has the module's name
 
 # linux/in.h and linux/in6.h; Python's socket module names the first since 3.14, the second not yet.
@@ -330,7 +328,7 @@ def _explained(failure: OSError | None, host: str, ports: PortSet) -> OSError:
 def _flags_as_options(family: int, device: str | None, transparent: bool) -> Iterator[AnyOption]:
     if device is not None:
         with imports.lock:
-            from ..routing_options import BindToDevice
+            from ..options import BindToDevice
 
         yield BindToDevice(device)
     if transparent:
@@ -361,3 +359,6 @@ def _share_port(sock: socket.socket) -> None:
 def _check_reuse_port() -> None:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("reuse_port: this platform has no SO_REUSEPORT")
+
+
+publish("safeconnect", Reservation)

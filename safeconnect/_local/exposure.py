@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
+from .._lazy import publish
 from .._sockets import kernel, resolve
 from .._sockets.endpoint import same_host, written
 from .._text import shown
@@ -13,9 +14,8 @@ from ..ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from ..typing import Reason
 
-    Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
 
 _WHY = {
     "exposed": "the port lies in the range of source ports, {range}, and connect() may choose it while nobody listens",
@@ -132,3 +132,6 @@ def _comes_from_itself(family: int, sockaddr: tuple[object, ...]) -> bool | None
         except OSError:
             return None
         return same_host(probe.getsockname(), probe.getpeername())
+
+
+publish("safeconnect", Exposure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from .._fork import imports
+from .._lazy import publish
 from .._sockets import kernel, port_window
 from ..ports import PortSet, port_set
 
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from typing import Any
 
-    from ..ports import PortRange
+    from ..typing import Ports
 
-    Ports = PortSet | PortRange | str
 
 # For how many connects an address without a free port is passed over; by then a connection may have ended.
 _REST = 64
@@ -137,3 +137,6 @@ def _plain(text: str) -> IPv4Address | IPv6Address:
     """Return the address, as IPv4 if it is an IPv4-mapped one, as the table of sockets has it."""
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
+
+
+publish("safeconnect", SourcePool)

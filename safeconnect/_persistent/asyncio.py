@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 from .._connect.verdict import timed_out
+from .._lazy import publish
 from .._loops import asyncio as asyncio_loop
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink
 
@@ -106,3 +107,6 @@ class PersistentConnection(AsyncConnection[Exchange, socket.socket]):
     """
 
     _kinds = (_Link, _Block)
+
+
+publish("safeconnect.asyncio", PersistentConnection)

@@ -7,6 +7,7 @@ from time import monotonic
 
 from .._connect.blocking import Connector
 from .._latch import Latch
+from .._lazy import publish
 from .exchange import Block, ExchangeBase, incomplete, seconds_left
 from .link import Link
 
@@ -284,3 +285,6 @@ class _Link(Link):
 
 def _left(deadline: float | None) -> float | None:
     return seconds_left(deadline, monotonic())
+
+
+publish("safeconnect", PersistentConnection)

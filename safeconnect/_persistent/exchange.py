@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .._loops import Event
-    from .link import AnySocket, Link
+    from ..typing import AnySocket
+    from .link import Link
 
 
 # A timeout of more than 31 years is not a real timeout: sockets and clocks cannot count that far.

@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..retry import Draw
+    from ..typing import AnySocket, Draw
     from .exchange import Block
 
-    # A socket of the driver's library: all have fileno, setsockopt, shutdown, close.
-    AnySocket = Any
 
 # By how much of `max_age` a connection may end before it, at random. As wide as gRPC's 10 % to either side of its
 # MAX_CONNECTION_AGE; but all of it on this side, like HikariCP: the limit may be that of some box on the way.

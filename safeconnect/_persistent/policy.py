@@ -4,7 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..retry import Draw, Retry
+    from ..retry import Retry
+    from ..typing import Draw
 
 
 class Reconnection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from .._connect.verdict import timed_out
+from .._lazy import publish
 from .._loops import trio as trio_loop
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink
 
@@ -95,3 +96,6 @@ def _is_late(error: BaseException | None, scope: trio.CancelScope) -> bool:
     if error is None:
         return scope.cancel_called
     return isinstance(error, trio.Cancelled) and scope.cancel_called and trio.current_time() >= scope.deadline
+
+
+publish("safeconnect.trio", PersistentConnection)

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .attempts import Address
+    from ..typing import Address
 
 
 def simultaneous_open(

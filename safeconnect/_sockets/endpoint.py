@@ -6,9 +6,7 @@ from .._fork import imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    SockAddr = tuple[Any, ...]
+    from ..typing import SockAddr
 
 
 def same_endpoint(local: SockAddr, peer: SockAddr) -> bool:

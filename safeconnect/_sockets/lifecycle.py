@@ -18,23 +18,9 @@ from .endpoint import same_endpoint
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Protocol
+    from typing import Any
 
-    from .._connect.settings import SourceAddress
-    from ..options import AnyOption, Option
-    from .endpoint import SockAddr
-
-    class HasNames(Protocol):
-        """A socket of any library."""
-
-        def getsockname(self) -> Any: ...
-        def getpeername(self) -> Any: ...
-
-    class HasLinger(Protocol):
-        """A socket of any library."""
-
-        def setsockopt(self, level: int, optname: int, value: bytes, /) -> None: ...
-        def close(self) -> None: ...
+    from ..typing import AnyOption, HasLinger, HasNames, Option, SockAddr, SourceAddress
 
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.

@@ -30,10 +30,11 @@ from .. import _fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
-    Resolver = Callable[..., Iterable[Any]]
+    from ..typing import Resolver
+
     Done = Callable[[list[Any] | None, BaseException | None], object]
 
 MAX_THREADS = 32

@@ -27,7 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .endpoint import SockAddr
+    from ..typing import SockAddr
+
 
 # Measured with the range filled by plain connects, which leave long runs of taken ports behind: 16 ports are found full
 # fastest, and the search goes on from there; 256 and more pay for the walk.

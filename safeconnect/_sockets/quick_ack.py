@@ -7,19 +7,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class HasOptions(Protocol):
-        """A socket of any library."""
-
-        def setsockopt(self, level: int, optname: int, value: int, /) -> None: ...
-
+    from ..typing import TakesNumbers
 
 # linux/tcp.h; elsewhere the number means other things.
 _TCP_QUICKACK = 12
 
 
-def quick_ack(sock: HasOptions) -> bool:
+def quick_ack(sock: TakesNumbers) -> bool:
     """Acknowledge at once what has been read, and what comes next; for one exchange, see `QuickAck`.
 
     Otherwise an acknowledgement may wait up to 40 ms for data that it can travel with. A

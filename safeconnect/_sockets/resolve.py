@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from .._connect.settings import Resolver
-    from ..events import Candidate
-    from .endpoint import SockAddr
+    from ..typing import Candidate, Resolver, SockAddr
 
     Host = str | bytes | None
     Port = str | bytes | int | None

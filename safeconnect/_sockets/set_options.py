@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..options import AnyOption, Option, SocketOption
+    from ..typing import AnyOption, Option, SocketOption
+
 
 # The same option by another name. macOS calls the idle time TCP_KEEPALIVE (tcp(4)). It counts SO_LINGER in ticks of its
 # clock; SO_LINGER_SEC is what others call SO_LINGER (sys/socket.h).

@@ -12,10 +12,9 @@ from .probe import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    Check = bytes | Callable[[socket.socket], object]
+    from ..typing import Check
 
 
 async def wait_for_port(
@@ -24,7 +23,7 @@ async def wait_for_port(
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check | None = None,
+    check: Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Settings | None = None,
 ) -> None:

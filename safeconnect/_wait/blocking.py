@@ -14,10 +14,10 @@ from .probe import end, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    Check = bytes | Callable[[socket.socket], object]
+    from ..typing import Check
+
 
 _PLAIN = Connector()
 
@@ -28,7 +28,7 @@ def wait_for_port(
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check | None = None,
+    check: Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Connector | None = None,
 ) -> None:
@@ -85,7 +85,7 @@ def wait_for_port(
         time.sleep(waiting.pause(monotonic()))
 
 
-def _try(waiting: Waiting, address: tuple[Any, ...], check: Check | None, connector: Connector) -> bool:
+def _try(waiting: Waiting, address: tuple[Any, ...], check: Check[socket.socket] | None, connector: Connector) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(monotonic())
     try:
@@ -100,7 +100,7 @@ def _try(waiting: Waiting, address: tuple[Any, ...], check: Check | None, connec
         end(sock)
 
 
-def _is_right(sock: socket.socket, check: Check, waiting: Waiting) -> bool:
+def _is_right(sock: socket.socket, check: Check[socket.socket], waiting: Waiting) -> bool:
     prepare(sock)
     if not isinstance(check, bytes):
         sock.settimeout(waiting.left(monotonic()))

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from ..options import AnyOption
-    from ..retry import Draw
+    from ..typing import AnyOption, Draw
 
     AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -251,7 +250,7 @@ def _is_fast_open(option: AnyOption) -> bool:
     if isinstance(option, tuple):
         return sys.platform == "linux" and option[:2] == _TCP_FASTOPEN_CONNECT
     with imports.lock:
-        from ..socket_options import FastOpenConnect  # loaded already by whoever has such an option
+        from ..options import FastOpenConnect  # loaded already by whoever has such an option
 
     return isinstance(option, FastOpenConnect)
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from .._connect.settings import Settings
     from .._loops import Loop
+    from ..typing import HasLinger
     from .policy import Waiting
 
-    class Probe(lifecycle.HasLinger, Protocol):
+    class Probe(HasLinger, Protocol):
         """A socket of any library."""
 
         def fileno(self) -> int: ...

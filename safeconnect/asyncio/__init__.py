@@ -13,6 +13,7 @@ from __future__ import annotations
 from .._connect.asyncio import create_connection
 from .._connect.streams import connect_transport, open_connection
 from .._lazy import loader as _loader
+from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,3 +40,4 @@ _LATER = {
 }
 
 __getattr__ = _loader(__name__, _LATER)
+_publish(__name__, connect_transport, create_connection, open_connection)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .._inspect.tcp_info import TcpInfo
-    from .._sockets.endpoint import SockAddr
-    from ..events import Event, Order
+    from ..typing import Event, Order, SockAddr
     from ._console import Line
 
     Moment = tuple[float, Event | Order]  # seconds since the connect began

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._sockets.endpoint import SockAddr
+    from ..typing import SockAddr
     from ._console import Line, Part, Stream
     from ._targets import Target
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._lazy import publish as _publish
 from . import machine_rules, source_port_rules, target_rules
 from .facts import Snapshot
 from .findings import SEVERITIES, Finding, Rule
@@ -22,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .findings import Severity
+    from ..typing import Severity
 
 __all__ = ["RULES", "Finding", "Report", "Snapshot", "diagnose", "examine", "gather"]
 
@@ -78,3 +79,6 @@ def examine(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Repo
     """
     snapshot = gather(target, timeout)
     return Report(snapshot, diagnose(snapshot))
+
+
+_publish("safeconnect.doctor", Report)

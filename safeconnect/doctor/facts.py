@@ -10,14 +10,13 @@ from dataclasses import dataclass, fields, is_dataclass
 
 from .._host.tcp_sockets import Holding, Owner, SourceUse
 from .._inspect.detection_time import RTO_MAX, connect_time, predict
+from .._lazy import publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    Outcome = Literal["connected", "refused", "met-itself", "silent", "unreachable", "no-source-port", "failed"]
-    Family = Literal["IPv4", "IPv6", "both"]
-    Failure = Literal["unknown", "no-address", "no-answer", "timed-out", "failed"]
+    from ..typing import Failure, Family, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,3 +323,6 @@ def plain(value: object) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(each) for each in value]
     return value
+
+
+publish("safeconnect.doctor", Snapshot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._host.tcp_sockets import named
+from .._lazy import publish
 from .._sockets.endpoint import written
 from .._text import harmless
 from .facts import plain
@@ -12,11 +13,11 @@ from .facts import plain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Literal
+    from typing import Any
 
+    from ..typing import Severity
     from .facts import Listener, Snapshot
 
-    Severity = Literal["error", "warning", "info", "ok"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info", "ok")  # the worst first
 _MOST_LISTED = 5
@@ -112,3 +113,6 @@ def listed(listeners: Sequence[Listener], more: Callable[[Listener], str] = lamb
         shown.append(written((each.address, each.port)) + whose + more(each))
     rest = len(listeners) - _MOST_LISTED
     return "; ".join(shown) + (f"; and {rest} more" if rest > 0 else "")
+
+
+publish("safeconnect.doctor", Finding)

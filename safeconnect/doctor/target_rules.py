@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._host.tcp_sockets import Holding
-    from .facts import Attempt, Listener, Outcome, Snapshot, Target
-    from .findings import Severity
+    from ..typing import Outcome, Severity
+    from .facts import Attempt, Listener, Snapshot, Target
 
 
 @rule("target-unknown", "The target's name does not exist", "error")

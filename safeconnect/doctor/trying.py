@@ -23,9 +23,8 @@ from .facts import Attempt, Exposed, Lookup, Names, Target
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._host.tcp_sockets import Holding, TcpSocket
-    from .._sockets.endpoint import SockAddr
-    from ..events import Candidate
-    from .facts import Failure, Family, Listener, Outcome
+    from ..typing import Candidate, Failure, Family, Outcome, SockAddr
+    from .facts import Listener
 
 _PLAIN = Settings()
 _MOST_ATTEMPTS = 8  # a name may have hundreds of addresses, each of which may time out

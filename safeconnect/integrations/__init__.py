@@ -14,10 +14,7 @@ from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    # As from getaddrinfo(): (family, type, proto, canonname, sockaddr).
-    AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
+    from ..typing import Candidate
 
 __all__ = ["socket_factory", "socket_options"]
 
@@ -54,7 +51,7 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
     return [(socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE, value)]
 
 
-def socket_factory(addr_info: AddrInfo) -> socket.socket:
+def socket_factory(addr_info: Candidate) -> socket.socket:
     """Open a socket that cannot connect to itself, for clients that take a socket factory.
 
     aiohttp's ``TCPConnector(socket_factory=...)`` (3.12 and later) and aiohappyeyeballs'

@@ -13,6 +13,7 @@ ConnectionRefusedError: [Errno 111] Connection refused
 
 from __future__ import annotations
 
+from .._lazy import publish as _publish
 from ._base import Connection, Fault, Over, Peer, Server
 from ._connects import Guard, SelfConnecting, guard, self_connecting
 from ._listeners import BlackHole, Flaky, Refusing, blackhole, flaky, late_listener, refused
@@ -75,3 +76,5 @@ __all__ = [
     "slow_accept",
     "tls",
 ]
+
+_publish(__name__, *(globals()[name] for name in __all__))

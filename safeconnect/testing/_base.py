@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    Handler = Callable[["Peer"], object]
+    from ..typing import Handler
+
 
 # The threads have nothing left to do when they are joined, so this is never reached in practice.
 _JOIN_TIMEOUT = 10.0

@@ -14,11 +14,8 @@ from ._servers import bound, send_back
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Literal
 
-    from ._base import Handler
-
-    Step = Literal["refuse", "reset", "close", "silent", "serve"] | Handler
+    from ..typing import Handler, Step
 
 
 class Refusing(Fault):

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Self
 
-    Arg = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-    Args = Arg | Sequence[Arg]
+    from ..typing import Args, Word
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(32768, 61000)  # Linux's default for ip_local_port_range
@@ -161,7 +160,7 @@ class Host:
         return process
 
     def run_python(
-        self, code: str, *args: Arg, timeout: float | None = 60, **kwargs: Any
+        self, code: str, *args: Word, timeout: float | None = 60, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
         r"""Run Python source inside, with the interpreter and the `sys.path` of this process.
 
@@ -179,7 +178,7 @@ class Host:
         """
         return self.run(_source(code, args), timeout, **_with_path(kwargs))
 
-    def popen_python(self, code: str, *args: Arg, **kwargs: Any) -> subprocess.Popen[str]:
+    def popen_python(self, code: str, *args: Word, **kwargs: Any) -> subprocess.Popen[str]:
         """Start Python source inside, as `run_python` does, without waiting, as `popen` does."""
         return self.popen(_source(code, args), **_with_path(kwargs))
 
@@ -376,7 +375,7 @@ def _check_platform() -> None:
         raise OSError(errno.ENOSYS, "network namespaces exist on Linux only")
 
 
-def _source(code: str, args: Sequence[Arg]) -> list[Arg]:
+def _source(code: str, args: Sequence[Word]) -> list[Word]:
     return [sys.executable, "-P", "-c", textwrap.dedent(code), *args]  # -P: without the current directory
 
 

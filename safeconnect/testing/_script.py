@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from ..events import Candidate, Event, Order
     from ..retry import Retry
+    from ..typing import Candidate, Event, Order
 
 _ERRORS = {
     "refused": errno.ECONNREFUSED,

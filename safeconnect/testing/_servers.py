@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from ._base import Handler, Peer
+    from ..typing import Handler
+    from ._base import Peer
 
 
 def send_back(peer: Peer) -> None:

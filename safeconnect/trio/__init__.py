@@ -16,6 +16,7 @@ except ImportError as error:
 
 from .._connect.trio import create_connection, open_tcp_stream
 from .._lazy import loader as _loader
+from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,3 +42,4 @@ _LATER = {
 }
 
 __getattr__ = _loader(__name__, _LATER)
+_publish(__name__, create_connection, open_tcp_stream)

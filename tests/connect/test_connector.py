@@ -1,7 +1,9 @@
 """Connector and ConnectMemory: settings as a value, and what is remembered."""
 
 import copy
+import inspect
 import pickle
+import re
 import socket
 import threading
 from ipaddress import ip_network
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, create_connection, is_global_address
 from safeconnect._sockets.lifecycle import DEFAULT_TIMEOUT
+from safeconnect.typing import AsyncKeywords, Keywords
 
 from ..support import python
 
@@ -39,6 +42,14 @@ class TestConnector:
             "timeout": DEFAULT_TIMEOUT,
             "trace": None,
         }
+
+    def test_each_setting_is_a_keyword_and_documented(self):
+        names = set(inspect.signature(Connector).parameters) - {"unknown"}
+        assert {*AsyncKeywords.__annotations__, "timeout"} - {"connector"} == names
+        assert set(re.findall(r":param (\w+):", Connector.__doc__)) == names
+        assert names == set(Connector()._values())
+        keywords = set(Keywords.__annotations__)
+        assert {name for name in keywords if f"``{name}``" in create_connection.__doc__} == keywords
 
     def test_connects_with_its_own_timeout_or_another(self, server):
         connector = Connector(timeout=3)

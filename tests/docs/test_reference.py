@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 import safeconnect.integrations
+import safeconnect.typing
 from safeconnect import pytest_plugin
 
 from ..namespace import ROOT
@@ -24,7 +25,7 @@ INTEGRATIONS = [name for _, name, _ in pkgutil.iter_modules(safeconnect.integrat
 pytestmark = pytest.mark.skipif(not PAGES, reason="the documentation is not beside these tests")
 
 
-@pytest.mark.parametrize("name", ["", ".asyncio", ".trio", ".anyio", ".testing", ".integrations", ".doctor"])
+@pytest.mark.parametrize("name", ["", ".asyncio", ".trio", ".anyio", ".testing", ".integrations", ".doctor", ".events"])
 def test_all_names_of_a_module_are_there(name):
     module = importlib.import_module(f"safeconnect{name}")
     assert missing(f"safeconnect{name}", module.__all__) == []
@@ -46,6 +47,12 @@ def test_all_fixtures_are_there():
     fixtures = [name for name in vars(pytest_plugin) if name.startswith("safeconnect_")]
     assert fixtures
     assert missing("safeconnect.pytest_plugin", fixtures) == []
+
+
+def test_the_types_there_are_those_of_the_module():
+    page = (ROOT / "docs/reference/types.md").read_text()
+    documented = re.findall(r"^\.\. py:type:: (\w+)", page, re.MULTILINE)
+    assert sorted(documented) == safeconnect.typing.__all__ == sorted(safeconnect.typing.__all__)
 
 
 def test_no_name_is_there_twice():

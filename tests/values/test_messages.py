@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import typing
 
 import pytest
 
@@ -11,7 +10,7 @@ from safeconnect._connect.state_machine import Dial, Rules, _Attempt
 
 from ..connect.world import candidate
 
-MESSAGES = [*typing.get_args(events.Event), *typing.get_args(events.Order)]
+MESSAGES = [getattr(events, name) for name in events.__all__]
 
 
 @pytest.mark.parametrize("cls", [*MESSAGES, Rules], ids=lambda cls: cls.__name__)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import socket_options
+from safeconnect import options as option_values
+from safeconnect._checks import check_options
 from safeconnect._sockets.set_options import resolve_options
-from safeconnect.options import check_options
-from safeconnect.socket_options import (
+from safeconnect.options import (
     BindToDevice,
     CongestionControl,
     FastOpenConnect,
@@ -145,7 +145,7 @@ class TestInTheKernel:
             """
             import socket, struct
             from safeconnect._sockets.set_options import resolve_options
-            from safeconnect.socket_options import BindToDevice, Mark
+            from safeconnect.options import BindToDevice, Mark
 
             for family in (socket.AF_INET, socket.AF_INET6):
                 for mark in (0, 42, 2**31 - 1, 2**31, 2**32 - 1):
@@ -329,13 +329,13 @@ class TestOptions:
         assert check_options([option]) == (option,)
         assert option == dataclasses.replace(option)
         assert hash(option) == hash(dataclasses.replace(option))
-        assert eval(repr(option), vars(socket_options)) == option
+        assert eval(repr(option), vars(option_values)) == option
         assert not hasattr(option, "__dict__")
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(option, dataclasses.fields(option)[0].name, 1)
 
     def test_every_class_is_here(self):
-        assert {type(option).__name__ for option in EXAMPLES} == set(socket_options.__all__)
+        assert {type(option).__name__ for option in EXAMPLES} == set(option_values.__all__)
 
     def test_names_are_those_of_the_socket_module(self):
         for option in EXAMPLES:
@@ -346,9 +346,9 @@ class TestOptions:
                     assert type(value) in (int, bytes)
 
     def test_are_not_loaded_unless_asked_for(self):
-        unwanted = ["dataclasses", "typing", "safeconnect.socket_options", "safeconnect.keepalive"]
+        unwanted = ["dataclasses", "typing", "safeconnect.options"]
         # Without site-packages' start-up files, which may import anything.
-        code = f"import sys; sys.path[:0] = {sys.path!r}; import safeconnect.options; "
+        code = f"import sys; sys.path[:0] = {sys.path!r}; import safeconnect._connect.settings; "
         code += f"print([name for name in {unwanted} if name in sys.modules])"
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", code], cwd=namespace.ROOT, capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from safeconnect.socket_options import (
+from safeconnect.options import (
     BindToDevice,
     CongestionControl,
     FastOpenConnect,
