@@ -96,7 +96,7 @@ class Holding:
     """Sockets that have one port as their own, alike but for their peers; made by ``holdings``.
 
     :ivar local: their own address and port.
-    :ivar state: as that of `TcpSocket`.
+    :ivar state: its name in RFC 9293, with underscores: ``"LISTEN"``, ``"ESTABLISHED"``, ...
     :ivar peer: the other end of one of them; None where they listen.
     :ivar owners: the processes that have them, as far as they may be seen.
     :ivar sockets: how many there are.
