@@ -93,6 +93,7 @@ class PersistentConnection(AsyncConnection[Exchange, socket.socket]):
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` or ``max_age`` is negative.
 
+    >>> import asyncio
     >>> from safeconnect.testing import echo
     >>> async def main(address):
     ...     async with PersistentConnection(address) as connection:

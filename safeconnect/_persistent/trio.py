@@ -75,6 +75,7 @@ class PersistentConnection(AsyncConnection[Exchange, trio.socket.SocketType]):
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: ``idle_limit`` or ``max_age`` is negative.
 
+    >>> import trio
     >>> from safeconnect.testing import echo
     >>> async def main(address):
     ...     async with PersistentConnection(address) as connection:

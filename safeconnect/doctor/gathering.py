@@ -17,6 +17,7 @@ from .._checks import check_seconds
 from .._host import tcp_table
 from .._host.backlogs import backlogs
 from .._host.tcp_sockets import source_use, takes
+from .._lazy import publish
 from .._sockets import kernel
 from .._sockets.resolve import check_host
 from .._text import shown
@@ -246,3 +247,6 @@ def _text(path: str) -> str:
             return file.read()
     except (OSError, ValueError):
         return ""
+
+
+publish("safeconnect.doctor", gather)
