@@ -71,6 +71,7 @@ class World:
         self.kept = self.error = None
         self.tried = dict.fromkeys(self.hosts, 0)
         self.began = {}  # attempt -> when its host's turn began
+        self.host_of = {}  # attempt -> host, also of those that are over
         self.started = set()
         self.found = []  # hosts of this round's answers
         self._coming = []  # a heap of (time, number, event)
@@ -142,7 +143,9 @@ class World:
         assert order.candidate == candidate(host)
         self.flying[order.attempt] = host
         last = self.stream[-2][1]
-        again = isinstance(last, Abandon) and last.reset
+        # After a connect to itself the same host has another try, unless its one source port is given.
+        again = isinstance(last, Abandon) and last.reset and self.host_of[last.attempt] == host
+        self.host_of[order.attempt] = host
         self.began[order.attempt] = self.began[last.attempt] if again else self.now
         assert len(self.flying) <= MOST_IN_FLIGHT
         self.started.add(host)
