@@ -156,7 +156,7 @@ class Race:
                 for lookup in self._lookups:
                     lookup.explain(order.error)
                 if self._taken:
-                    attempt.tell_taken(order.error, self._taken)
+                    attempt.tell_taken(self.plan, order.error, self._taken)
                 return order.error  # `won` raises it, out of here, where it is held
             if isinstance(order, Start):
                 self._start(order)

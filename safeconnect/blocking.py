@@ -307,7 +307,7 @@ def _concluded(plan: Settings, outcomes: "Sequence[verdict.Outcome]") -> "OSErro
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(plan, error, sockaddr))]
     failure = verdict.conclude(outcomes, plan.bind_to, plan.all_errors)
     if taken:
-        tell_taken(failure, taken[-1])
+        tell_taken(plan, failure, taken[-1])
     return failure
 
 

@@ -172,12 +172,17 @@ def taken_ports(plan: "Settings", error: OSError, sockaddr: "SockAddr") -> PortS
     return None
 
 
-def tell_taken(error: BaseException, ports: PortSet) -> None:
+def tell_taken(plan: "Settings", error: BaseException, ports: PortSet) -> None:
     """Add notes on who has these source ports. It looks at all sockets, so it is for the end of a connect, once."""
     with imports.lock:
         from . import holders  # only on the way to an error
 
     holders.tell_ports(error, ports)
+    if plan.source is not None and plan.source.share and plan.source.ports is None:
+        places = ", ".join(written(address) for address in plan.source.addresses if address[1] in ports)
+        also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
+        who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
+        error.add_note(f"share_source: {places} is not shared: {who}{also}")
 
 
 def names(sock: socket.socket, sockaddr: "SockAddr") -> "tuple[SockAddr, SockAddr]":

@@ -7,7 +7,6 @@ import sys
 
 from .._core import search
 from .._core.endpoint import written
-from .._fork import imports
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
 from . import aim, attempt, kernel, sockets
@@ -64,7 +63,8 @@ def _from(
     plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None", ports: PortSet | None
 ) -> tuple[socket.socket, bool]:
     if ports is None:
-        return _from_one(plan, candidate, address)
+        (place, options), *_ = _ends(plan, candidate, address, None)
+        return attempt.start_from(candidate, place, (*plan.options, *options))
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
@@ -92,18 +92,6 @@ def _from(
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
     finally:
         del taken
-
-
-def _from_one(
-    plan: "Settings", candidate: "Candidate", address: "tuple[Any, ...] | None"
-) -> tuple[socket.socket, bool]:
-    (place, options), *_ = _ends(plan, candidate, address, None)
-    try:
-        return attempt.start_from(candidate, place, (*plan.options, *options))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE and place and plan.source and plan.source.share:
-            _tell_neighbours(error, place)
-        raise
 
 
 def _port_of(sock: socket.socket) -> int:
@@ -166,17 +154,6 @@ def _sharing() -> "list[AnyOption]":
     # Two sockets go together if they have one flag in common (inet_bind_conflict), so with both ours goes with those
     # that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
     return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
-
-
-def _tell_neighbours(error: OSError, place: "tuple[Any, ...]") -> None:
-    """Add notes on whose sockets do not let ours in, and what would."""
-    with imports.lock:
-        from . import holders  # only on the way to an error
-
-    holders.tell_port(error, place[1])
-    also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
-    who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
-    error.add_note(f"share_source: {written(place)} is not shared: {who}{also}")
 
 
 def _device(name: str | None, family: int) -> "list[AnyOption]":
