@@ -121,19 +121,9 @@ class Settings:
         family: int = 0,
         allow: "Allow | None" = None,
     ) -> None:
-        source: Source | None = None
-        # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
         if isinstance(source_address, tuple):
-            source_address = source_address or None
-        bind_to: Any = source_address
-        is_one = source_address is None or isinstance(source_address, tuple)
-        if source_ports is not None or share_source is not False or not is_one:
-            with imports.lock:
-                from .source import source_of  # few connects say more than an address
-
-            source, bind_to = source_of(source_address, source_ports, share_source), None
-        elif bind_to:
-            _check_source_address(bind_to)
+            source_address = source_address or None  # an empty one is none, as in the standard library
+        bind_to, source = _source(source_address, source_ports, share_source)
         if attempt_timeout is not None:
             attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
@@ -250,6 +240,22 @@ def unexpected(function: str, keywords: "Iterable[str]", own: "Iterable[str]" = 
     alike = get_close_matches(strange, known, 1)
     hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"
     return TypeError(f"{function}() got an unexpected keyword argument {strange!r}; {hint}")
+
+
+def _source(
+    source_address: "AnySource | None", source_ports: "Ports | None", share_source: bool
+) -> "tuple[SourceAddress | None, Source | None]":
+    """What to bind to, where one address says it all; else the source of the connect."""
+    is_one = source_address is None or isinstance(source_address, tuple)
+    if source_ports is not None or share_source is not False or not is_one:
+        with imports.lock:
+            from .source import source_of  # few connects say more than an address
+
+        return None, source_of(source_address, source_ports, share_source)
+    bind_to: Any = source_address
+    if bind_to is not None:
+        _check_source_address(bind_to)
+    return bind_to, None
 
 
 def _check_callables(**values: object) -> None:
