@@ -197,12 +197,18 @@ def taken_ports(settings: Settings, error: OSError, sockaddr: SockAddr) -> PortS
     return None
 
 
-def tell_taken(error: BaseException, ports: PortSet) -> None:
+def tell_taken(settings: Settings, error: BaseException, ports: PortSet) -> None:
     """Add notes on who has these source ports. It looks at all sockets of the host: call it once, at the end."""
     with imports.lock:
         from .._host import holders  # only on the way to an error
 
     holders.tell_ports(error, ports)
+    source = settings.source
+    if source is not None and source.share and source.ports is None:
+        places = ", ".join(written(address) for address in source.addresses if address[1] in ports)
+        also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
+        who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
+        error.add_note(f"share_source: {places} is not shared: {who}{also}")
 
 
 def names(sock: socket.socket, sockaddr: SockAddr) -> tuple[SockAddr, SockAddr]:

@@ -248,7 +248,7 @@ def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSErr
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
     failure = verdict.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:
-        tell_taken(failure, taken[-1])
+        tell_taken(settings, failure, taken[-1])
     return failure
 
 

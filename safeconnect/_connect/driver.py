@@ -168,7 +168,7 @@ class Race:
                 for lookup in self._lookups:
                     lookup.explain(order.error)
                 if self._taken:
-                    attempt.tell_taken(order.error, self._taken)
+                    attempt.tell_taken(self.settings, order.error, self._taken)
                 return order.error  # `won` raises it: this frame holds it
             if isinstance(order, Start):
                 self._start(order)

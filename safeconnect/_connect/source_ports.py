@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 
-from .._fork import imports
 from .._sockets import kernel, lifecycle, port_window
 from .._sockets.endpoint import written
 from ..errors import PortsExhaustedError
@@ -65,7 +64,9 @@ def _from(
     settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> tuple[socket.socket, int]:
     if ports is None:
-        return _from_one(settings, candidate, address)
+        (place, options), *_ = _ends(settings, candidate, address, None)
+        allow = settings.allow_self_connect
+        return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
@@ -99,17 +100,6 @@ def _from(
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(candidate, address, ports))
     finally:
         del taken
-
-
-def _from_one(settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None) -> tuple[socket.socket, int]:
-    (place, options), *_ = _ends(settings, candidate, address, None)
-    try:
-        allow = settings.allow_self_connect
-        return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE and place and settings.source and settings.source.share:
-            _tell_neighbours(error, place)
-        raise
 
 
 def _port_of(sock: socket.socket) -> int:
@@ -172,17 +162,6 @@ def _sharing() -> list[AnyOption]:
     # Two sockets may share if they have one flag in common (inet_bind_conflict), so with both flags ours may share with
     # those that have either. On BSD SO_REUSEADDR would add nothing, and with port 0 give a port that is in use.
     return [_REUSE_ADDRESS, reuse_port] if sys.platform == "linux" else [reuse_port]
-
-
-def _tell_neighbours(error: OSError, place: tuple[Any, ...]) -> None:
-    """Add notes on whose sockets do not share the port, and what they would have to do."""
-    with imports.lock:
-        from .._host import holders  # only on the way to an error
-
-    holders.tell_port(error, place[1])
-    also = ", or set SO_REUSEADDR and not listen" if sys.platform == "linux" else ""
-    who = "every other socket there has to set SO_REUSEPORT before bind(), and be of the same user"
-    error.add_note(f"share_source: {written(place)} is not shared: {who}{also}")
 
 
 def _device(name: str | None, family: int) -> list[AnyOption]:

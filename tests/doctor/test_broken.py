@@ -283,10 +283,11 @@ def test_a_target_that_can_only_meet_itself():
     assert found["no-per-socket-range"][0] == "info"
 
 
+# Each comes from a port of its own: a second connection from one would take the place of what is in TIME_WAIT.
 TIME_WAITS = """
     server = socket.create_server(("{host}", 7), backlog=64)
-    for _ in range({count}):
-        with socket.create_connection(("127.0.0.1", 7)) as sock:
+    for port in range(20000, 20000 + {count}):
+        with socket.create_connection(("127.0.0.1", 7), source_address=("127.0.0.1", port)) as sock:
             peer = server.accept()[0]
             {first}.close()
             {second}.close()

@@ -86,14 +86,25 @@ class TestZones:
         import asyncio, fcntl, socket, struct, trio
         import safeconnect, safeconnect.asyncio, safeconnect.trio
         from safeconnect import SourcePool, bind_socket, create_connection, reserve_port, simultaneous_open
+        from tests.support import wait_until
         with socket.socket(socket.AF_INET6) as sock:
             six = socket.inet_pton(socket.AF_INET6, "fe80::1") + struct.pack("=Ii", 64, socket.if_nametoindex("lo"))
             fcntl.ioctl(sock, 0x8916, six)  # SIOCSIFADDR, struct in6_ifreq
+        LO = socket.if_nametoindex("lo")
+
+        def can_be_bound_to():
+            with socket.socket(socket.AF_INET6) as probe:
+                try:
+                    probe.bind(("fe80::1", 0, 0, LO))
+                except OSError:  # tentative: the kernel looks for duplicates of a new address, later
+                    return False
+            return True
+
+        wait_until(can_be_bound_to)
         server = socket.socket(socket.AF_INET6)
         server.bind(("::", 0))
         server.listen()
         port = server.getsockname()[1]
-        LO = socket.if_nametoindex("lo")
 
         def answer(*_):
             return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", sockaddr)]
