@@ -90,17 +90,19 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
     if type(port) is not int or not 0 <= port <= MAX_PORT:
         _check_single(address)
         _check_port(port)
-    check_host(host)
+    if type(host) is not str:
+        check_host(host)
+    encoded = _encoded(host) if type(host) is str else host
     resolver: Resolver = socket.getaddrinfo
     found: Any
     try:
         if resolver is _STANDARD:
-            found = _socket.getaddrinfo(_idna(host) if type(host) is str else host, port, 0, SOCK_STREAM)
+            found = _socket.getaddrinfo(encoded, port, 0, SOCK_STREAM)
         else:
             found = usable(resolver(host, port, 0, SOCK_STREAM))
     except OSError as error:
         raise _noted(error, host, port)  # noqa: B904 - it is the same error
-    return _read(found, tail)
+    return _read(found, tail) if tail or not found else found
 
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
@@ -323,11 +325,14 @@ def _load_codec() -> None:
 
 
 @lru_cache(maxsize=256)
-def _idna(host: str) -> str | bytes:
-    """Return the host in the encoding that getaddrinfo() applies at every call, in Python; itself if that fails.
+def _encoded(host: str) -> str | bytes:
+    """Return the checked host in the encoding that getaddrinfo() applies at every call, in Python.
 
-    getaddrinfo() then says why it fails.
+    Where that fails, the host itself: getaddrinfo() then says why.
+
+    :raises ValueError: as `check_host`.
     """
+    check_host(host)
     _load_codec()
     try:
         return host.encode("idna")
