@@ -64,14 +64,14 @@ async def create_connection(
     >>> asyncio.run(main())
     True
     """
-    checked, limit = chosen(timeout, settings)
-    return await connect(checked, address, limit)
+    checked, timeout = chosen(timeout, settings)
+    return await connect(checked, address, timeout)
 
 
 async def connect(
     settings: Settings,
     address: tuple[Any, ...],
-    limit: float | None,
+    timeout: float | None,
     candidates: Sequence[Candidate] = (),
     *,
     gives_way: bool = True,
@@ -95,7 +95,7 @@ async def connect(
             first, is_kept = at_once(settings, candidates[0])
             if is_kept and isinstance(first, socket.socket):
                 return first
-    race = _AsyncioRace(settings, address, limit, candidates, clock=loop.time, began=began)
+    race = _AsyncioRace(settings, address, timeout, candidates, clock=loop.time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run(loop))

@@ -172,17 +172,17 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
     if len(candidates) == 1 and settings.source is None:
         return _in_order(settings, address, candidates, timeout, timeout)
     began = monotonic()
-    limit = timeout
-    seconds = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    if not candidates and seconds and may_take_long(settings, address):
-        candidates = look_up(settings, address, seconds)
-        limit = max(seconds - (monotonic() - began), 0.001)
+    connect_timeout = timeout
+    lookup_timeout = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
+    if not candidates and lookup_timeout and may_take_long(settings, address):
+        candidates = look_up(settings, address, lookup_timeout)
+        connect_timeout = max(lookup_timeout - (monotonic() - began), 0.001)
     elif not candidates:
         candidates = look_up(settings, address, None)
     if settings.family:
         candidates = resolve.of_family(settings.family, candidates)
-    if settings.source is None and (len(candidates) == 1 or seconds == 0):
-        return _in_order(settings, address, candidates, timeout, limit)
+    if settings.source is None and (len(candidates) == 1 or lookup_timeout == 0):
+        return _in_order(settings, address, candidates, timeout, connect_timeout)
     first, is_kept = at_once(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
@@ -214,9 +214,9 @@ def _in_order(
     address: tuple[Any, ...],
     candidates: Sequence[Candidate],
     timeout: float | None,
-    limit: float | None,
+    connect_timeout: float | None,
 ) -> socket.socket:
-    """Try the candidates in their order, each for ``limit`` seconds: there is only one, or ``timeout`` is 0."""
+    """Try the candidates in their order, each for ``connect_timeout`` seconds: there is only one, or that is 0."""
     outcomes: list[verdict.Outcome] = []
     first: Any = None
     try:
@@ -227,7 +227,12 @@ def _in_order(
                     check_limits(settings, candidate)
                 allow = settings.allow_self_connect
                 first, state = start_from(
-                    candidate, settings.bind_to, settings.options, limit, allow_self_connect=allow, waits=True
+                    candidate,
+                    settings.bind_to,
+                    settings.options,
+                    connect_timeout,
+                    allow_self_connect=allow,
+                    waits=True,
                 )
             except SelfConnectError as error:  # macOS refuses such a connect
                 first, state = error.with_traceback(None), SELF_CONNECTED
@@ -235,8 +240,8 @@ def _in_order(
                 outcomes.append((candidate[4], error, monotonic() - began))
                 continue
             if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
-                first = _dial(settings, address, limit, [candidate], began=began, first=first)
-            return first if limit is timeout else handed_over(first, timeout)
+                first = _dial(settings, address, connect_timeout, [candidate], began=began, first=first)
+            return first if connect_timeout is timeout else handed_over(first, timeout)
         raise _concluded(settings, outcomes)
     finally:
         outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle

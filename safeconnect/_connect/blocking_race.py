@@ -43,15 +43,16 @@ def dial(
     :param began: when the call began, on the monotonic clock.
     :param first: the socket or the error of the first candidate, if it was started already.
     """
-    limit = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
+    if timeout is DEFAULT_TIMEOUT:
+        timeout = socket.getdefaulttimeout()
     began = monotonic() if began is None else began
-    race = _BlockingRace(settings, address, limit, candidates, clock=monotonic, began=began)
+    race = _BlockingRace(settings, address, timeout, candidates, clock=monotonic, began=began)
     race.first, first = first, None
     try:
         sock = won(race.run())
     finally:
         race.close()
-    return handed_over(sock, limit)
+    return handed_over(sock, timeout)
 
 
 class _BlockingRace(Race):

@@ -65,7 +65,7 @@ class Race:
     A driver calls `step` until it returns an outcome. In between it waits until something has happened or
     `seconds_left` have passed. It calls `close` on every way out, and passes the outcome to `won`.
 
-    :param limit: seconds for all of it, or None.
+    :param timeout: seconds for all of it, or None.
     :param candidates: the result of the host's first lookup, if it was made already.
     :param clock: in seconds, the driver's own; ``began`` is a time of it.
     """
@@ -74,7 +74,7 @@ class Race:
         self,
         settings: Settings,
         address: tuple[Any, ...],
-        limit: float | None,
+        timeout: float | None,
         candidates: Sequence[Candidate],
         *,
         clock: Callable[[], float],
@@ -83,13 +83,13 @@ class Race:
         resolve.check_address(address)
         self.settings = settings
         self.address = address
-        self.deadline = None if limit is None else began + limit
+        self.deadline = None if timeout is None else began + timeout
         self.first: socket.socket | OSError | None = None  # the first candidate's, if it was started
         self.events: deque[Event] = deque()
         self._clock = clock
         self._candidates = candidates
         self._is_literal = bool(candidates) and not settings.resolver and bool(resolve.literal(address))
-        self._dial = Dial(_rules(settings, address, limit, self._is_literal), port_window.chance)
+        self._dial = Dial(_rules(settings, address, timeout, self._is_literal), port_window.chance)
         self._tell = teller(settings.trace)
         self._began: float | None = began  # None once the dial has begun
         self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
@@ -267,7 +267,7 @@ class Race:
         return None
 
 
-def _rules(settings: Settings, address: tuple[Any, ...], limit: float | None, is_literal: bool) -> Rules:
+def _rules(settings: Settings, address: tuple[Any, ...], timeout: float | None, is_literal: bool) -> Rules:
     delay, first = settings.happy_eyeballs_delay, None
     known = settings.memory.recall(tuple(address), monotonic()) if settings.memory is not None else None
     if known is not None:
@@ -275,7 +275,7 @@ def _rules(settings: Settings, address: tuple[Any, ...], limit: float | None, is
         delay = None if delay is None else measured
     return Rules(
         name=resolve.named(*address[:2]),
-        timeout=limit,
+        timeout=timeout,
         attempt_timeout=settings.attempt_timeout,
         delay=delay,
         resolution_delay=None if is_literal or settings.family else settings.resolution_delay,

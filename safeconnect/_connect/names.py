@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 
-def look_up(settings: Settings, address: tuple[Any, ...], seconds: float | None) -> Sequence[Candidate]:
-    """Look up a name in another thread, for at most so many seconds; if that is None, in this thread.
+def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> Sequence[Candidate]:
+    """Look up a name in another thread, for at most ``timeout`` seconds; if that is None, in this thread.
 
     :raises TimeoutError: there was no answer in time; the lookup goes on in its thread until it ends.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    if seconds is not None:
-        return look_up_in_time(resolve.Question(address, settings.resolver, settings.family), seconds)
+    if timeout is not None:
+        return look_up_in_time(resolve.Question(address, settings.resolver, settings.family), timeout)
     if settings.resolver or settings.family:
         return resolve.Question(address, settings.resolver, settings.family).ask()
     return resolve.look_up(address)
@@ -35,7 +35,7 @@ def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
     return settings.resolver is not None or resolve.may_ask_the_network(address)
 
 
-def look_up_in_time(question: resolve.Question, limit: float) -> list[Candidate]:
+def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidate]:
     """Look a name up in a thread, and leave the thread behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
@@ -53,7 +53,7 @@ def look_up_in_time(question: resolve.Question, limit: float) -> list[Candidate]
     lookup = lookups.start(question.resolver, question.arguments, lambda *answer: answers.put(answer))
     try:
         try:
-            found, error = answers.get(timeout=max(limit, 0))
+            found, error = answers.get(timeout=max(timeout, 0))
         except queue.Empty:
             error = TimeoutError("timed out")
             lookup.explain(error)

@@ -263,9 +263,9 @@ class Dial:
 
     def _launch(self, candidate: Candidate, began: float, self_connects: int) -> Start:
         self._attempts += 1
-        limit = self.rules.attempt_timeout
+        timeout = self.rules.attempt_timeout
         self._in_flight[self._attempts] = _Attempt(
-            candidate, began, NEVER if limit is None else began + limit, self_connects
+            candidate, began, NEVER if timeout is None else began + timeout, self_connects
         )
         return Start(self._attempts, candidate)
 

@@ -63,10 +63,10 @@ async def connect_transport(
     if ssl:
         server_hostname = _host_of(address) if server_hostname is None else server_hostname
         _check_tls(ssl, server_hostname)
-    checked, limit = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
+    checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
-    deadline = None if limit is None else loop.time() + limit
-    sock = await _for_transport(checked, address, limit)
+    deadline = None if timeout is None else loop.time() + timeout
+    sock = await _for_transport(checked, address, timeout)
     try:
         protocol = protocol_factory()
     except BaseException:
@@ -110,20 +110,20 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    checked, seconds = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
-            lambda: protocol, address, seconds, ssl=ssl, server_hostname=server_hostname, connector=checked
+            lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
     else:  # the same, 5 % faster
-        transport = await _transport(loop, await _for_transport(checked, address, seconds), protocol)
+        transport = await _transport(loop, await _for_transport(checked, address, timeout), protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _for_transport(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def _for_transport(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     """Connect for a transport. Making that lets other tasks run, so only an error has to do so here."""
     try:
-        return await connect(settings, address, limit, gives_way=False)
+        return await connect(settings, address, timeout, gives_way=False)
     except OSError:
         await asyncio.sleep(0)
         raise

@@ -56,8 +56,8 @@ async def create_connection(
     >>> trio.run(main)
     True
     """
-    checked, limit = chosen(timeout, settings)
-    return trio.socket.from_stdlib_socket(await connect(checked, address, limit))
+    checked, timeout = chosen(timeout, settings)
+    return trio.socket.from_stdlib_socket(await connect(checked, address, timeout))
 
 
 async def open_tcp_stream(
@@ -90,11 +90,11 @@ async def open_tcp_stream(
         raise TypeError(f"port must be an int, not {type(port).__name__}")
     if local_address is not None:
         settings["source_address"] = (local_address, 0)
-    checked, limit = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
-    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(checked, (host, port), limit)))
+    checked, timeout = chosen(timeout, settings, "open_tcp_stream", ("local_address",))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(await connect(checked, (host, port), timeout)))
 
 
-async def connect(settings: Settings, address: tuple[Any, ...], limit: float | None) -> socket.socket:
+async def connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
     candidates: Sequence[Candidate] = () if settings.resolver else resolve.literal(address)
@@ -104,7 +104,7 @@ async def connect(settings: Settings, address: tuple[Any, ...], limit: float | N
         first, is_kept = at_once(settings, candidates[0])
         if is_kept and isinstance(first, socket.socket):
             return first
-    race = _TrioRace(settings, address, limit, candidates, clock=trio.current_time, began=began)
+    race = _TrioRace(settings, address, timeout, candidates, clock=trio.current_time, began=began)
     race.first, first = first, None
     try:
         return won(await race.run())

@@ -94,10 +94,10 @@ class TCPConnector(aiohttp.TCPConnector):
         """Connect to one of the addresses; called by aiohttp, also for connects to proxies."""
         # In aiohttp, 0 and less mean "no timeout".
         own = timeout.sock_connect if (timeout.sock_connect or 0) > 0 else None
-        _, seconds = chosen(own, {"connector": self._combined})
+        _, connect_timeout = chosen(own, {"connector": self._combined})
         began = self._loop.time()
         try:
-            sock = await self._connect_to(addr_infos, (req.url.raw_host, req.port), seconds)
+            sock = await self._connect_to(addr_infos, (req.url.raw_host, req.port), connect_timeout)
         except OSError as error:
             addr_infos.clear()  # aiohttp would retry the addresses left here, and all have been tried
             if isinstance(error, TimeoutError) and error.errno is None:
@@ -106,8 +106,8 @@ class TCPConnector(aiohttp.TCPConnector):
             raise _common.with_notes(client_error(key, error), error) from error
         if kwargs.get("ssl") and getattr(self, "_ssl_shutdown_timeout", None):  # since aiohttp 3.12
             kwargs["ssl_shutdown_timeout"] = self._ssl_shutdown_timeout
-        if seconds is not None:
-            remaining = max(began + seconds - self._loop.time(), 0.001)
+        if connect_timeout is not None:
+            remaining = max(began + connect_timeout - self._loop.time(), 0.001)
             timeout = aiohttp.ClientTimeout(sock_connect=remaining, ceil_threshold=timeout.ceil_threshold)
         # On a connected socket this does only the TLS handshake and the mapping of errors.
         return await self._wrap_existing_connection(
