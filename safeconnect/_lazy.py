@@ -9,6 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from . import typing as typing  # noqa: PLC0414 - modules import it from here
+else:
+
+    class _Typing:
+        """`safeconnect.typing`, loaded when a name of it is read: ``t.SockAddr``, where modules import this as ``t``.
+
+        The annotations of public signatures name that which is not loaded anyway in this way. They are text, and only
+        `typing.get_type_hints` and its like evaluate them.
+        """
+
+        def __getattr__(self, name: str) -> Any:
+            with imports.lock:
+                from importlib import import_module
+
+                return getattr(import_module(".typing", __package__), name)
+
+    typing = _Typing()
+
 
 def publish(package: str, *values: Any) -> None:
     """Make the package the ``__module__`` of public classes and functions: pickles and tracebacks name that.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from .._host.tcp_sockets import Holding, Owner, SourceUse
 from .._inspect.detection_time import RTO_MAX, connect_time, predict
 from .._lazy import publish
+from .._lazy import typing as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class Snapshot:
     no_table_because: str | None = None
     target: Target | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, t.Any]:
         """Return the facts as JSON has them."""
         return dict(plain(self))
 
