@@ -63,6 +63,7 @@ __all__ = [
     "Option",
     "Order",
     "Outcome",
+    "Parity",
     "Permits",
     "Ports",
     "Reason",
@@ -212,6 +213,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 # Answers
 
 How = Literal["clean", "reset", "timed out", "overflow"]
+Parity = Literal["even", "odd"]
 Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
 Severity = Literal["error", "warning", "info", "ok"]
 Family = Literal["IPv4", "IPv6", "both"]

@@ -13,12 +13,6 @@ from .._inspect.detection_time import RTO_MAX, connect_time, predict
 from .._lazy import publish
 from .._lazy import typing as t
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Literal
-
-    from ..typing import Failure, Family, Outcome
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -64,7 +58,7 @@ class SourcePorts:
     last: int | None = None
     reserved: str | None = None
     usable: int | None = None
-    preferred_parity: Literal["even", "odd"] | None = None
+    preferred_parity: t.Parity | None = None
     per_socket_range: bool | None = None
 
 
@@ -174,10 +168,10 @@ class Lookup:
     """
 
     name: str
-    family: Family
+    family: t.Family
     seconds: float
     addresses: tuple[str, ...] = ()
-    failure: Failure | None = None
+    failure: t.Failure | None = None
     error: str | None = None
 
 
@@ -241,7 +235,7 @@ class Attempt:
     address: str
     port: int
     seconds: float
-    outcome: Outcome
+    outcome: t.Outcome
     own: bool = False
     error: str | None = None
 
@@ -314,7 +308,7 @@ class Snapshot:
         return dict(plain(self))
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> t.Any:
     """Return a value as JSON has it: objects as their fields and what follows from them, tuples as lists."""
     if is_dataclass(value):
         names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]

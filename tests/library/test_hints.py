@@ -9,11 +9,21 @@ import safeconnect
 
 from .test_process import python
 
+# Documented, and given by what is public.
+GIVEN = [
+    "safeconnect._persistent.asyncio:Exchange",
+    "safeconnect._persistent.blocking:Exchange",
+    "safeconnect._persistent.trio:Exchange",
+    "safeconnect.doctor.facts:Holding",
+    "safeconnect.doctor.facts:SourceUse",
+]
+
 
 def public_modules():
     yield safeconnect
     for _, name, _ in pkgutil.walk_packages(safeconnect.__path__, "safeconnect."):
-        if "._" in name or name.startswith(("safeconnect.cli", "safeconnect.doctor.")):
+        is_public = "._" not in name and not name.startswith(("safeconnect.cli", "safeconnect.doctor."))
+        if not is_public and name != "safeconnect.doctor.facts":
             continue
         try:
             yield importlib.import_module(name)
@@ -45,9 +55,10 @@ def public_callables():
             if not hasattr(module, "__all__") and "._" in value.__module__:
                 continue  # imported
             found.setdefault(value, f"{module.__name__}.{name}")
-            if inspect.isclass(value):
-                for member, function in functions_of(value):
-                    found.setdefault(function, f"{module.__name__}.{name}.{member}")
+    found.update((pkgutil.resolve_name(name), name) for name in GIVEN)
+    for cls in [value for value in found if inspect.isclass(value)]:
+        for member, function in functions_of(cls):
+            found.setdefault(function, f"{found[cls]}.{member}")
     return {name: value for value, name in found.items()}
 
 
