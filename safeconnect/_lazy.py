@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 else:
 
     class _Typing:
-        """`safeconnect.typing`, loaded when a name of it is read: ``t.SockAddr``, where modules import this as ``t``.
+        """Stands for `safeconnect.typing`, and loads it when a name of it is read.
 
-        The annotations of public signatures name that which is not loaded anyway in this way. They are text, and only
-        `typing.get_type_hints` and its like evaluate them.
+        Modules import it as ``t``. Public signatures use it for the types whose modules are not loaded anyway:
+        ``t.SockAddr``. Annotations are text, and only `typing.get_type_hints` and the like evaluate them.
         """
 
         def __getattr__(self, name: str) -> Any:
