@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._lazy import loader as _loader
+from ._lazy import typing as t  # noqa: F401 - annotations of classes are evaluated here, as it is their ``__module__``
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from . import typing as typing  # noqa: PLC0414 - modules import it from here
+else:
+
+    class _Typing:
+        """Stands for `safeconnect.typing`, and loads it when a name of it is read.
+
+        Modules import it as ``t``. Public signatures use it for the types whose modules are not loaded anyway:
+        ``t.SockAddr``. Annotations are text, and only `typing.get_type_hints` and the like evaluate them.
+        """
+
+        def __getattr__(self, name: str) -> Any:
+            with imports.lock:
+                from importlib import import_module
+
+                return getattr(import_module(".typing", __package__), name)
+
+    typing = _Typing()
+
 
 def publish(package: str, *values: Any) -> None:
     """Make the package the ``__module__`` of public classes and functions: pickles and tracebacks name that.

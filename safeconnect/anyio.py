@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 
 from ._connect import verdict
 from ._connect.settings import chosen
 from ._fork import imports
+from ._lazy import typing as t
 
 try:
     import anyio
@@ -18,13 +20,9 @@ except ImportError as error:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    import ssl
     from typing import Any
 
-    from typing_extensions import Unpack
-
     from ._connect.settings import Settings
-    from .typing import AsyncKeywords
 
 __all__ = ["connect_tcp"]
 
@@ -42,7 +40,7 @@ async def connect_tcp(
     tls_standard_compatible: bool = True,
     tls_hostname: str | None = None,
     timeout: float | None = None,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> anyio.abc.SocketStream | TLSStream:
     """Connect and return anyio's own stream; a replacement for `anyio.connect_tcp`, with its arguments.
 

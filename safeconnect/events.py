@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .typing import Candidate, Lookup, SockAddr
+from ._lazy import typing as t
 
 __all__ = [
     "Abandon",
@@ -37,8 +35,8 @@ class Resolved:
     :ivar candidates: addresses, as `socket.getaddrinfo` gives them.
     """
 
-    lookup: Lookup
-    candidates: tuple[Candidate, ...]
+    lookup: t.Lookup
+    candidates: tuple[t.Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class ResolveFailed:
     :ivar error: what the resolver raised.
     """
 
-    lookup: Lookup
+    lookup: t.Lookup
     error: OSError
 
 
@@ -63,8 +61,8 @@ class Connected:
     """
 
     attempt: int
-    local: SockAddr
-    peer: SockAddr
+    local: t.SockAddr
+    peer: t.SockAddr
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Resolve:
     :ivar lookup: the families: ``"both"`` at once, ``"AAAA"`` or ``"A"``.
     """
 
-    lookup: Lookup
+    lookup: t.Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class Start:
     """
 
     attempt: int
-    candidate: Candidate
+    candidate: t.Candidate
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,12 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ._checks import check_bool, check_int, check_name, check_seconds
 from ._lazy import publish
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .typing import Setting
-
+from ._lazy import typing as t
 
 __all__ = [
     "BindToDevice",
@@ -48,7 +44,7 @@ class _Value:
     __match_args__: ClassVar[tuple[str, ...]]
     _sets: ClassVar[tuple[str, str]]  # the names of the level and of the option
 
-    def settings(self, family: str) -> tuple[Setting, ...]:  # noqa: ARG002 - the same for all
+    def settings(self, family: str) -> tuple[t.Setting, ...]:  # noqa: ARG002 - the same for all
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         return ((*self._sets, self._encoded()),)
 
@@ -115,10 +111,9 @@ class KeepAlive:
     idle: int
     interval: int
     count: int
-    _: KW_ONLY
-    user_timeout: float | None = None
+    user_timeout: float | None = field(default=None, kw_only=True)
 
-    best_effort: ClassVar[frozenset[str]] = frozenset({"TCP_USER_TIMEOUT"})
+    best_effort = frozenset({"TCP_USER_TIMEOUT"})
 
     def __post_init__(self) -> None:
         check_int("idle", self.idle, 1, _MAX_SECONDS)
@@ -156,7 +151,7 @@ class KeepAlive:
         user_timeout = min(total, max(int(within) - 1.5, 1))
         return cls(total - interval * count, interval, count, user_timeout=user_timeout)
 
-    def settings(self, family: str) -> tuple[Setting, ...]:
+    def settings(self, family: str) -> tuple[t.Setting, ...]:
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         return (
             ("SOL_SOCKET", "SO_KEEPALIVE", 1),
@@ -390,7 +385,7 @@ class TypeOfService(_Number):
 
     _range = (0, 255)
 
-    def settings(self, family: str) -> tuple[Setting, ...]:
+    def settings(self, family: str) -> tuple[t.Setting, ...]:
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         if family == "AF_INET6":
             return (("IPPROTO_IPV6", "IPV6_TCLASS", self.value),)

@@ -7,17 +7,12 @@ returns an integer of ``range(n)``: ``random.randrange`` and ``secrets.randbelow
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 
 from ._checks import check_int
 from ._fork import imports
 from ._lazy import publish
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from .typing import DrawBelow
-
+from ._lazy import typing as t
 
 MAX_PORT = 65535
 
@@ -221,7 +216,7 @@ class PortSet(_Immutable):
             raise IndexError(f"index {index} is outside a set of {self._size} ports")
         return self._at(index)
 
-    def choose(self, draw: DrawBelow) -> int:
+    def choose(self, draw: t.DrawBelow) -> int:
         """One port of the set that can be bound (so never 0), each as likely as the next.
 
         :param draw: called once, with the number of ports there are to choose from.
@@ -232,7 +227,7 @@ class PortSet(_Immutable):
             raise IndexError("cannot choose a port from an empty set")
         return self._at(unbindable + draw(self._size - unbindable))
 
-    def shuffled(self, draw: DrawBelow) -> Iterator[int]:
+    def shuffled(self, draw: t.DrawBelow) -> Iterator[int]:
         """Every port of the set that can be bound (so never 0), once, in a random order; no list is built.
 
         From a random port on, in steps that have no divisor in common with the number of ports.
@@ -256,7 +251,7 @@ class PortSet(_Immutable):
             yield self._at(unbindable + at)
             at = (at + step) % count
 
-    def window(self, draw: DrawBelow, size: int, exclude: int | None = None) -> PortRange | None:
+    def window(self, draw: t.DrawBelow, size: int, exclude: int | None = None) -> PortRange | None:
         """A run of at most ``size`` neighbouring ports at a random place.
 
         The run leaves ``exclude`` and port 0 out and holds at least one port of the set; ports that the set lacks may
@@ -274,7 +269,7 @@ class PortSet(_Immutable):
         bounds = self.window_bounds(draw, size, exclude)
         return None if bounds is None else PortRange(*bounds)
 
-    def window_bounds(self, draw: DrawBelow, size: int, exclude: int | None = None) -> tuple[int, int] | None:
+    def window_bounds(self, draw: t.DrawBelow, size: int, exclude: int | None = None) -> tuple[int, int] | None:
         """`window` as plain ``(first, last)`` and without checks: every connect draws one, so it makes no object."""
         hole = self._index(exclude) if exclude else None
         unbindable = 1 if self._firsts and self._firsts[0] == 0 else 0

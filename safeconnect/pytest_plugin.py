@@ -5,17 +5,13 @@ The plugin imports nothing but pytest when it is loaded; each fixture imports wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    from ._local.binding import Reservation
-    from .testing import Guard
+from ._lazy import typing as t
 
 # Each fault, with its description in ``pytest --fixtures``.
 _FAULTS = {
@@ -90,7 +86,7 @@ for _name in _FAULTS:
 
 
 @pytest.fixture
-def safeconnect_port() -> Iterator[Reservation]:
+def safeconnect_port() -> Iterator[t.Reservation]:
     """A port that nobody else gets until the test ends: a `safeconnect.Reservation`."""
     from ._local.binding import reserve_port
 
@@ -99,7 +95,7 @@ def safeconnect_port() -> Iterator[Reservation]:
 
 
 @pytest.fixture
-def safeconnect_port_factory() -> Iterator[Callable[..., Reservation]]:
+def safeconnect_port_factory() -> Iterator[Callable[..., t.Reservation]]:
     """Reserves a port at each call, with the arguments of `safeconnect.reserve_port`. All end with the test."""
     from ._local.binding import reserve_port
 
@@ -122,7 +118,7 @@ def safeconnect_faults(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def safeconnect_guard() -> Iterator[Guard]:
+def safeconnect_guard() -> Iterator[t.Guard]:
     """A guard: the test fails if it leaves descriptors open, connects to itself, or connects outside loopback."""
     with _make("guard") as guard:
         yield guard

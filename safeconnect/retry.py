@@ -7,16 +7,15 @@ a float of [0, 1) as ``random.random`` does; nothing here sleeps.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._fork import Guard
 from ._lazy import publish
+from ._lazy import typing as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Literal
-
     from .typing import Draw, HasDelay
 
 
@@ -93,11 +92,11 @@ def _number(name: str, value: object, least: float) -> float:
 class _Composable:
     __slots__ = ()
 
-    def __add__(self: HasDelay, other: HasDelay | float) -> _Both:
+    def __add__(self: t.HasDelay, other: t.HasDelay | float) -> _Both:
         right = _operand(other)
         return NotImplemented if right is None else _Both(sum, self, right)
 
-    def __or__(self: HasDelay, other: HasDelay | float) -> _Both:
+    def __or__(self: t.HasDelay, other: t.HasDelay | float) -> _Both:
         right = _operand(other)
         return NotImplemented if right is None else _Both(max, self, right)
 
@@ -133,7 +132,7 @@ class Backoff(_Composable):
     initial: float = 0.1
     factor: float = 2.0
     maximum: float = 10.0
-    jitter: Literal["full", "equal", "decorrelated", "none"] = "full"
+    jitter: t.Jitter = "full"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", _number("initial", self.initial, 0))
@@ -142,7 +141,7 @@ class Backoff(_Composable):
         if self.jitter not in ("full", "equal", "decorrelated", "none"):
             raise ValueError(f"jitter must be 'full', 'equal', 'decorrelated' or 'none', not {self.jitter!r}")
 
-    def delay(self, n: int, draw: Draw, previous: float | None = None) -> float:
+    def delay(self, n: int, draw: t.Draw, previous: float | None = None) -> float:
         """The pause before retry number ``n``, in seconds: from 0 to ``maximum``.
 
         :param n: the number of the retry, counted from 1.
@@ -256,9 +255,9 @@ class Retry:
     """
 
     attempts: int | None = 3
-    backoff: HasDelay = Backoff()
-    on: Callable[[BaseException], bool] = is_transient
-    budget: RetryBudget | None = None
+    backoff: t.HasDelay = Backoff()
+    on: t.Callable[[BaseException], bool] = is_transient
+    budget: t.RetryBudget | None = None
 
     def __post_init__(self) -> None:
         if self.attempts is not None:
@@ -273,7 +272,7 @@ class Retry:
             raise TypeError(f"budget must be a RetryBudget or None, not {type(self.budget).__name__}")
 
     def pause(
-        self, n: int, error: BaseException, draw: Draw, *, fixed_port: bool = False, previous: float | None = None
+        self, n: int, error: BaseException, draw: t.Draw, *, fixed_port: bool = False, previous: float | None = None
     ) -> float | None:
         """How long to wait after round ``n`` failed, in seconds, or None where that was the last one.
 

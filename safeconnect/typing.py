@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Callable as Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Literal, Protocol, TypedDict, TypeVar
+from typing import Any as Any
+from typing import Literal, Protocol, TypedDict, TypeVar
+from typing import Never as Never
+from typing import Self as Self
+from typing import Unpack as Unpack
 
-from ._connect.memory import ConnectMemory
+from ._connect.memory import ConnectMemory as ConnectMemory
 from ._connect.settings import Settings
+from ._connect.source import Source as Source
+from ._local.binding import Reservation as Reservation
 from ._local.source_pool import SourcePool
 from .events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
-from .ports import PortRange, PortSet
-from .retry import Retry
+from .ports import PortRange as PortRange
+from .ports import PortSet as PortSet
+from .retry import Retry as Retry
+from .retry import RetryBudget as RetryBudget
+from .testing import Guard as Guard
 from .testing._base import Peer
 
 __all__ = [
@@ -46,12 +56,14 @@ __all__ = [
     "How",
     "IPAddress",
     "IPNetwork",
+    "Jitter",
     "Keywords",
     "Lookup",
     "OnConnect",
     "Option",
     "Order",
     "Outcome",
+    "Parity",
     "Permits",
     "Ports",
     "Reason",
@@ -105,6 +117,7 @@ AnyOption = Option | SocketOption
 
 Draw = Callable[[], float]
 DrawBelow = Callable[[int], int]
+Jitter = Literal["full", "equal", "decorrelated", "none"]
 
 
 class HasDelay(Protocol):
@@ -192,6 +205,7 @@ class TakesNumbers(Protocol):
 
 AnySocket = Any
 _Socket = TypeVar("_Socket")
+Result = TypeVar("Result")
 Check = bytes | Callable[[_Socket], object]
 OnConnect = Callable[[_Socket], Awaitable[_Socket | None] | _Socket | None]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -199,6 +213,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 # Answers
 
 How = Literal["clean", "reset", "timed out", "overflow"]
+Parity = Literal["even", "odd"]
 Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
 Severity = Literal["error", "warning", "info", "ok"]
 Family = Literal["IPv4", "IPv6", "both"]

@@ -29,6 +29,8 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     # Sphinx puts members in the order of the source, and looks for that in the `__module__` of a class.
     _lazy.publish = lambda *_: None
+    # What cannot be evaluated is shown as written: `Ports`, not what that stands for.
+    _lazy.typing = None
     app.add_post_transform(OwnNames)
     app.connect("missing-reference", _outside)
     app.connect("autodoc-process-signature", _readable)
@@ -51,6 +53,9 @@ class OwnNames(SphinxPostTransform):
     def run(self, **_: object) -> None:
         for node in self.document.findall(pending_xref):
             if node.get("refdomain") == "py" and node["reftype"] != "mod":
+                if node["reftarget"].startswith("t."):  # as signatures have it
+                    node["reftarget"] = node["reftarget"].removeprefix("t.")
+                    node.children = [nodes.Text(node["reftarget"])]
                 full = self._full_name(node)
                 if full:
                     node["reftarget"] = full
@@ -59,6 +64,8 @@ class OwnNames(SphinxPostTransform):
     def _full_name(self, node: pending_xref) -> str | None:
         objects = self.env.domains.python_domain.objects
         name = node["reftarget"].removesuffix("()")
+        if "._" in name and name not in objects:
+            node["reftarget"] = name = name.rpartition(".")[2]  # evaluated: of the private module that has it
         module, kind = node.get("py:module") or "safeconnect", node.get("py:class")
         driver = module.partition(".")[2] or "blocking"  # a feature has a module of that name for each
         while module:

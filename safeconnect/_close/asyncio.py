@@ -8,18 +8,15 @@ import socket
 import ssl
 from contextlib import suppress
 
+from .._lazy import typing as t
 from .._loops import asyncio as loop
 from .._sockets import lifecycle
 from .drain import deadline_of, end, shut_down, wait_for_acknowledgement
 from .policy import CHUNK, LIMIT, Closed, Closing
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..typing import Streams
-
 
 async def close_gracefully(
-    connection: socket.socket | Streams, timeout: float | None = 5.0, *, limit: int = LIMIT
+    connection: socket.socket | t.Streams, timeout: float | None = 5.0, *, limit: int = LIMIT
 ) -> Closed:
     """Close a connection so that the peer gets all that was sent: `safeconnect.close_gracefully`, on asyncio.
 

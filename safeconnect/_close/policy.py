@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .._checks import check_int
 from .._connect.settings import check_seconds
 from .._lazy import publish
+from .._lazy import typing as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Closed:
     True
     """
 
-    how: How
+    how: t.How
     dropped: int
 
     @property

@@ -11,9 +11,7 @@ from .._sockets import lifecycle
 from .drain import deadline_of, end, shut_down
 from .policy import LIMIT, Closed, Closing
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Connection = trio.socket.SocketType | trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Connection = trio.socket.SocketType | trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 async def close_gracefully(connection: Connection, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:

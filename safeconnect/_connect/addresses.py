@@ -10,6 +10,7 @@ import errno
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from .._lazy import typing as t
 from .._sockets.endpoint import written
 from .._text import shown
 from ..errors import AddressNotAllowedError
@@ -62,7 +63,7 @@ _WRONG_FAMILY = getattr(socket, "EAI_ADDRFAMILY", socket.EAI_FAMILY)
 _NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address that is reached (RFC 6052)
 
 
-def is_global_address(address: IPAddress) -> bool:
+def is_global_address(address: t.IPAddress) -> bool:
     """Return True if an address belongs to the public Internet, and not to a private network, link or host.
 
     Made for ``allow`` of a `Connector`, against requests that are forged to reach what only this host can reach (SSRF).

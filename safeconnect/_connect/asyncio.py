@@ -7,6 +7,7 @@ import select
 import socket
 from contextlib import suppress
 
+from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .attempt import at_once
 from .driver import Race, won
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from typing_extensions import Unpack
-
-    from ..typing import AsyncKeywords, Candidate
+    from ..typing import Candidate
     from .driver import Outcome
     from .settings import Settings
 
@@ -36,9 +35,9 @@ _at_once = 0
 
 
 async def create_connection(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None = None,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> socket.socket:
     """Connect to a TCP address and return the socket: connected, non-blocking, and never connected to itself.
 

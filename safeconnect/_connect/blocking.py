@@ -12,6 +12,7 @@ from time import monotonic
 
 from .._fork import imports
 from .._lazy import publish
+from .._lazy import typing as t
 from .._sockets import resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from typing_extensions import Unpack
-
-    from ..typing import AnySource, Candidate, Keywords
+    from ..typing import Candidate
 
 
 class Connector(Settings):
@@ -93,7 +92,7 @@ class Connector(Settings):
 
     __slots__ = ()
 
-    def connect(self, address: tuple[Any, ...], timeout: float | None = DEFAULT_TIMEOUT) -> socket.socket:
+    def connect(self, address: t.Address, timeout: float | None = DEFAULT_TIMEOUT) -> socket.socket:
         """Connect to the address; everything is as for `create_connection`.
 
         :param timeout: in the place of the connector's own.
@@ -109,12 +108,12 @@ _PLAIN = Connector()
 
 
 def create_connection(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None = DEFAULT_TIMEOUT,
-    source_address: AnySource | None = None,
+    source_address: t.AnySource | None = None,
     *,
     all_errors: bool = False,
-    **settings: Unpack[Keywords],
+    **settings: t.Unpack[t.Keywords],
 ) -> socket.socket:
     """Connect to a TCP address and return the socket, which is never connected to itself.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from .._fork import Guard
 from .._lazy import publish
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 # RFC 8305, section 5: a delay drawn from history is at least 100 ms and at most 2 s.
 _SHORTEST_DELAY = 0.1

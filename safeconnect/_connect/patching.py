@@ -7,6 +7,7 @@ smtplib, ftplib, imaplib, poplib, xmlrpc.client, and many outside the standard l
 from __future__ import annotations
 
 import socket
+from types import TracebackType
 from weakref import ref
 
 from .._fork import Guard
@@ -15,7 +16,6 @@ from .blocking import create_connection
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 
 _guard = Guard()

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from socket import _GLOBAL_DEFAULT_TIMEOUT as DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
 from .._checks import check_options, shown
 from .._fork import imports
+from .._lazy import typing as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Never, Self
-
-    from ..retry import Retry
-    from ..typing import (
-        Allow,
-        AnyOption,
-        AnySource,
-        AsyncKeywords,
-        IPNetwork,
-        Permits,
-        Ports,
-        Resolver,
-        SourceAddress,
-        Trace,
-    )
-    from .memory import ConnectMemory
-    from .source import Source
+    from typing import Any
 
 
 class Settings:
@@ -36,24 +21,24 @@ class Settings:
     """
 
     timeout: float | None
-    source_address: AnySource | None
-    source_ports: Ports | None
+    source_address: t.AnySource | None
+    source_ports: t.Ports | None
     share_source: bool
-    options: tuple[AnyOption, ...]
-    retry: Retry | None
+    options: tuple[t.AnyOption, ...]
+    retry: t.Retry | None
     attempt_timeout: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
-    memory: ConnectMemory | None
+    memory: t.ConnectMemory | None
     allow_self_connect: bool
     all_errors: bool
-    trace: Trace | None
-    resolver: Resolver | None
+    trace: t.Trace | None
+    resolver: t.Resolver | None
     family: int
-    allow: Permits | tuple[IPNetwork, ...] | None
+    allow: t.Permits | tuple[t.IPNetwork, ...] | None
     # What follows from them:
-    bind_to: SourceAddress | None  # the source address, where that is all there is to say of the source
-    source: Source | None  # where there is more
+    bind_to: t.SourceAddress | None  # the source address, where that is all there is to say of the source
+    source: t.Source | None  # where there is more
     is_limited: bool  # whether each address is looked at before it is connected to
     needs_dial: bool  # whether even one candidate takes the whole machine
 
@@ -63,22 +48,22 @@ class Settings:
         self,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        source_address: AnySource | None = None,
-        source_ports: Ports | None = None,
+        source_address: t.AnySource | None = None,
+        source_ports: t.Ports | None = None,
         share_source: bool = False,
-        options: Iterable[AnyOption] = (),
-        retry: Retry | None = None,
+        options: Iterable[t.AnyOption] = (),
+        retry: t.Retry | None = None,
         attempt_timeout: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
-        memory: ConnectMemory | None = None,
+        memory: t.ConnectMemory | None = None,
         allow_self_connect: bool = False,
         all_errors: bool = False,
-        trace: Trace | None = None,
-        resolver: Resolver | None = None,
+        trace: t.Trace | None = None,
+        resolver: t.Resolver | None = None,
         family: int = 0,
-        allow: Allow | None = None,
-        **unknown: Never,
+        allow: t.Allow | None = None,
+        **unknown: t.Never,
     ) -> None:
         if unknown:
             raise unexpected(type(self).__name__, unknown) or TypeError(f"unexpected: {', '.join(unknown)}")
@@ -113,7 +98,7 @@ class Settings:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {name!r}")
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: t.Any) -> t.Self:
         """The same with other values of some settings, by their names.
 
         :raises TypeError: there is no such setting, or its value is of a wrong type.
@@ -137,7 +122,7 @@ class Settings:
     def __hash__(self) -> int:
         return hash(tuple(self._meaning().items()))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[t.Any, ...]:
         values = self._values()
         if self.timeout is DEFAULT_TIMEOUT:
             del values["timeout"]  # the mark is itself only in this process
@@ -207,7 +192,7 @@ def _check_flags(**values: object) -> None:
             raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
 
 
-def _checked_limits(family: object, allow: Allow | None) -> Permits | tuple[IPNetwork, ...] | None:
+def _checked_limits(family: object, allow: t.Allow | None) -> t.Permits | tuple[t.IPNetwork, ...] | None:
     with imports.lock:
         from .addresses import checked_allow, checked_family  # few connects are limited
 
@@ -215,7 +200,7 @@ def _checked_limits(family: object, allow: Allow | None) -> Permits | tuple[IPNe
     return None if allow is None else checked_allow(allow)
 
 
-def _sources(address: Any, ports: object, share: object) -> tuple[Any, Any, Source | None]:
+def _sources(address: Any, ports: object, share: object) -> tuple[Any, Any, t.Source | None]:
     """The source address as it is kept, and the two readings of it: ``bind_to`` and ``source``."""
     # An empty tuple is none, as in the standard library; an empty list of what is allowed is an error.
     if isinstance(address, tuple):
@@ -249,7 +234,7 @@ _PLAIN = Settings()
 
 def chosen(
     timeout: float | None,
-    keywords: AsyncKeywords,
+    keywords: t.AsyncKeywords,
     function: str = "create_connection",
     own: Iterable[str] = (),
 ) -> tuple[Settings, float | None]:

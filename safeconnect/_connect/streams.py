@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from ssl import SSLContext  # a parameter has the module's name
+from typing import TypeVar
 
+from .._lazy import typing as t
 from . import verdict
 from .asyncio import connect
 from .settings import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from ssl import SSLContext  # a parameter has the module's name
-    from typing import Any, TypeVar
+    from typing import Any
 
-    from typing_extensions import Unpack
-
-    from ..typing import AsyncKeywords
     from .settings import Settings
 
-    Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
+Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
 # The limit of asyncio's own open_connection(): bytes that a StreamReader buffers.
 _LIMIT = 2**16
@@ -30,12 +29,12 @@ _make_transport: Any = getattr(asyncio.SelectorEventLoop, "_make_socket_transpor
 
 async def connect_transport(
     protocol_factory: Callable[[], Protocol],
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None = None,
     *,
     ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> tuple[asyncio.Transport, Protocol]:
     """Connect and return ``(transport, protocol)``, as ``loop.create_connection()`` does.
 
@@ -86,13 +85,13 @@ async def connect_transport(
 
 
 async def open_connection(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None = None,
     *,
     ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
     limit: int = _LIMIT,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect and return ``(reader, writer)``, as `asyncio.open_connection` does.
 

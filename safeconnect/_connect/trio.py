@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import trio
 
+from .._lazy import typing as t
 from .._sockets import resolve
 from .attempt import at_once
 from .driver import Race, won
@@ -19,17 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from typing_extensions import Unpack
-
-    from ..typing import AsyncKeywords, Candidate
+    from ..typing import Candidate
     from .driver import Outcome
     from .settings import Settings
 
 
 async def create_connection(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None = None,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> trio.socket.SocketType:
     """Connect to a TCP address and return trio's socket, which is never connected to itself.
 
@@ -66,7 +65,7 @@ async def open_tcp_stream(
     *,
     local_address: str | None = None,
     timeout: float | None = None,
-    **settings: Unpack[AsyncKeywords],
+    **settings: t.Unpack[t.AsyncKeywords],
 ) -> trio.SocketStream:
     """Connect and return a stream; takes the place of `trio.open_tcp_stream`, with its arguments.
 

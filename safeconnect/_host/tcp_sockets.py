@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._lazy import typing as t
 from .._sockets.endpoint import written
 from .._text import harmless
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ..ports import PortSet
-    from ..typing import End
 
 
 _MOST_NAMES = 3
@@ -35,8 +35,8 @@ class TcpSocket:
     :ivar pid: a process that has it. Not on Linux, where several may: ask `safeconnect._host.tcp_table.owners`.
     """
 
-    local: End
-    peer: End | None
+    local: t.End
+    peer: t.End | None
     state: str
     ipv6: bool
     receive_queue: int | None = None
@@ -82,7 +82,7 @@ class SourceUse:
     """
 
     local: str
-    peer: End
+    peer: t.End
     taken: int
     in_time_wait: int
     available: int
@@ -104,9 +104,9 @@ class Holding:
     :ivar sockets: how many there are.
     """
 
-    local: End
+    local: t.End
     state: str
-    peer: End | None = None
+    peer: t.End | None = None
     owners: tuple[Owner, ...] = ()
     sockets: int = 1
 
@@ -145,7 +145,7 @@ def source_use(sockets: Iterable[TcpSocket], ports: PortSet) -> list[SourceUse]:
     :param ports: what ``connect()`` chooses from, as `safeconnect._sockets.kernel.source_ports` says.
     """
     held: set[int] = set()
-    taken: dict[tuple[str, End], tuple[set[int], set[int]]] = {}
+    taken: dict[tuple[str, t.End], tuple[set[int], set[int]]] = {}
     for each in sockets:
         host, port = each.local
         if port not in ports:

@@ -6,16 +6,16 @@ import errno
 import socket
 import sys
 
+from .._lazy import typing as t
 from .._sockets.set_options import resolve_options
 from ..options import KeepAlive
 from . import tcp_info as _parse
-from .detection_time import RETRIES, RTO_MAX, predict
+from .detection_time import RETRIES, RTO_MAX, DetectionTime, predict
+from .tcp_info import TcpInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..typing import HasNumbers, HasOptions
-    from .detection_time import DetectionTime
-    from .tcp_info import TcpInfo
 
 # TCP_INFO of linux/tcp.h, TCP_CONNECTION_INFO of macOS's netinet/tcp.h. Elsewhere the numbers mean other things, or, as
 # FreeBSD's TCP_INFO, fill in another struct.
@@ -31,7 +31,7 @@ _UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 _RETRIES_PATH = "/proc/sys/net/ipv4/tcp_retries2"
 
 
-def tcp_info(sock: HasOptions) -> TcpInfo:
+def tcp_info(sock: t.HasOptions) -> TcpInfo:
     """Ask the kernel about a connection: round-trip time, retransmissions, bytes, and its state.
 
     :param sock: a TCP socket in any state and mode; asyncio's and trio's will do.
@@ -50,7 +50,7 @@ def tcp_info(sock: HasOptions) -> TcpInfo:
     return _parse.macos(raw) if sys.platform == "darwin" else _parse.linux(raw)
 
 
-def tcp_state(sock: HasOptions) -> str:
+def tcp_state(sock: t.HasOptions) -> str:
     """Return the state of a TCP socket by its name in RFC 9293, with underscores: ``"ESTABLISHED"``, ``"CLOSE_WAIT"``.
 
     ``"CLOSED"`` before a connect as well as after a reset, and on Linux in TIME_WAIT. ESTABLISHED means that the
@@ -84,7 +84,7 @@ def _ask(sock: HasOptions, size: int) -> bytes:
         raise
 
 
-def detection_time(sock: HasNumbers) -> DetectionTime:
+def detection_time(sock: t.HasNumbers) -> DetectionTime:
     """Say after how long this connection notices that its peer has vanished, by what is set on the socket.
 
     Vanished means that nothing comes any more, neither data nor a FIN nor a RST: power cut, cable, a firewall that

@@ -9,6 +9,7 @@ import socket
 import sys
 
 from .._fork import imports
+from .._lazy import typing as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _RDHUP = getattr(select, "POLLRDHUP", 0)
 _READABLE = 1  # POLLIN, the lowest bit everywhere; urgent data and ends have higher ones
 
 
-def peer_closed(sock: HasFileno) -> bool:
+def peer_closed(sock: t.HasFileno) -> bool:
     """Return True if the other side has closed the connection, in order or with a reset. Reads nothing, never waits.
 
     Pools ask this before they use a connection again. False means that no such sign has arrived: a peer that vanished
@@ -52,7 +53,7 @@ def is_quiet(sock: HasFileno) -> bool:
     return not _events(_open(sock))
 
 
-def unread_bytes(sock: HasFileno) -> int:
+def unread_bytes(sock: t.HasFileno) -> int:
     """Count the bytes that have arrived and are unread, for TLS still encrypted. Reads nothing, and does not wait.
 
     On Windows at most 65536 are counted.

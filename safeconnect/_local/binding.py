@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
 
 from .._checks import check_options
 from .._fork import imports
 from .._host import holders
 from .._host.tcp_sockets import ANY_HOST
 from .._lazy import publish
+from .._lazy import typing as t
 from .._sockets import lifecycle, port_window, resolve
 from .._sockets.endpoint import unmapped
 from .._text import harmless
@@ -18,13 +21,12 @@ from ..ports import PortSet, port_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from types import TracebackType
-    from typing import Any, Self
+    from collections.abc import Iterator
+    from typing import Any
 
-    from ..typing import AnyOption, Host, Option, Ports
+    from ..typing import AnyOption, Option
 
-    Socket = socket.socket  # a property of Reservation has the module's name
+Socket = socket.socket  # a property of Reservation has the module's name
 
 # linux/in.h and linux/in6.h; Python's socket module names the first since 3.14, the second not yet.
 _TRANSPARENT = {socket.AF_INET: (0, 19), socket.AF_INET6: (41, 75)}
@@ -46,7 +48,7 @@ class Reservation:
 
     __slots__ = ("addresses", "sockets")
 
-    def __init__(self, held: Sequence[tuple[socket.socket, tuple[Any, ...]]]) -> None:
+    def __init__(self, held: Sequence[tuple[socket.socket, tuple[t.Any, ...]]]) -> None:
         self.sockets = tuple(sock for sock, _ in held)
         self.addresses = tuple(address for _, address in held)
 
@@ -56,7 +58,7 @@ class Reservation:
         return self.sockets[0]
 
     @property
-    def address(self) -> tuple[Any, ...]:
+    def address(self) -> tuple[t.Any, ...]:
         """The address that is reserved; of several, the first host's."""
         return self.addresses[0]
 
@@ -92,7 +94,7 @@ class Reservation:
         for sock in self.sockets:
             sock.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> t.Self:
         return self
 
     def __exit__(
@@ -109,8 +111,8 @@ class Reservation:
 
 
 def reserve_port(
-    host: Host = "127.0.0.1",
-    port: int | Ports = 0,
+    host: t.Host = "127.0.0.1",
+    port: int | t.Ports = 0,
     *,
     family: int = 0,
     reuse_port: bool = False,
@@ -240,14 +242,14 @@ def _hold(
 
 
 def bind_socket(
-    address: tuple[Any, ...],
+    address: t.Address,
     *,
-    ports: Ports | None = None,
+    ports: t.Ports | None = None,
     reuse_address: bool | None = None,
     reuse_port: bool = False,
     device: str | None = None,
     transparent: bool = False,
-    options: Iterable[AnyOption] = (),
+    options: Iterable[t.AnyOption] = (),
 ) -> socket.socket:
     """Open a TCP socket and bind it: options first, then the flags, then bind(2).
 

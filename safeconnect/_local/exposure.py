@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 
 from .._lazy import publish
+from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .._sockets.endpoint import same_host, written
 from .._text import shown
@@ -44,10 +45,10 @@ class Exposure:
 
     host: str
     port: int
-    reason: Reason
+    reason: t.Reason
     prevented: bool
-    ephemeral: PortRange
-    reserved: PortSet = field(default_factory=PortSet)
+    ephemeral: t.PortRange
+    reserved: t.PortSet = field(default_factory=PortSet)
 
     @property
     def advice(self) -> tuple[str, ...]:

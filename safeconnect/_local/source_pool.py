@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from .._fork import imports
 from .._lazy import publish
+from .._lazy import typing as t
 from .._sockets import kernel, port_window
 from ..ports import PortSet, port_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address, IPv6Address
     from typing import Any
-
-    from ..typing import Ports
 
 
 # For how many connects an address without a free port is passed over; by then a connection may have ended.
@@ -47,7 +46,7 @@ class SourcePool:
 
     __slots__ = ("_calls", "_own", "_ports", "_rested", "addresses")
 
-    def __init__(self, addresses: Iterable[str], ports: Ports | Mapping[str, Ports] | None = None) -> None:
+    def __init__(self, addresses: Iterable[str], ports: t.Ports | Mapping[str, t.Ports] | None = None) -> None:
         self.addresses = _checked(addresses)
         given: Any = ports
         if not hasattr(given, "items"):
@@ -77,7 +76,7 @@ class SourcePool:
         """Pass the address over for a while."""
         self._rested[host] = self._calls + _REST
 
-    def room(self, address: tuple[Any, ...]) -> dict[str, int]:
+    def room(self, address: t.Address) -> dict[str, int]:
         """Count the connections that each address of the pool can still have to one destination.
 
         :param address: ``(host, port)`` of the destination, the host a literal.

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from .._connect.settings import Settings
 from .._connect.verdict import timed_out
+from ..retry import Retry
 from .exchange import Block, ExchangeBase, incomplete, seconds_left
 from .link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
-    from typing import Any, ClassVar, Generic, Self, TypeVar
-
-    from .._connect.settings import Settings
     from .._loops import Event, Loop
-    from ..retry import Retry
 
-    Result = TypeVar("Result")
-    Kind = TypeVar("Kind", bound="AsyncExchange")
-    Socket = TypeVar("Socket")
-
-    class Typed(Generic[Kind, Socket]):
-        """Says which classes of exchanges and sockets a connection has."""
-else:
-
-    class Typed:
-        """The same without loading typing."""
-
-        def __class_getitem__(cls, kinds: object) -> type:
-            return cls
+Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound="AsyncExchange")
+Socket = TypeVar("Socket")
 
 
 class AsyncLink(Link):
@@ -183,7 +172,7 @@ class AsyncBlock(Block):
             self.link.lock.release(holder)
 
 
-class AsyncConnection(Typed["Kind", "Socket"]):
+class AsyncConnection(Generic[Kind, Socket]):
     """`PersistentConnection`, except for its docstring and the classes that it is made of."""
 
     _kinds: ClassVar[tuple[type[AsyncLink], type[AsyncBlock]]]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import monotonic
 
 from .._connect.blocking import Connector
 from .._latch import Latch
 from .._lazy import publish
+from .._lazy import typing as t
 from .exchange import Block, ExchangeBase, incomplete, seconds_left
 from .link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from types import TracebackType
-    from typing import Any, Self, TypeVar
-
-    from ..retry import Retry
-
-    Result = TypeVar("Result")
+    from typing import Any
 
 
 class Exchange(ExchangeBase):
@@ -158,10 +155,10 @@ class PersistentConnection:
 
     def __init__(
         self,
-        address: tuple[Any, ...],
+        address: t.Address,
         *,
         connector: Connector | None = None,
-        retry: Retry | None = None,
+        retry: t.Retry | None = None,
         idle_limit: float | None = None,
         max_age: float | None = None,
         on_connect: Callable[[socket.socket], socket.socket | None] | None = None,
@@ -201,12 +198,12 @@ class PersistentConnection:
 
     def run(
         self,
-        function: Callable[[Exchange], Result],
+        function: Callable[[Exchange], t.Result],
         timeout: float | None = None,
         *,
         wait: bool = True,
         idempotent: bool = False,
-    ) -> Result:
+    ) -> t.Result:
         """Call a function with an `Exchange` and return its result; call it again if that does no harm.
 
         :param function: sends the request and reads the reply.
@@ -233,7 +230,7 @@ class PersistentConnection:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
         self._link.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> t.Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,9 @@ import sys
 from .._connect.settings import check_seconds
 from .._connect.verdict import timed_out
 from .._fork import imports
+from .._lazy import typing as t
 from ..errors import CrossedReplyError, PeerClosedError
+from .link import Link
 from .lock import LOOK_AGAIN, Waiter
 
 TYPE_CHECKING = False
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .._loops import Event
-    from ..typing import AnySocket
-    from .link import Link
 
 
 # A timeout of more than 31 years is not a real timeout: sockets and clocks cannot count that far.
@@ -30,7 +30,7 @@ _VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 class ExchangeBase:
     """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
 
-    def __init__(self, link: Link, sock: AnySocket, deadline: float | None, *, counts: bool) -> None:
+    def __init__(self, link: Link, sock: t.AnySocket, deadline: float | None, *, counts: bool) -> None:
         self.id = link.next_id()
         self.is_over = False
         # How many sends and receives are not finished. Only coming to the end takes one off again: an error in one
@@ -42,7 +42,7 @@ class ExchangeBase:
         self._deadline = deadline
         self._received = _bytes_received(sock) if counts else None
 
-    def _check(self) -> AnySocket:
+    def _check(self) -> t.AnySocket:
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
         return self._sock
@@ -205,7 +205,7 @@ def _explain(error: OSError, number: int, *, is_closed: bool) -> None:
     error.add_note(f"exchange {number}: {note}")
 
 
-def _bytes_received(sock: AnySocket) -> int | None:
+def _bytes_received(sock: t.AnySocket) -> int | None:
     """Return how many bytes of data have ever come on a connection; None if the platform does not count them."""
     with imports.lock:
         from .._inspect.connection import tcp_info  # only for requests that may be sent twice

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from datetime import datetime
+
+from .._lazy import typing as t
 from .._loops import asyncio as loop
 from .attempts import Attempts, follow
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from datetime import datetime
-    from typing import Any
-
 
 async def simultaneous_open(
-    local: tuple[Any, ...],
-    peer: tuple[Any, ...],
+    local: t.Address,
+    peer: t.Address,
     *,
     timeout: float | None,
     at: datetime | float | None = None,

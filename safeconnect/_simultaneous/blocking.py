@@ -5,21 +5,17 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from datetime import datetime
 
 from .._connect.blocking_race import new_selector
+from .._lazy import typing as t
 from .._sockets.lifecycle import handed_over
 from .attempts import Attempts
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ..typing import Address
-
 
 def simultaneous_open(
-    local: Address,
-    peer: Address,
+    local: t.Address,
+    peer: t.Address,
     *,
     timeout: float | None,
     at: datetime | float | None = None,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import trio
 
+from .._lazy import typing as t
 from .._loops import trio as loop
 from .attempts import Attempts, follow
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from datetime import datetime
-    from typing import Any
-
 
 async def simultaneous_open(
-    local: tuple[Any, ...],
-    peer: tuple[Any, ...],
+    local: t.Address,
+    peer: t.Address,
     *,
     timeout: float | None,
     at: datetime | float | None = None,

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 
 from .._fork import imports
+from .._lazy import typing as t
 from . import kernel, port_window
 from .endpoint import same_endpoint
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..typing import AnyOption, HasLinger, HasNames, Option, SockAddr, SourceAddress
+    from ..typing import AnyOption, HasLinger, Option, SockAddr, SourceAddress
 
 
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
@@ -124,7 +125,7 @@ def handed_over(sock: socket.socket, timeout: float | None) -> socket.socket:
     return sock
 
 
-def is_self_connected(sock: HasNames) -> bool:
+def is_self_connected(sock: t.HasNames) -> bool:
     """Return True if the socket is connected to itself: its own address is its peer's.
 
     Addresses and ports are compared as they are seen from outside: IPv4-mapped IPv6 addresses as IPv4, scope ids only
@@ -157,7 +158,7 @@ def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseEx
         return False
 
 
-def reset(sock: HasLinger) -> None:
+def reset(sock: t.HasLinger) -> None:
     """Close the connection with a RST instead of a FIN and drop what is unsent; nothing stays behind in TIME_WAIT.
 
     This is the only safe end for a self-connected socket: closed in the ordinary way it would keep its port in

@@ -5,15 +5,13 @@ from __future__ import annotations
 import socket
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..typing import TakesNumbers
+from .._lazy import typing as t
 
 # linux/tcp.h; elsewhere the number means other things.
 _TCP_QUICKACK = 12
 
 
-def quick_ack(sock: TakesNumbers) -> bool:
+def quick_ack(sock: t.TakesNumbers) -> bool:
     """Acknowledge at once what has been read, and what comes next; for one exchange, see `QuickAck`.
 
     Otherwise an acknowledgement may wait up to 40 ms for data that it can travel with. A

@@ -5,25 +5,20 @@ from __future__ import annotations
 import socket
 
 from .._connect.settings import Settings
+from .._lazy import typing as t
 from .._loops import asyncio as loop
 from .._sockets import kernel, port_window
 from .policy import Waiting, probe_settings
 from .probe import wait
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..typing import Check
-
 
 async def wait_for_port(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None,
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check[socket.socket] | None = None,
+    check: t.Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Settings | None = None,
 ) -> None:

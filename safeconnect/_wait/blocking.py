@@ -8,6 +8,7 @@ import time
 from time import monotonic
 
 from .._connect.blocking import Connector
+from .._lazy import typing as t
 from .._sockets import kernel, port_window
 from .policy import Greeting, Waiting, probe_settings
 from .probe import end, prepare
@@ -23,12 +24,12 @@ _PLAIN = Connector()
 
 
 def wait_for_port(
-    address: tuple[Any, ...],
+    address: t.Address,
     timeout: float | None,
     *,
     interval: float = 0.1,
     attempt_timeout: float = 1.0,
-    check: Check[socket.socket] | None = None,
+    check: t.Check[socket.socket] | None = None,
     gone: bool = False,
     connector: Connector | None = None,
 ) -> None:

@@ -14,16 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._lazy import publish as _publish
+from .._lazy import typing as t
 from . import machine_rules, source_port_rules, target_rules
-from .facts import Snapshot
+
+# The annotations of Snapshot are evaluated here, as this is its ``__module__``.
+from .facts import Host, Listening, Names, Snapshot, SourcePorts, Table, Target, Timers  # noqa: F401
 from .findings import SEVERITIES, Finding, Rule
 from .gathering import gather
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..typing import Severity
 
 __all__ = ["RULES", "Finding", "Report", "Snapshot", "diagnose", "examine", "gather"]
 
@@ -44,11 +41,11 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
-    def worst(self) -> Severity:
+    def worst(self) -> t.Severity:
         """The severity of the worst finding; ``"ok"`` if there is none."""
         return min((each.severity for each in self.findings), key=SEVERITIES.index, default="ok")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, t.Any]:
         """Return the report as JSON has it: ``worst``, ``findings``, ``snapshot``."""
         findings = [finding.as_dict() for finding in self.findings]
         return {"worst": self.worst, "findings": findings, "snapshot": self.snapshot.as_dict()}

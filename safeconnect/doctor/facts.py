@@ -11,12 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from .._host.tcp_sockets import Holding, Owner, SourceUse
 from .._inspect.detection_time import RTO_MAX, connect_time, predict
 from .._lazy import publish
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Literal
-
-    from ..typing import Failure, Family, Outcome
+from .._lazy import typing as t
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ class SourcePorts:
     last: int | None = None
     reserved: str | None = None
     usable: int | None = None
-    preferred_parity: Literal["even", "odd"] | None = None
+    preferred_parity: t.Parity | None = None
     per_socket_range: bool | None = None
 
 
@@ -173,10 +168,10 @@ class Lookup:
     """
 
     name: str
-    family: Family
+    family: t.Family
     seconds: float
     addresses: tuple[str, ...] = ()
-    failure: Failure | None = None
+    failure: t.Failure | None = None
     error: str | None = None
 
 
@@ -240,7 +235,7 @@ class Attempt:
     address: str
     port: int
     seconds: float
-    outcome: Outcome
+    outcome: t.Outcome
     own: bool = False
     error: str | None = None
 
@@ -308,12 +303,12 @@ class Snapshot:
     no_table_because: str | None = None
     target: Target | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, t.Any]:
         """Return the facts as JSON has them."""
         return dict(plain(self))
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> t.Any:
     """Return a value as JSON has it: objects as their fields and what follows from them, tuples as lists."""
     if is_dataclass(value):
         names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .._host.tcp_sockets import named
 from .._lazy import publish
+from .._lazy import typing as t
 from .._sockets.endpoint import written
 from .._text import harmless
 from .facts import plain
@@ -13,7 +14,6 @@ from .facts import plain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
 
     from ..typing import Severity
     from .facts import Listener, Snapshot
@@ -35,13 +35,13 @@ class Finding:
     :ivar advice: ways to solve it, the best first. Empty if there is nothing to do.
     """
 
-    severity: Severity
+    severity: t.Severity
     code: str
     title: str
     detail: str
     advice: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, t.Any]:
         """Return the finding as JSON has it."""
         return dict(plain(self))
 

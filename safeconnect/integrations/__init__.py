@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import socket
 
+from .._lazy import typing as t
 from .._sockets import kernel, lifecycle, port_window
 from ..ports import MAX_PORT
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..typing import Candidate
 
 __all__ = ["socket_factory", "socket_options"]
 
@@ -51,7 +48,7 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
     return [(socket.IPPROTO_IP, kernel.IP_LOCAL_PORT_RANGE, value)]
 
 
-def socket_factory(addr_info: Candidate) -> socket.socket:
+def socket_factory(addr_info: t.Candidate) -> socket.socket:
     """Open a socket that cannot connect to itself, for clients that take a socket factory.
 
     aiohttp's ``TCPConnector(socket_factory=...)`` (3.12 and later) and aiohappyeyeballs'

@@ -13,6 +13,9 @@ ConnectionRefusedError: [Errno 111] Connection refused
 
 from __future__ import annotations
 
+import ssl  # noqa: F401 - annotations of the classes are evaluated here, as it is their ``__module__``
+from collections.abc import Sequence  # noqa: F401 - likewise
+
 from .._lazy import publish as _publish
 from ._base import Connection, Fault, Over, Peer, Server
 from ._connects import Guard, SelfConnecting, guard, self_connecting

@@ -7,18 +7,19 @@ import selectors
 import socket
 import threading
 from time import monotonic
+from typing import Any, Self
 from weakref import ref
 
 from .._connect.blocking_race import new_selector
 from .._fork import Guard
 from .._inspect import peer as peers
 from .._latch import Latch
+from .._lazy import typing as t
 from .._sockets.lifecycle import LINGER_0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
 
     from ..typing import Handler
 
@@ -168,7 +169,7 @@ class Server(Fault):
     def __init__(
         self,
         listener: socket.socket,
-        handler: Handler,
+        handler: t.Handler,
         *,
         backlog: int = 128,
         accept_delay: float = 0.0,

@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 from ipaddress import ip_address
+from typing import Any, Self
 from weakref import ref
 
 from .. import _fork
@@ -19,7 +20,7 @@ from ._base import Fault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol, Self
+    from typing import Protocol
 
     class Hook(Protocol):
         """Called around each connect. An exception from ``before`` is raised instead of connecting."""

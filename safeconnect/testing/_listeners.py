@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from .._connect.settings import check_seconds
+from .._lazy import typing as t
 from .._sockets.lifecycle import LINGER_0
 from ._base import Fault, Server
 from ._servers import bound, send_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ..typing import Handler, Step
+    from ..typing import Handler
 
 
 class Refusing(Fault):
@@ -43,7 +43,7 @@ def refused(*, host: str = "127.0.0.1", port: int = 0) -> Refusing:
     return Refusing(bound(host, port))
 
 
-def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
+def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: t.Handler = send_back) -> Server:
     """A server that refuses connections until its ``start()`` is called.
 
     :param handler: what it does after that. By default it sends back what it gets.
@@ -58,7 +58,7 @@ def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = 
 class BlackHole(Server):
     """A listener whose accept queue is full, so that connects are not answered; see `blackhole`."""
 
-    def __init__(self, listener: socket.socket, handler: Handler) -> None:
+    def __init__(self, listener: socket.socket, handler: t.Handler) -> None:
         super().__init__(listener, handler, listens=False)
         listener.listen(0)
         self._fillers: list[socket.socket] = []
@@ -96,7 +96,7 @@ class BlackHole(Server):
         self._fillers.clear()
 
 
-def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> BlackHole:
+def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: t.Handler = send_back) -> BlackHole:
     """An address where connects are not answered, until its ``heal()`` makes a server of it.
 
     It is a listener with a full accept queue, as of a server that is too busy to accept. Linux then drops SYNs; other
@@ -120,7 +120,7 @@ _HANDLERS: dict[object, Handler] = {
 }
 
 
-def flaky(script: Iterable[Step], *, refuse_for: float = 0.1, host: str = "127.0.0.1", port: int = 0) -> Flaky:
+def flaky(script: Iterable[t.Step], *, refuse_for: float = 0.1, host: str = "127.0.0.1", port: int = 0) -> Flaky:
     """A server that follows a script, one step for each connection; the last step is repeated.
 
     :param script: ``"refuse"``: nobody listens. ``"reset"``: the connection is accepted and reset. ``"close"``: it is
@@ -151,7 +151,7 @@ def flaky(script: Iterable[Step], *, refuse_for: float = 0.1, host: str = "127.0
 class Flaky(Server):
     """A server that follows a script; see `flaky`."""
 
-    def __init__(self, held: socket.socket, script: tuple[Step, ...], refuse_for: float) -> None:
+    def __init__(self, held: socket.socket, script: tuple[t.Step, ...], refuse_for: float) -> None:
         super().__init__(held, send_back, listens=False)
         self._script = script
         self._step = 0

@@ -6,20 +6,16 @@ import copy
 import ipaddress
 import socket
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .._connect.settings import check_seconds
 from .._latch import Latch
 from .._local.binding import reserve_port
 from . import _listeners, _servers
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
-
-    from ._base import Fault
+from ._base import Fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,16 +23,17 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any, Self
 
 from .._checks import check_int
+from .._lazy import typing as t
 from .._sockets import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Self
 
-    from ..typing import Args, Word
+    from ..typing import Word
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = range(32768, 61000)  # Linux's default for ip_local_port_range
@@ -92,7 +93,7 @@ class Host:
         return self.address[1]
 
     def run(
-        self, args: Args, timeout: float | None = 60, *, check: bool = False, **kwargs: Any
+        self, args: t.Args, timeout: float | None = 60, *, check: bool = False, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
         r"""Run a program inside and wait for its end, as `subprocess.run` does; its output is captured, as text.
 
@@ -123,7 +124,7 @@ class Host:
             done.check_returncode()
         return done
 
-    def popen(self, args: Args, **kwargs: Any) -> subprocess.Popen[str]:
+    def popen(self, args: t.Args, **kwargs: Any) -> subprocess.Popen[str]:
         """Start a program inside. At the end of the block it is killed, if it still runs, and its pipes are closed.
 
         :param args: as for `run`.
@@ -160,7 +161,7 @@ class Host:
         return process
 
     def run_python(
-        self, code: str, *args: Word, timeout: float | None = 60, **kwargs: Any
+        self, code: str, *args: t.Word, timeout: float | None = 60, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
         r"""Run Python source inside, with the interpreter and the `sys.path` of this process.
 
@@ -178,7 +179,7 @@ class Host:
         """
         return self.run(_source(code, args), timeout, **_with_path(kwargs))
 
-    def popen_python(self, code: str, *args: Word, **kwargs: Any) -> subprocess.Popen[str]:
+    def popen_python(self, code: str, *args: t.Word, **kwargs: Any) -> subprocess.Popen[str]:
         """Start Python source inside, as `run_python` does, without waiting, as `popen` does."""
         return self.popen(_source(code, args), **_with_path(kwargs))
 

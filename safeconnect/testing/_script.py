@@ -6,6 +6,7 @@ import errno
 import heapq
 import os
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from math import inf
@@ -13,13 +14,12 @@ from math import inf
 from .._connect.settings import check_seconds
 from .._connect.state_machine import Dial, Rules
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
+from ..retry import Retry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from ..retry import Retry
     from ..typing import Candidate, Event, Order
 
 _ERRORS = {

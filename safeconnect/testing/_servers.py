@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+from typing import Literal
 
 from .._connect.settings import check_seconds
+from .._lazy import typing as t
 from .._sockets.resolve import check_host
 from ._base import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
-
     from ..typing import Handler
     from ._base import Peer
 
@@ -52,7 +52,7 @@ def bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(handler: Handler = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+def serve(handler: t.Handler = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
     """Serve with a function of your own, or (the default) send back what comes.
 
     :param handler: called with a `Peer` for each connection, in a thread of its own. When it returns, the connection is
@@ -190,7 +190,7 @@ def drips(
     return serve(handler, host=host, port=port)
 
 
-def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
+def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler: t.Handler = send_back) -> Server:
     """A server that accepts slowly: the kernel completes connects at once, and then nothing happens for a while.
 
     :param delay: seconds before each accept.
@@ -238,7 +238,7 @@ def tls(
     context: ssl.SSLContext | None = None,
     *,
     name: str = "localhost",
-    handler: Handler = send_back,
+    handler: t.Handler = send_back,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> TlsServer:
