@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from time import monotonic
+from typing import Generic, TypeVar
 
 from .._connect.verdict import timed_out
 from .exchange import Block, ExchangeBase, incomplete, seconds_left
-from .link import Link
+from .link import ConnectionBase, Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
-    from typing import Any, ClassVar, Generic, Self, TypeVar
+    from typing import Any, ClassVar, Self
 
     from .._connect.settings import Settings
     from .._loops import Event, Loop
     from ..retry import Retry
 
-    Result = TypeVar("Result")
-    Kind = TypeVar("Kind", bound="AsyncExchange")
-    Socket = TypeVar("Socket")
-
-    class Typed(Generic[Kind, Socket]):
-        """Says which classes of exchanges and sockets a connection has."""
-else:
-
-    class Typed:
-        """The same without loading typing."""
-
-        def __class_getitem__(cls, kinds: object) -> type:
-            return cls
+Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound="AsyncExchange")
+Socket = TypeVar("Socket")
 
 
 class AsyncLink(Link):
@@ -183,7 +173,7 @@ class AsyncBlock(Block):
             self.link.lock.release(holder)
 
 
-class AsyncConnection(Typed["Kind", "Socket"]):
+class AsyncConnection(ConnectionBase, Generic[Kind, Socket]):
     """`PersistentConnection`, except for its docstring and the classes that it is made of."""
 
     _kinds: ClassVar[tuple[type[AsyncLink], type[AsyncBlock]]]
@@ -198,14 +188,8 @@ class AsyncConnection(Typed["Kind", "Socket"]):
         max_age: float | None = None,
         on_connect: Callable[[Socket], Awaitable[Socket | None] | Socket | None] | None = None,
     ) -> None:
-        self._link = self._kinds[0](
-            address,
-            connector=connector,
-            retry=retry,
-            idle_limit=idle_limit,
-            max_age=max_age,
-            on_connect=on_connect,
-            clock=monotonic,
+        self._link: AsyncLink = self._kinds[0](
+            address, connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
         )
         timeout = getattr(connector, "timeout", None)
         self._link.timeout = timeout if isinstance(timeout, (int, float)) else None  # else the default's mark
@@ -256,15 +240,8 @@ class AsyncConnection(Typed["Kind", "Socket"]):
                     raise
             block = block.again(self._link.loop.now())
 
-    def close(self) -> None:
-        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._link.close()
-
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return repr(self._link)

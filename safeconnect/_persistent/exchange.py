@@ -9,7 +9,7 @@ from .._connect.settings import check_seconds
 from .._connect.verdict import timed_out
 from .._fork import imports
 from ..errors import CrossedReplyError, PeerClosedError
-from .lock import LOOK_AGAIN, Waiter
+from .policy import LOOK_AGAIN, Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,15 +21,15 @@ import socket
 import sys
 from contextlib import suppress
 from itertools import count
+from time import monotonic
 
 from .._connect.settings import Settings, check_seconds
 from .._connect.verdict import timed_out
 from .._fork import Guard, register
-from .._inspect import peer
+from .._inspect.connection import is_quiet
 from .._sockets import lifecycle, port_window
 from ..retry import Retry, is_transient
-from .lock import FairLock, Waiter
-from .policy import Reconnection
+from .policy import FairLock, Reconnection, Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,13 +52,12 @@ class Link:
     def __init__(
         self,
         address: tuple[Any, ...],
-        *,
         connector: Settings | None,
+        *,
         retry: Retry | None,
         idle_limit: float | None,
         max_age: float | None,
         on_connect: Callable[[Any], Any] | None,
-        clock: Callable[[], float],
     ) -> None:
         if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -72,7 +71,7 @@ class Link:
         self.idle_limit = check_seconds("idle_limit", idle_limit)
         self.max_age = check_seconds("max_age", max_age)
         self.on_connect = on_connect
-        self.clock = clock
+        self.clock = monotonic
         connector = connector or Settings()
         retry = retry or connector.retry or Retry()
         self.connector = connector.replace(retry=retry)
@@ -262,6 +261,19 @@ class Link:
             os.close(sock.detach())  # the bare descriptor: trio's close() would tell the parent's epoll
 
 
+class ConnectionBase:
+    """The methods that are the same in each `PersistentConnection`."""
+
+    _link: Link
+
+    def close(self) -> None:
+        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return repr(self._link)
+
+
 def _close(sock: AnySocket) -> None:
     try:
         sock.close()
@@ -275,7 +287,7 @@ def _is_quiet(sock: AnySocket) -> bool:
         return False
     ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(sock, ssl.SSLSocket):
-        return peer.is_quiet(sock)
+        return is_quiet(sock)
     # TLS has messages of its own (session tickets): only reading tells them from data.
     sock.settimeout(0)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._loops import asyncio as loop
-from .attempts import Attempts, follow
+from .shared import Attempts, follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

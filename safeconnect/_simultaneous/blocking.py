@@ -8,7 +8,7 @@ import time
 
 from .._connect.blocking_race import new_selector
 from .._sockets.lifecycle import handed_over
-from .attempts import Attempts
+from .shared import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

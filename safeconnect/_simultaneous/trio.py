@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from .._loops import trio as loop
-from .attempts import Attempts, follow
+from .shared import Attempts, follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
