@@ -45,17 +45,13 @@ async def close_gracefully(
     closing = Closing(timeout, limit, loop.now())
     if isinstance(connection, tuple):
         await _close_streams(*connection, closing)
-    else:
-        await _close_socket(connection, closing)
-    return closing.result()
-
-
-async def _close_socket(sock: socket.socket, closing: Closing) -> None:
+        return closing.result()
     try:
-        sock.settimeout(0)
-        await run(loop, sock, closing)
+        connection.settimeout(0)
+        await run(loop, connection, closing)
     finally:
-        end(sock, closing)
+        end(connection, closing)
+    return closing.result()
 
 
 async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, closing: Closing) -> None:

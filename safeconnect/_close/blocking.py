@@ -17,7 +17,6 @@ from .shared import end
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLSocket
-    from typing import TypeGuard
 
 
 def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
@@ -58,23 +57,19 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
 
 
 def _shut_down(sock: socket.socket, closing: Closing) -> None:
+    ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
     try:
-        if not _is_tls(sock):
+        if ssl is None or not isinstance(sock, ssl.SSLSocket):
             sock.shutdown(socket.SHUT_WR)
         elif not _shut_down_tls(sock, closing):
             return
-        while closing.received(len(_receive(sock, closing))):
-            pass
+        sock.settimeout(closing.seconds_left(monotonic()))
+        while closing.received(len(socket.socket.recv(sock, CHUNK))):
+            sock.settimeout(closing.seconds_left(monotonic()))
         while closing.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
             sleep(min(closing.seconds_left(monotonic()) or POLL_SECONDS, POLL_SECONDS))
     except OSError as error:
         closing.failed(error)
-
-
-def _is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
-    """Return True for a TLS socket of the standard library."""
-    ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
-    return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
 def _send_close_notify(sock: SSLSocket, closing: Closing) -> None:
@@ -120,8 +115,3 @@ def _shut_down_tls(sock: SSLSocket, closing: Closing) -> bool:
                 return False
     except ssl.SSLError:
         return True  # what comes is not TLS
-
-
-def _receive(sock: socket.socket, closing: Closing) -> bytes:
-    sock.settimeout(closing.seconds_left(monotonic()))
-    return socket.socket.recv(sock, CHUNK)

@@ -39,18 +39,13 @@ async def close_gracefully(connection: Connection, timeout: float | None = 5.0, 
     Closed(how='clean', dropped=0)
     """
     closing = Closing(timeout, limit, loop.now())
-    sock = _socket_of(connection)
+    stream = connection.transport_stream if isinstance(connection, trio.SSLStream) else connection
+    sock = stream.socket if isinstance(stream, trio.SocketStream) else stream
     try:
         await run(loop, sock, closing, _shut_down, connection)
     finally:
         end(sock, closing)
     return closing.result()
-
-
-def _socket_of(connection: Connection) -> trio.socket.SocketType:
-    if isinstance(connection, trio.SSLStream):
-        connection = connection.transport_stream
-    return connection.socket if isinstance(connection, trio.SocketStream) else connection
 
 
 async def _shut_down(loop: Loop, sock: trio.socket.SocketType, closing: Closing, connection: Connection) -> None:
