@@ -52,7 +52,6 @@ class FairLock:
 
     @property
     def holder(self) -> Waiter | None:
-        """Who holds the lock; None if it is free."""
         return self._holder()
 
     def acquire(self, waiter: Waiter, *, in_order: bool = True) -> bool:
@@ -129,7 +128,6 @@ class Reconnection:
             self._retry.budget.failed()
 
     def succeeded(self) -> None:
-        """Take note that an exchange has succeeded."""
         self.lost = 0
         self._pause = None
         self._due = 0.0
