@@ -6,8 +6,8 @@ import inspect
 from typing import Generic, TypeVar
 
 from .._connect.verdict import timed_out
-from .exchange import Block, ExchangeBase, incomplete, seconds_left
-from .link import ConnectionBase, Link
+from .policy import Block, seconds_left
+from .shared import ConnectionBase, ExchangeBase, Link, incomplete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

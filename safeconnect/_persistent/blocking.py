@@ -8,8 +8,8 @@ from time import monotonic
 from .._connect.blocking import Connector
 from .._latch import Latch
 from .._lazy import publish
-from .exchange import Block, ExchangeBase, incomplete, seconds_left
-from .link import ConnectionBase, Link
+from .policy import Block, seconds_left
+from .shared import ConnectionBase, ExchangeBase, Link, incomplete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector
-from safeconnect._persistent.link import Link
+from safeconnect._persistent.shared import Link
 from safeconnect.events import Connected
 
 from .. import support
