@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ._connect.patching import patched as patched
     from ._connect.patching import uninstall as uninstall
     from ._inspect.connection import detection_time as detection_time
+    from ._inspect.connection import peer_closed as peer_closed
     from ._inspect.connection import tcp_info as tcp_info
     from ._inspect.connection import tcp_state as tcp_state
-    from ._inspect.detection_time import DetectionTime as DetectionTime
-    from ._inspect.peer import peer_closed as peer_closed
-    from ._inspect.peer import unread_bytes as unread_bytes
+    from ._inspect.connection import unread_bytes as unread_bytes
+    from ._inspect.tcp_info import DetectionTime as DetectionTime
     from ._inspect.tcp_info import TcpInfo as TcpInfo
     from ._local.binding import Reservation as Reservation
     from ._local.binding import bind_socket as bind_socket
@@ -130,7 +130,7 @@ _LATER = {
     "ConnectMemory": "_connect.memory",
     "Connector": "_connect.blocking",
     "CrossedReplyError": "errors",
-    "DetectionTime": "_inspect.detection_time",
+    "DetectionTime": "_inspect.tcp_info",
     "Exposure": "_local.exposure",
     "FastOpenConnect": "options",
     "KeepAlive": "options",
@@ -162,7 +162,7 @@ _LATER = {
     "is_self_connected": "_sockets.lifecycle",
     "is_transient": "retry",
     "patched": "_connect.patching",
-    "peer_closed": "_inspect.peer",
+    "peer_closed": "_inspect.connection",
     "quick_ack": "_sockets.quick_ack",
     "recv_with_quick_ack": "_sockets.quick_ack",
     "reserve_port": "_local.binding",
@@ -173,7 +173,7 @@ _LATER = {
     "tcp_info": "_inspect.connection",
     "tcp_state": "_inspect.connection",
     "uninstall": "_connect.patching",
-    "unread_bytes": "_inspect.peer",
+    "unread_bytes": "_inspect.connection",
     "wait_for_port": "_wait.blocking",
 }
 

@@ -21,7 +21,6 @@ class Latch:
         self._gates: list[threading.Lock] = []  # of those that wait
 
     def is_set(self) -> bool:
-        """Return True if it has been set."""
         return self._is_set
 
     def set(self) -> None:

@@ -43,6 +43,12 @@ class _Value:
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]]
     _sets: ClassVar[tuple[str, str]]  # the names of the level and of the option
+    _check: ClassVar[t.Callable[..., None]] = staticmethod(check_int)
+    _range: ClassVar[tuple[float, ...]] = ()
+
+    def __post_init__(self) -> None:
+        (name,) = self.__match_args__
+        self._check(name, getattr(self, name), *self._range)
 
     def settings(self, family: str) -> tuple[t.Setting, ...]:  # noqa: ARG002 - the same for all
         """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
@@ -56,8 +62,7 @@ class _Value:
 class _Switch(_Value):
     on: bool = True
 
-    def __post_init__(self) -> None:
-        check_bool("on", self.on)
+    _check = staticmethod(check_bool)
 
     def _encoded(self) -> int:
         return int(self.on)
@@ -67,20 +72,10 @@ class _Switch(_Value):
 class _Name(_Value):
     name: str
 
-    def __post_init__(self) -> None:
-        check_name("name", self.name)
+    _check = staticmethod(check_name)
 
     def _encoded(self) -> bytes:
         return self.name.encode("utf-8", "surrogateescape")  # as os.fsencode() does where these options exist
-
-
-class _Number(_Value):
-    __slots__ = ()
-    _range: ClassVar[tuple[int, int]]
-
-    def __post_init__(self) -> None:
-        (name,) = self.__match_args__
-        check_int(name, getattr(self, name), *self._range)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +177,8 @@ class UserTimeout(_Value):
     seconds: float
 
     _sets = ("IPPROTO_TCP", "TCP_USER_TIMEOUT")
-
-    def __post_init__(self) -> None:
-        check_seconds("seconds", self.seconds, 0.001, _MAX_TIMEOUT)
+    _check = staticmethod(check_seconds)
+    _range = (0.001, _MAX_TIMEOUT)
 
     def _encoded(self) -> int:
         return math.ceil(round(self.seconds * 1000, 6))  # 0.001 s is 1 ms, whatever binary fractions make of it
@@ -265,10 +259,11 @@ class Linger(_Value):
     seconds: int | None
 
     _sets = ("SOL_SOCKET", "SO_LINGER")
+    _range = (0, _MAX_SECONDS)
 
     def __post_init__(self) -> None:
         if self.seconds is not None:
-            check_int("seconds", self.seconds, 0, _MAX_SECONDS)
+            _Value.__post_init__(self)
 
     def _encoded(self) -> bytes:
         layout = "hh" if sys.platform == "win32" else "ii"  # struct linger: two ints, on Windows two shorts
@@ -276,7 +271,7 @@ class Linger(_Value):
 
 
 @dataclass(frozen=True, slots=True)
-class SynCount(_Number):
+class SynCount(_Value):
     """How often the SYN is sent again before connect gives an address up.
 
     Linux waits 1 s before the second SYN and twice as long before each further one: 1 gives up after 3 s, 2 after 7 s,
@@ -339,7 +334,7 @@ class BindToDevice(_Name):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(_Number):
+class Mark(_Value):
     """Mark the packets for the host's own routing rules and packet filter (``ip rule ... fwmark``, ``meta mark``).
 
     The kernel says EPERM without CAP_NET_ADMIN or, since Linux 5.17, CAP_NET_RAW.
@@ -364,7 +359,7 @@ class Mark(_Number):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeOfService(_Number):
+class TypeOfService(_Value):
     """The byte in the IP header by which routers may prefer or defer packets: DSCP (RFC 2474) times 4.
 
     Expedited Forwarding, DSCP 46, is 184 (0xB8). The two lowest bits belong to congestion notification: for TCP, Linux

@@ -93,19 +93,13 @@ class PortRange(_Immutable):
         return isinstance(port, int) and self.first <= port <= self.last
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PortRange):
-            return NotImplemented
-        return self.first == other.first and self.last == other.last
+        return (self.first, self.last) == (other.first, other.last) if isinstance(other, PortRange) else NotImplemented
 
     def __lt__(self, other: object) -> bool:
-        if not isinstance(other, PortRange):
-            return NotImplemented
-        return (self.first, self.last) < (other.first, other.last)
+        return (self.first, self.last) < (other.first, other.last) if isinstance(other, PortRange) else NotImplemented
 
     def __le__(self, other: object) -> bool:
-        if not isinstance(other, PortRange):
-            return NotImplemented
-        return (self.first, self.last) <= (other.first, other.last)
+        return (self.first, self.last) <= (other.first, other.last) if isinstance(other, PortRange) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((self.first, self.last))
@@ -329,9 +323,11 @@ class PortSet(_Immutable):
         return NotImplemented if right is None else right < self
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PortSet):
-            return NotImplemented
-        return self._firsts == other._firsts and self._lasts == other._lasts
+        return (
+            (self._firsts, self._lasts) == (other._firsts, other._lasts)
+            if isinstance(other, PortSet)
+            else NotImplemented
+        )
 
     def __hash__(self) -> int:
         return hash((self._firsts, self._lasts))

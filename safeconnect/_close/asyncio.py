@@ -11,8 +11,12 @@ from contextlib import suppress
 from .._lazy import typing as t
 from .._loops import asyncio as loop
 from .._sockets import lifecycle
-from .drain import deadline_of, end, shut_down, wait_for_acknowledgement
 from .policy import CHUNK, LIMIT, Closed, Closing
+from .shared import end, run, shut_down, wait_for_acknowledgement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._loops import Loop
 
 
 async def close_gracefully(
@@ -38,26 +42,16 @@ async def close_gracefully(
     >>> asyncio.run(main())
     Closed(how='clean', dropped=0)
     """
-    closing = Closing(timeout, limit)
+    closing = Closing(timeout, limit, loop.now())
     if isinstance(connection, tuple):
         await _close_streams(*connection, closing)
-    else:
-        await _close_socket(connection, closing)
-    return closing.result()
-
-
-async def _close_socket(sock: socket.socket, closing: Closing) -> None:
-    is_self_connected = lifecycle.is_self_connected(sock)
+        return closing.result()
     try:
-        if is_self_connected:
-            closing.how = "reset"
-        else:
-            sock.settimeout(0)
-            await loop.within(deadline_of(loop, closing), shut_down(loop, sock, closing))
-    except OSError as error:  # a TimeoutError, too
-        closing.failed(error)
+        connection.settimeout(0)
+        await run(loop, connection, closing)
     finally:
-        end(sock, closing)
+        end(connection, closing)
+    return closing.result()
 
 
 async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, closing: Closing) -> None:
@@ -70,12 +64,7 @@ async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     # Our own descriptor: over TLS the transport closes its own before the peer has come to its end.
     below = socket.socket(fileno=os.dup(sock.fileno()))
     try:
-        if lifecycle.is_self_connected(below):
-            closing.how = "reset"
-        else:
-            await loop.within(deadline_of(loop, closing), _shut_down_streams(reader, writer, below, closing))
-    except OSError as error:
-        closing.failed(error)
+        await run(loop, below, closing, _shut_down_streams, reader, writer)
     finally:
         if closing.how != "clean":
             lifecycle.linger_not(below)
@@ -84,7 +73,7 @@ async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 async def _shut_down_streams(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, below: socket.socket, closing: Closing
+    loop: Loop, below: socket.socket, closing: Closing, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     if not writer.can_write_eof():  # TLS
         writer.close()  # it sends close_notify

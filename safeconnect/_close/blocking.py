@@ -9,15 +9,14 @@ from contextlib import suppress
 from time import monotonic, sleep
 
 from .._connect.blocking_race import new_selector
-from .._inspect.peer import has_unacknowledged
+from .._inspect.connection import has_unacknowledged
 from .._sockets import lifecycle
-from .drain import end
 from .policy import CHUNK, LIMIT, POLL_SECONDS, Closed, Closing
+from .shared import end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLSocket
-    from typing import TypeGuard
 
 
 def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
@@ -45,40 +44,35 @@ def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit:
     ...     close_gracefully(sock, timeout=5)
     Closed(how='clean', dropped=0)
     """
-    closing = Closing(timeout, limit)
-    deadline = None if closing.timeout is None else monotonic() + closing.timeout
+    closing = Closing(timeout, limit, monotonic())
     is_self_connected = lifecycle.is_self_connected(sock)
     try:
         if is_self_connected:
             closing.how = "reset"
         else:
-            _shut_down(sock, closing, deadline)
+            _shut_down(sock, closing)
     finally:
         end(sock, closing)
     return closing.result()
 
 
-def _shut_down(sock: socket.socket, closing: Closing, deadline: float | None) -> None:
+def _shut_down(sock: socket.socket, closing: Closing) -> None:
+    ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
     try:
-        if not _is_tls(sock):
+        if ssl is None or not isinstance(sock, ssl.SSLSocket):
             sock.shutdown(socket.SHUT_WR)
-        elif not _shut_down_tls(sock, closing, deadline):
+        elif not _shut_down_tls(sock, closing):
             return
-        while closing.received(len(_receive(sock, deadline))):
-            pass
+        sock.settimeout(closing.seconds_left(monotonic()))
+        while closing.received(len(socket.socket.recv(sock, CHUNK))):
+            sock.settimeout(closing.seconds_left(monotonic()))
         while closing.how == "clean" and has_unacknowledged(sock):  # the peer had closed before
-            sleep(min(_left(deadline) or POLL_SECONDS, POLL_SECONDS))
+            sleep(min(closing.seconds_left(monotonic()) or POLL_SECONDS, POLL_SECONDS))
     except OSError as error:
         closing.failed(error)
 
 
-def _is_tls(sock: socket.socket) -> TypeGuard[SSLSocket]:
-    """Return True for a TLS socket of the standard library."""
-    ssl = sys.modules.get("ssl")  # not loaded: there is no TLS socket
-    return ssl is not None and isinstance(sock, ssl.SSLSocket)
-
-
-def _send_close_notify(sock: SSLSocket, deadline: float | None) -> None:
+def _send_close_notify(sock: SSLSocket, closing: Closing) -> None:
     """Send ``close_notify``; do not wait for the peer's, which may have data to send first.
 
     :raises TimeoutError: the peer does not read.
@@ -92,14 +86,14 @@ def _send_close_notify(sock: SSLSocket, deadline: float | None) -> None:
         except ssl.SSLWantWriteError:
             with new_selector() as watched:
                 watched.register(sock, selectors.EVENT_WRITE)
-                watched.select(_left(deadline))
+                watched.select(closing.seconds_left(monotonic()))
         except (ssl.SSLError, ValueError):
             return  # it is sent, and what came next is not the peer's close_notify; or there is no TLS any more
         else:
             return
 
 
-def _shut_down_tls(sock: SSLSocket, closing: Closing, deadline: float | None) -> bool:
+def _shut_down_tls(sock: SSLSocket, closing: Closing) -> bool:
     """Send ``close_notify`` and read to the peer's; return True to go on with the end of the TCP connection."""
     import ssl
 
@@ -109,11 +103,11 @@ def _shut_down_tls(sock: SSLSocket, closing: Closing, deadline: float | None) ->
         while size := len(sock.recv(CHUNK)):
             if not closing.received(size):
                 return False
-    _send_close_notify(sock, deadline)
+    _send_close_notify(sock, closing)
     socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's own, which would forget how to decrypt what comes
     try:
         while True:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(closing.seconds_left(monotonic()))
             size = len(sock.recv(CHUNK))
             if not size:
                 return True
@@ -121,21 +115,3 @@ def _shut_down_tls(sock: SSLSocket, closing: Closing, deadline: float | None) ->
                 return False
     except ssl.SSLError:
         return True  # what comes is not TLS
-
-
-def _receive(sock: socket.socket, deadline: float | None) -> bytes:
-    sock.settimeout(_left(deadline))
-    return socket.socket.recv(sock, CHUNK)
-
-
-def _left(deadline: float | None) -> float | None:
-    """Return how many seconds are left.
-
-    :raises TimeoutError: the deadline has passed.
-    """
-    if deadline is None:
-        return None
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left

@@ -49,10 +49,11 @@ class Closed:
 class Closing:
     """The state of one graceful close, for every driver; ``how`` is None until it is decided."""
 
-    __slots__ = ("dropped", "how", "limit", "timeout")
+    __slots__ = ("deadline", "dropped", "how", "limit")
 
-    def __init__(self, timeout: float | None, limit: int) -> None:
-        self.timeout = check_seconds("timeout", timeout)
+    def __init__(self, timeout: float | None, limit: int, now: float) -> None:
+        timeout = check_seconds("timeout", timeout)
+        self.deadline = None if timeout is None else now + timeout
         check_int("limit", limit, 0, 2**62)
         self.limit = limit
         self.dropped = 0
@@ -71,6 +72,17 @@ class Closing:
         """Take note that reading or shutting down has failed."""
         # A TimeoutError is our own deadline, or the kernel's verdict on a peer that no longer answers.
         self.how = "timed out" if isinstance(error, TimeoutError) else "reset"
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return how many seconds are left; None without a timeout.
+
+        :raises TimeoutError: it is over.
+        """
+        if self.deadline is None:
+            return None
+        if now >= self.deadline:
+            raise TimeoutError("timed out")
+        return self.deadline - now
 
     def result(self) -> Closed:
         """Return how it ended; "timed out" if it was broken off."""

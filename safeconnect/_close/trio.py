@@ -7,9 +7,12 @@ from contextlib import suppress
 import trio
 
 from .._loops import trio as loop
-from .._sockets import lifecycle
-from .drain import deadline_of, end, shut_down
 from .policy import LIMIT, Closed, Closing
+from .shared import end, run, shut_down
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._loops import Loop
 
 Connection = trio.socket.SocketType | trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -35,28 +38,17 @@ async def close_gracefully(connection: Connection, timeout: float | None = 5.0, 
     >>> trio.run(main)
     Closed(how='clean', dropped=0)
     """
-    closing = Closing(timeout, limit)
-    sock = _socket_of(connection)
-    is_self_connected = lifecycle.is_self_connected(sock)
+    closing = Closing(timeout, limit, loop.now())
+    stream = connection.transport_stream if isinstance(connection, trio.SSLStream) else connection
+    sock = stream.socket if isinstance(stream, trio.SocketStream) else stream
     try:
-        if is_self_connected:
-            closing.how = "reset"
-        else:
-            await loop.within(deadline_of(loop, closing), _shut_down(connection, sock, closing))
-    except OSError as error:  # a TimeoutError, too
-        closing.failed(error)
+        await run(loop, sock, closing, _shut_down, connection)
     finally:
         end(sock, closing)
     return closing.result()
 
 
-def _socket_of(connection: Connection) -> trio.socket.SocketType:
-    if isinstance(connection, trio.SSLStream):
-        connection = connection.transport_stream
-    return connection.socket if isinstance(connection, trio.SocketStream) else connection
-
-
-async def _shut_down(connection: Connection, sock: trio.socket.SocketType, closing: Closing) -> None:
+async def _shut_down(loop: Loop, sock: trio.socket.SocketType, closing: Closing, connection: Connection) -> None:
     if isinstance(connection, trio.SSLStream):
         # An error here means that close_notify is sent, and that what came next was not the peer's: read it below TLS.
         with suppress(trio.BrokenResourceError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import SockAddr
-    from .tcp_sockets import Holding, Owner
+    from .tcp_sockets import Holding, Owner, TcpSocket
 
 
 # A busy server has thousands of connections; a few lines tell enough.
@@ -92,7 +92,7 @@ def tell_connection(error: OSError, sock: socket.socket, target: tuple[Any, ...]
     error.add_note(text)
 
 
-def _connections(local: tuple[Any, ...], target: tuple[Any, ...]) -> dict[tcp_table.TcpSocket, tuple[Owner, ...]]:
+def _connections(local: tuple[Any, ...], target: tuple[Any, ...]) -> dict[TcpSocket, tuple[Owner, ...]]:
     """Return the connections from one end to another, and their processes; none if they cannot be listed."""
     hosts = (unmapped(local[0]), *ANY_HOST)
     peer = (unmapped(target[0]), target[1])

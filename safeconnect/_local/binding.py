@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..typing import AnyOption, Option
+    from ..typing import Address, AnyOption, Option
+
+    Place = tuple[int, Address]  # where to bind: the family, and an address whose port is still to be set
 
 Socket = socket.socket  # a property of Reservation has the module's name
 
@@ -48,9 +50,9 @@ class Reservation:
 
     __slots__ = ("addresses", "sockets")
 
-    def __init__(self, held: Sequence[tuple[socket.socket, tuple[t.Any, ...]]]) -> None:
-        self.sockets = tuple(sock for sock, _ in held)
-        self.addresses = tuple(address for _, address in held)
+    def __init__(self, sockets: Iterable[socket.socket], addresses: Iterable[t.Address]) -> None:
+        self.sockets = tuple(sockets)
+        self.addresses = tuple(addresses)
 
     @property
     def socket(self) -> Socket:
@@ -149,11 +151,10 @@ def reserve_port(
     if reuse_port:
         _check_reuse_port()
     ports = None if port == 0 else port_set("port", port)
-    return Reservation(_reserve(places, ports, reuse_port))
+    return _reserve(places, ports, reuse_port)
 
 
-def _place(host: str, family: int) -> tuple[int, tuple[Any, ...]]:
-    """Return where to bind: the family, and an address whose port is still to be set."""
+def _place(host: str, family: int) -> Place:
     resolve.check_host(host)
     found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     if not found:
@@ -166,16 +167,14 @@ def _place(host: str, family: int) -> tuple[int, tuple[Any, ...]]:
     return own_family, address
 
 
-def _distinct(places: Sequence[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
+def _distinct(places: Sequence[Place]) -> list[Place]:
     """Return each place once. If all addresses of a family are wanted, others of it would conflict: leave them out."""
     whole = {family for family, address in places if address[0] in ANY_HOST}
     found = (place for place in places if place[0] not in whole or place[1][0] in ANY_HOST)
     return list(dict.fromkeys(found))
 
 
-def _reserve(
-    places: list[tuple[int, tuple[Any, ...]]], ports: PortSet | None, reuse_port: bool
-) -> list[tuple[socket.socket, tuple[Any, ...]]]:
+def _reserve(places: list[Place], ports: PortSet | None, reuse_port: bool) -> Reservation:
     only = _only(ports)
     error: OSError | None = None
     tried = 0
@@ -193,9 +192,7 @@ def _reserve(
         del error  # its traceback holds this frame: a cycle
 
 
-def _all_taken(
-    places: list[tuple[int, tuple[Any, ...]]], ports: PortSet | None, tried: int, error: OSError | None
-) -> OSError:
+def _all_taken(places: list[Place], ports: PortSet | None, tried: int, error: OSError | None) -> OSError:
     only = _only(ports)
     hosts = ", ".join(str(place[1][0]) for place in places)
     if only is not None:
@@ -214,9 +211,7 @@ def _only(ports: PortSet | None) -> int | None:
     return ports.nth(0) if ports is not None and len(ports) == 1 else None
 
 
-def _hold(
-    places: list[tuple[int, tuple[Any, ...]]], port: int, reuse_port: bool
-) -> list[tuple[socket.socket, tuple[Any, ...]]]:
+def _hold(places: list[Place], port: int, reuse_port: bool) -> Reservation:
     """Bind to one port at every place; if it is 0, to the port that the first place gets."""
     held: list[socket.socket] = []
     addresses = []
@@ -238,7 +233,7 @@ def _hold(
         for sock in held:
             sock.close()
         raise
-    return list(zip(held, addresses, strict=True))
+    return Reservation(held, addresses)
 
 
 def bind_socket(

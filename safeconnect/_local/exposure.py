@@ -6,11 +6,11 @@ import socket
 import sys
 from dataclasses import dataclass, field
 
+from .._checks import check_int
 from .._lazy import publish
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .._sockets.endpoint import same_host, written
-from .._text import shown
 from ..ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -98,10 +98,7 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     """
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, not {type(host).__name__}")
-    if not isinstance(port, int) or isinstance(port, bool):
-        raise TypeError(f"port must be an int, not {type(port).__name__}")
-    if not 0 < port <= MAX_PORT:
-        raise ValueError(f"port must be 1-{MAX_PORT}, not {shown(port)}")
+    check_int("port", port, 1, MAX_PORT)
     ephemeral = kernel.ephemeral_ports(refresh=True)
     reason = _reason(host, port, ephemeral)
     return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Any
 
-    from .._connect.settings import Settings
-
 sleep = asyncio.sleep
 new_event = asyncio.Event
 current_task = asyncio.current_task
 failures = (OSError,)
+connect = _connect
 
 
 def now() -> float:
@@ -57,10 +56,6 @@ async def wait_writable(sock: socket.socket, timeout: float | None) -> None:
         await wait(writable, timeout)
     finally:
         loop.remove_writer(sock)
-
-
-async def connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
-    return await _connect(settings, address, timeout)
 
 
 # Coroutines, not functions that return one: an interrupt as they return would leave a coroutine that nobody awaits.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from time import monotonic
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from .._connect.settings import Settings
 from .._connect.verdict import timed_out
 from ..retry import Retry
-from .exchange import Block, ExchangeBase, incomplete, seconds_left
-from .link import Link
+from .policy import Block, seconds_left
+from .shared import ConnectionBase, ExchangeBase, Link, incomplete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ class AsyncBlock(Block):
             self.link.lock.release(holder)
 
 
-class AsyncConnection(Generic[Kind, Socket]):
+class AsyncConnection(ConnectionBase, Generic[Kind, Socket]):
     """`PersistentConnection`, except for its docstring and the classes that it is made of."""
 
     _kinds: ClassVar[tuple[type[AsyncLink], type[AsyncBlock]]]
@@ -187,14 +186,8 @@ class AsyncConnection(Generic[Kind, Socket]):
         max_age: float | None = None,
         on_connect: Callable[[Socket], Awaitable[Socket | None] | Socket | None] | None = None,
     ) -> None:
-        self._link = self._kinds[0](
-            address,
-            connector=connector,
-            retry=retry,
-            idle_limit=idle_limit,
-            max_age=max_age,
-            on_connect=on_connect,
-            clock=monotonic,
+        self._link: AsyncLink = self._kinds[0](
+            address, connector, retry=retry, idle_limit=idle_limit, max_age=max_age, on_connect=on_connect
         )
         timeout = getattr(connector, "timeout", None)
         self._link.timeout = timeout if isinstance(timeout, (int, float)) else None  # else the default's mark
@@ -245,15 +238,8 @@ class AsyncConnection(Generic[Kind, Socket]):
                     raise
             block = block.again(self._link.loop.now())
 
-    def close(self) -> None:
-        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._link.close()
-
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return repr(self._link)

@@ -12,8 +12,8 @@ from .._connect.blocking import Connector
 from .._latch import Latch
 from .._lazy import publish
 from .._lazy import typing as t
-from .exchange import Block, ExchangeBase, incomplete, seconds_left
-from .link import Link
+from .policy import Block, seconds_left
+from .shared import ConnectionBase, ExchangeBase, Link, incomplete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _Block(Block):
             lock.dequeue(self)
 
 
-class PersistentConnection:
+class PersistentConnection(ConnectionBase):
     """One connection to a server, made on first use, kept, and made again when it is lost. Replies never cross.
 
     A request that timed out leaves its reply under way. On a kept connection the next request would take it for its
@@ -165,14 +165,13 @@ class PersistentConnection:
     ) -> None:
         if connector is not None and not isinstance(connector, Connector):
             raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
-        self._link = _Link(
+        self._link: _Link = _Link(
             address,
-            connector=connector or Connector(),
+            connector or Connector(),
             retry=retry,
             idle_limit=idle_limit,
             max_age=max_age,
             on_connect=on_connect,
-            clock=monotonic,
         )
 
     def exchange(self, timeout: float | None = None, *, wait: bool = True) -> AbstractContextManager[Exchange]:
@@ -226,18 +225,11 @@ class PersistentConnection:
                     raise
             block = block.again(monotonic())
 
-    def close(self) -> None:
-        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
-        self._link.close()
-
     def __enter__(self) -> t.Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return repr(self._link)
 
 
 class _Link(Link):

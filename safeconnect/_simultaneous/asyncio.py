@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .._lazy import typing as t
 from .._loops import asyncio as loop
-from .attempts import Attempts, follow
+from .shared import Attempts, follow
 
 
 async def simultaneous_open(

@@ -10,7 +10,7 @@ from datetime import datetime
 from .._connect.blocking_race import new_selector
 from .._lazy import typing as t
 from .._sockets.lifecycle import handed_over
-from .attempts import Attempts
+from .shared import Attempts
 
 
 def simultaneous_open(

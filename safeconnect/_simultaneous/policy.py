@@ -5,9 +5,10 @@ between hosts without a firewall, that is a matter of microseconds. So both try 
 instant. A side whose clock is off by more goes on with short pauses, and then its tries fall among the dense tries of
 the other.
 
-Behind a SYN filter (`syn_filter`) there is no such hurry: the other side's try is not refused while this side pauses.
-It waits, and this side's next try connects to it. Such tries are a few milliseconds apart, unless an answer takes
-longer than that. Then both SYNs must cross on their way, because a firewall refuses what it does not expect.
+Behind a SYN filter (`shared.open_syn_filter`) there is no such hurry: the other side's try is not refused while this
+side pauses. It waits, and this side's next try connects to it. Such tries are a few milliseconds apart, unless an
+answer takes longer than that. Then both SYNs must cross on their way, because a firewall refuses what it does not
+expect.
 
 An error that this host makes by itself (no route, say) comes at once and says nothing about the other side. After these
 the pauses grow from the first one on.

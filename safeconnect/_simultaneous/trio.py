@@ -8,7 +8,7 @@ import trio
 
 from .._lazy import typing as t
 from .._loops import trio as loop
-from .attempts import Attempts, follow
+from .shared import Attempts, follow
 
 
 async def simultaneous_open(

@@ -7,9 +7,7 @@ import socket
 from .._connect.settings import Settings
 from .._lazy import typing as t
 from .._loops import asyncio as loop
-from .._sockets import kernel, port_window
-from .policy import Waiting, probe_settings
-from .probe import wait
+from .shared import wait_on
 
 
 async def wait_for_port(
@@ -47,15 +45,6 @@ async def wait_for_port(
     ...     await wait_for_port(address, timeout=5, gone=True)
     >>> asyncio.run(main())
     """
-    waiting = Waiting(
-        address,
-        timeout,
-        interval=interval,
-        attempt_timeout=attempt_timeout,
-        check=check,
-        gone=gone,
-        draw=port_window.chance,
-        spare_ports=kernel.spare_ports,
-        now=loop.now(),
+    await wait_on(
+        loop, address, timeout, connector, interval=interval, attempt_timeout=attempt_timeout, check=check, gone=gone
     )
-    await wait(loop, waiting, address, check, probe_settings(Settings() if connector is None else connector, gone=gone))

@@ -9,15 +9,12 @@ from time import monotonic
 
 from .._connect.blocking import Connector
 from .._lazy import typing as t
-from .._sockets import kernel, port_window
-from .policy import Greeting, Waiting, probe_settings
-from .probe import end, prepare
+from .policy import Greeting, probe_settings
+from .shared import begin, end, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..typing import Check
+    from .policy import Waiting
 
 
 _PLAIN = Connector()
@@ -70,39 +67,32 @@ def wait_for_port(
     """
     if inspect.iscoroutinefunction(check):
         raise TypeError("check must not be async: that takes safeconnect.asyncio or safeconnect.trio")
-    waiting = Waiting(
-        address,
-        timeout,
-        interval=interval,
-        attempt_timeout=attempt_timeout,
-        check=check,
-        gone=gone,
-        draw=port_window.chance,
-        spare_ports=kernel.spare_ports,
-        now=monotonic(),
+    waiting = begin(
+        monotonic(), address, timeout, interval=interval, attempt_timeout=attempt_timeout, check=check, gone=gone
     )
     settings = probe_settings(_PLAIN if connector is None else connector, gone=gone)
-    while not _try(waiting, address, check, waiting.next_settings(settings)):
+    while not _try(waiting, waiting.next_settings(settings)):
         time.sleep(waiting.pause(monotonic()))
 
 
-def _try(waiting: Waiting, address: tuple[Any, ...], check: Check[socket.socket] | None, connector: Connector) -> bool:
+def _try(waiting: Waiting, connector: Connector) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(monotonic())
     try:
-        sock = connector.connect(address, timeout)
+        sock = connector.connect(waiting.address, timeout)
     except (OSError, ExceptionGroup) as error:
         return waiting.failed(error, monotonic())
     try:
-        return waiting.connected(monotonic()) if check is None else _is_right(sock, check, waiting)
+        return waiting.connected(monotonic()) if waiting.check is None else _is_right(sock, waiting)
     except OSError as error:
         return waiting.check_failed(error, monotonic())
     finally:
         end(sock)
 
 
-def _is_right(sock: socket.socket, check: Check[socket.socket], waiting: Waiting) -> bool:
+def _is_right(sock: socket.socket, waiting: Waiting) -> bool:
     prepare(sock)
+    check = waiting.check
     if not isinstance(check, bytes):
         sock.settimeout(waiting.left(monotonic()))
         return waiting.checked(check(sock), "the check said no", monotonic())

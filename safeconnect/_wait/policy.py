@@ -79,6 +79,8 @@ class Waiting:
         _check_check(check)
         if gone and check is not None:
             raise ValueError("check is not allowed with gone: nobody is there to be checked")
+        self.address = address
+        self.check: Any = check
         self._name = written(address)
         self._timeout = None if timeout is None else float(timeout)
         self._attempt_timeout = float(attempt_timeout)
@@ -87,7 +89,6 @@ class Waiting:
         self._spare_ports = spare_ports
         self._tell = tell
         self._needs_spare_port = False
-        self._port = address[1]
         self._backoff = Backoff(interval * _FIRST_PAUSE, 2, interval, "equal")
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
@@ -109,7 +110,7 @@ class Waiting:
         """
         if not self._needs_spare_port or settings.source_address is not None or settings.source_ports is not None:
             return settings
-        ports = self._spare_ports() - PortSet([self._port])
+        ports = self._spare_ports() - PortSet([self.address[1]])
         return settings.replace(source_ports=ports) if ports else settings
 
     def begin(self, now: float) -> float:

@@ -8,9 +8,7 @@ from dataclasses import asdict
 
 from .. import self_connect_exposure
 from .._host import tcp_table
-from .._host.backlogs import backlogs
-from .._host.listeners import listeners
-from .._host.tcp_sockets import ANY_HOST, holdings, named, source_use
+from .._host.tcp_sockets import ANY_HOST, holdings, listeners, named, source_use
 from .._sockets import kernel
 from .._sockets.endpoint import written
 from . import FAILED
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._host.listeners import Listener
-    from .._host.tcp_sockets import Holding, Owner, SourceUse, TcpSocket
+    from .._host.tcp_sockets import Holding, Listener, Owner, SourceUse, TcpSocket
     from ._console import Line, Part, Stream
 
 _MOST_DESTINATIONS = 10  # --json has all of them
@@ -61,7 +58,7 @@ def _list_all(arguments: argparse.Namespace, data: Stream) -> list[str]:
     rows = listeners(
         found,
         owners=tcp_table.owners(each for each in found if each.listens),
-        backlogs=backlogs(),
+        backlogs=tcp_table.backlogs(),
         ephemeral=kernel.ephemeral_ports(),
         reserved=kernel.reserved_ports(),
         exposure=_exposure,

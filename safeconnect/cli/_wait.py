@@ -13,9 +13,8 @@ from .._connect.settings import Settings
 from .._connect.verdict import duration
 from .._host.holders import in_the_way
 from .._loops import asyncio as asyncio_loop
-from .._sockets import kernel, port_window
-from .._wait.policy import Waiting, probe_settings
-from .._wait.probe import wait
+from .._wait.policy import probe_settings
+from .._wait.shared import begin, wait
 from ..events import Start
 from . import FAILED, TIMED_OUT
 from ._command import replace_with
@@ -49,16 +48,14 @@ class Wait:
         self._seen = ""
         self._exposure: str | None = None  # None until the first try has failed
         self._tried: set[SockAddr] = set()
-        self._waiting = Waiting(
+        self._waiting = begin(
+            now,
             target,
             arguments.timeout,
             interval=arguments.interval,
             attempt_timeout=arguments.attempt_timeout,
             check=arguments.expect,
             gone=arguments.gone,
-            draw=port_window.chance,
-            spare_ports=kernel.spare_ports,
-            now=now,
             tell=self._saw,
         )
 
@@ -93,7 +90,7 @@ class Wait:
         plan = probe_settings(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
         while True:
             try:
-                return await wait(asyncio_loop, self._waiting, self.target, self._arguments.expect, plan)
+                return await wait(asyncio_loop, self._waiting, plan)
             except socket.gaierror as error:
                 if not self._arguments.retry_names:
                     raise

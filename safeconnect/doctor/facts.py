@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
 from .._host.tcp_sockets import Holding, Owner, SourceUse
-from .._inspect.detection_time import RTO_MAX, connect_time, predict
+from .._inspect.tcp_info import RTO_MAX, connect_time, predict
 from .._lazy import publish
 from .._lazy import typing as t
 

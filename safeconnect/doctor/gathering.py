@@ -15,7 +15,6 @@ from dataclasses import fields, replace
 
 from .._checks import check_seconds
 from .._host import tcp_table
-from .._host.backlogs import backlogs
 from .._host.tcp_sockets import source_use, takes
 from .._lazy import publish
 from .._sockets import kernel
@@ -185,7 +184,7 @@ def _listening() -> Listening:
 
 def _listeners(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
     """Return the listening sockets among these, by port, with their backlogs and processes."""
-    limits = backlogs()
+    limits = tcp_table.backlogs()
     found = tcp_table.owners(each for each in sockets if each.listens)
     listeners = [
         Listener(*each.local, waiting=each.receive_queue, backlog=limits.get(each.inode or 0), processes=processes)

@@ -12,7 +12,7 @@ from weakref import ref
 
 from .._connect.blocking_race import new_selector
 from .._fork import Guard
-from .._inspect import peer as peers
+from .._inspect import connection as peers
 from .._latch import Latch
 from .._lazy import typing as t
 from .._sockets.lifecycle import LINGER_0

@@ -8,7 +8,7 @@ import os
 import socket
 from ipaddress import ip_address
 from typing import Any, Self
-from weakref import ref
+from weakref import WeakSet, ref
 
 from .. import _fork
 from .._local.binding import reserve_port
@@ -111,6 +111,7 @@ class SelfConnecting(Fault):
     def __init__(self, address: tuple[Any, ...], family: int) -> None:
         super().__init__(address, family)
         self.meetings = 0
+        self._counted: WeakSet[socket.socket] = WeakSet()
         self._is_over = False
         add(self)
 
@@ -128,8 +129,9 @@ class SelfConnecting(Fault):
             self._set_source_port(sock)
 
     def after(self, sock: socket.socket, address: Any) -> None:
-        """Count the self-connects."""
-        if self._is_target(address) and sock.fileno() >= 0 and is_self_connected(sock):
+        """Count the self-connects, each once: a driver that does not wait calls connect_ex() again."""
+        if self._is_target(address) and sock not in self._counted and sock.fileno() >= 0 and is_self_connected(sock):
+            self._counted.add(sock)
             self.meetings += 1
 
     def _is_target(self, address: Any) -> bool:

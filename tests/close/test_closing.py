@@ -148,7 +148,7 @@ def test_interrupted(pair, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("safeconnect._close.blocking._receive", interrupt)
+    monkeypatch.setattr("safeconnect._close.policy.Closing.seconds_left", interrupt)
     with pytest.raises(KeyboardInterrupt):
         close_gracefully(one)
     assert one.fileno() == -1

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safeconnect._host import backlogs, tcp_table
+from safeconnect._host import tcp_table
 from safeconnect._sockets import kernel
 from safeconnect.doctor import examine, gather, gathering
 from safeconnect.doctor.facts import Listening, SourcePorts, Timers
@@ -108,13 +108,13 @@ class TestSandboxes:
         assert gather().timers.retries2 is None
 
     def test_without_sock_diag_the_backlog_is_not_told(self, server, monkeypatch):
-        monkeypatch.setattr(backlogs, "_NETLINK_SOCK_DIAG", 31)  # there is no such family
+        monkeypatch.setattr(tcp_table, "_NETLINK_SOCK_DIAG", 31)  # there is no such family
         (listener,) = gather(server.getsockname()).target.listeners
         assert (listener.waiting, listener.backlog) == (0, None)
 
     def test_sock_diag_that_refuses(self, monkeypatch):
-        monkeypatch.setattr(backlogs, "_SOCK_DIAG_BY_FAMILY", 0x7F)  # not a kind of message it knows
-        assert backlogs.backlogs() == {}
+        monkeypatch.setattr(tcp_table, "_SOCK_DIAG_BY_FAMILY", 0x7F)  # not a kind of message it knows
+        assert tcp_table.backlogs() == {}
 
     def test_without_user_namespaces(self, monkeypatch):
         monkeypatch.setattr(gathering, "_no_user_namespaces_because", lambda: "they are switched off")
@@ -152,6 +152,6 @@ def test_backlogs_are_those_of_listen_up_to_somaxconn():
     cap = int(Path("/proc/sys/net/core/somaxconn").read_text())
     with support.listening(backlog=3) as small, support.listening(backlog=10**6) as large:
         rows = {each.local[1]: each.inode for each in tcp_table.sockets() if each.listens}
-        found = backlogs.backlogs()
+        found = tcp_table.backlogs()
         assert found[rows[small.getsockname()[1]]] == 3
         assert found[rows[large.getsockname()[1]]] == cap

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safeconnect import KeepAlive, UserTimeout, create_connection
 from safeconnect._inspect import connection
 from safeconnect._inspect.connection import detection_time
-from safeconnect._inspect.detection_time import DetectionTime, connect_time, predict
+from safeconnect._inspect.tcp_info import DetectionTime, connect_time, predict
 
 from .. import namespace
 from ..support import both_families, linux_only, listening
@@ -209,7 +209,7 @@ class TestSockets:
         code = """
             import socket, time
             from pathlib import Path
-            from safeconnect._inspect.detection_time import connect_time
+            from safeconnect._inspect.tcp_info import connect_time
             from tests.support import black_hole
             Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text("1")
             linear = Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts")

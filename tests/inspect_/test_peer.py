@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from safeconnect import peer_closed, quick_ack, recv_with_quick_ack, tcp_info, unread_bytes
-from safeconnect._inspect import peer
+from safeconnect._inspect import connection as peer
 
 from .. import support
 from ..integrations import kit

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import AddressNotAllowedError, ConnectMemory, Connector
-from safeconnect._persistent.link import Link
+from safeconnect._persistent.shared import Link
 from safeconnect.events import Connected
 
 from .. import support
@@ -122,10 +122,8 @@ class TestEachDriver:
 
 
 def line(max_age, draw, now=0.0):
-    made = Link(
-        ("host", 1), connector=None, retry=None, idle_limit=None, max_age=max_age, on_connect=None, clock=lambda: now
-    )
-    made.draw = draw
+    made = Link(("host", 1), None, retry=None, idle_limit=None, max_age=max_age, on_connect=None)
+    made.clock, made.draw = lambda: now, draw
     with closing(socket.socket()) as sock:
         made.take_over(NOBODY, sock)
     return made

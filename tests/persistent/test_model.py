@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from safeconnect import CrossedReplyError, PeerClosedError, PersistentConnection
-from safeconnect._inspect import peer
+from safeconnect._inspect import connection as peer
 
 from .. import replying, support
 from ..replying import ReplyingServer, number_of, request

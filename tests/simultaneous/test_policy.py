@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from safeconnect._simultaneous import attempts, policy
+from safeconnect._simultaneous import policy, shared
 
 from .meetings import A, B
 
@@ -74,10 +74,10 @@ class TestNoSpin:
         def fail(*_):
             raise OSError(code, "failed")
 
-        monkeypatch.setattr(attempts, "_begin", fail)
-        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
+        monkeypatch.setattr(shared, "_begin", fail)
+        monkeypatch.setattr(shared, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
         now = 0.0
-        waits = attempts.Attempts(A, B, 3.0, allow_self_connect=False).run(None, 0.05, lambda: now)
+        waits = shared.Attempts(A, B, 3.0, allow_self_connect=False).run(None, 0.05, lambda: now)
         error = None
         while error is None:
             try:

@@ -16,7 +16,7 @@ import trio
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import SelfConnectError, is_self_connected, simultaneous_open
-from safeconnect._simultaneous import attempts, blocking, policy, syn_filter
+from safeconnect._simultaneous import blocking, policy, shared
 from safeconnect._sockets.lifecycle import reset
 
 from .. import namespace, support
@@ -160,10 +160,10 @@ class TestHalfOpen:
                 return B
 
         with HalfOpen() as sock:
-            assert not attempts._is_connected(sock, B)
+            assert not shared._is_connected(sock, B)
 
     def test_one_that_is_reset_meanwhile_is_tried_again(self, monkeypatch, server):
-        names = attempts.attempt.names
+        names = shared.attempt.names
         calls = []
 
         def reset_once(sock, peer):
@@ -172,7 +172,7 @@ class TestHalfOpen:
                 raise ConnectionResetError(errno.ECONNRESET, "reset")
             return names(sock, peer)
 
-        monkeypatch.setattr(attempts.attempt, "names", reset_once)
+        monkeypatch.setattr(shared.attempt, "names", reset_once)
         with simultaneous_open(A, server.getsockname(), timeout=5) as sock:
             assert sock is calls[1]
             reset(sock)
@@ -221,7 +221,7 @@ class TestOtherDrivers:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            with syn_filter.open_syn_filter(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
+            with shared.open_syn_filter(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
                 await safeconnect.asyncio.simultaneous_open(A, B, timeout=0.05)
             assert caught.value.__notes__[0].endswith("did not meet in 1 tries; the last is still unanswered")
 
@@ -230,7 +230,7 @@ class TestOtherDrivers:
     def test_trio_cancelled(self):
         async def main():
             for blocked in (False, True):
-                held = syn_filter.open_syn_filter(socket.AF_INET, B) if blocked else None
+                held = shared.open_syn_filter(socket.AF_INET, B) if blocked else None
                 with trio.move_on_after(0.02) as scope:
                     await safeconnect.trio.simultaneous_open(A, B, timeout=None)
                 assert scope.cancelled_caught

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from safeconnect import simultaneous_open
-from safeconnect._simultaneous import attempts, syn_filter
+from safeconnect._simultaneous import shared
 from safeconnect._sockets.lifecycle import reset
 
 from .. import namespace, support
@@ -25,16 +25,16 @@ class TestWithoutAShield:
 
     @pytest.fixture(autouse=True)
     def no_shield(self, monkeypatch):
-        monkeypatch.setattr(attempts, "open_syn_filter", lambda *_: None)
+        monkeypatch.setattr(shared, "open_syn_filter", lambda *_: None)
 
     def test_where_resets_are_dropped(self):
         if not shutil.which("nft"):
             pytest.skip("nft is not installed (Debian: nftables)")
         code = """
             import subprocess, threading
-            from safeconnect._simultaneous import attempts
+            from safeconnect._simultaneous import shared
             from safeconnect import simultaneous_open
-            attempts.open_syn_filter = lambda *_: None
+            shared.open_syn_filter = lambda *_: None
             rules = "add table ip t; add chain ip t c { type filter hook output priority 0; }; "
             subprocess.run(["nft", rules + "add rule ip t c tcp flags rst drop"], check=True)
             a, b = ("127.0.0.1", 20811), ("127.0.0.1", 20812)
@@ -61,7 +61,7 @@ class TestWithoutAShield:
 
     def test_the_shield_is_linuxs(self, monkeypatch):
         monkeypatch.setattr(sys, "platform", "darwin")
-        assert syn_filter.open_syn_filter(socket.AF_INET, A) is None
+        assert shared.open_syn_filter(socket.AF_INET, A) is None
 
 
 @linux_only
@@ -69,16 +69,16 @@ class TestShields:
     @pytest.fixture(params=["as it may", "without filters"])
     def kind(self, request, monkeypatch):
         if request.param == "without filters":
-            monkeypatch.setattr(syn_filter, "_attach_filter", lambda _: False)
+            monkeypatch.setattr(shared, "_attach_filter", lambda _: False)
 
     @support.both_families
     def test_the_first_waits_behind_the_seconds(self, kind, family):
         """Deterministic: one SYN is sent while the other side is there but not yet connecting."""
         a, b = free_addresses(support.LOOPBACK[family])
-        with syn_filter.open_syn_filter(family, b), socket.socket(family) as first, socket.socket(family) as second:
+        with shared.open_syn_filter(family, b), socket.socket(family) as first, socket.socket(family) as second:
             for sock, local in ((first, a), (second, b)):
                 sock.settimeout(0)
-                syn_filter.bind_shared(sock, local)
+                shared.bind_shared(sock, local)
             assert first.connect_ex(b) == errno.EINPROGRESS
             assert first.connect_ex(b) == errno.EALREADY, "neither refused nor accepted"
             second.connect_ex(a)
@@ -91,10 +91,10 @@ class TestShields:
         check_and_reset(*meet())
 
     def test_a_kernel_without_either(self, monkeypatch):
-        monkeypatch.setattr(syn_filter, "_attach_filter", lambda _: False)
-        monkeypatch.setattr(syn_filter, "_LOWEST_TTL", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
+        monkeypatch.setattr(shared, "_attach_filter", lambda _: False)
+        monkeypatch.setattr(shared, "_LOWEST_TTL", {socket.AF_INET: (socket.IPPROTO_IP, 9999)})
         before = support.descriptors()
-        assert syn_filter.open_syn_filter(socket.AF_INET, A) is None
+        assert shared.open_syn_filter(socket.AF_INET, A) is None
         assert support.descriptors() == before
 
     def test_no_privilege_is_needed(self):

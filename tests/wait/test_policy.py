@@ -353,7 +353,7 @@ def test_the_bytes_share_the_time_of_the_try(monkeypatch):
     wait = a_wait(10.0, attempt_timeout=5, check=b"220 ")
     wait.begin(0.0)
     sock = Mock(recv=Mock(side_effect=[b"2", b"2", b"0", b" "]))
-    assert safeconnect._wait.blocking._is_right(sock, b"220 ", wait)
+    assert safeconnect._wait.blocking._is_right(sock, wait)
     assert sock.settimeout.mock_calls == [call(5), call(4), call(3), call(2)]
 
 

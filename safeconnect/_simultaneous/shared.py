@@ -1,6 +1,7 @@
 """TCP simultaneous open (RFC 9293, section 3.5): two sides connect to each other, and nobody listens.
 
 Here is one side's part, without the waiting: a generator yields what to wait for, and each driver waits in its own way.
+While it runs, a SYN filter (`open_syn_filter`) keeps the kernel from refusing the other side.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from .._checks import check_int
 from .._connect import attempt
 from .._connect.driver import LONGEST_WAIT
 from .._connect.settings import check_seconds
-from .._connect.verdict import self_connect_error
+from .._connect.verdict import self_connect_error, timed_out
+from .._fork import imports
 from .._sockets import lifecycle, port_window
 from .._sockets.endpoint import same_endpoint, written
 from .._sockets.zones import scoped
 from ..errors import SelfConnectError
 from ..ports import MAX_PORT
 from .policy import Schedule
-from .syn_filter import bind_shared, open_syn_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
 # How a try may end while the other side is not there yet: by an answer of the other side, or by an error of this host.
 # EADDRNOTAVAIL: the last connection between the two addresses is not quite gone.
 _ANSWERS = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED)
-_AGAIN = (
-    *_ANSWERS,
-    errno.ETIMEDOUT,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.EADDRNOTAVAIL,
-)
+_AGAIN = (*_ANSWERS, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+
+# linux/filter.h: one instruction, BPF_RET | BPF_K with 0, "let pass no byte". asm-generic/socket.h for the option.
+_RETURN = 0x06
+_SO_ATTACH_FILTER = 26
+# linux/in.h and linux/in6.h: IP_MINTTL, IPV6_MINHOPCOUNT.
+_LOWEST_TTL = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket.IPPROTO_IPV6, 73)}
+_HIGHEST_TTL = 255
 
 
 class Attempts:
@@ -71,10 +73,7 @@ class Attempts:
         self._last = ""
 
     def run(self, at: datetime | float | None, interval: float, clock: Callable[[], float]) -> Waits:
-        """Yield what to wait for; return the connected, non-blocking socket. Closing the generator closes what is open.
-
-        While this runs, a SYN filter stands before the local address (see `open_syn_filter`).
-        """
+        """Yield what to wait for; return the connected, non-blocking socket. Closing it closes what is open."""
         pause = check_seconds("interval", interval)
         if pause is None:
             raise TypeError("interval must be a number of seconds, not None")
@@ -123,11 +122,9 @@ class Attempts:
         return sock if is_done else None
 
     def _late(self) -> TimeoutError:
-        error = TimeoutError("timed out")
         ended = f"the last one that ended: {self._last}" if self._last else "the last is still unanswered"
         ends = f"{written(self.local)} and {written(self.peer)}"
-        error.add_note(f"{ends} did not meet in {self._count} tries; {ended}")
-        return error
+        return timed_out(f"{ends} did not meet in {self._count} tries; {ended}")
 
 
 def _begin(sock: socket.socket, local: Address, peer: Address) -> bool:
@@ -182,6 +179,81 @@ def _seconds_until(at: datetime | float | None) -> float:
     elif not isinstance(at, (int, float)) or isinstance(at, bool):
         raise TypeError(f"at must be an aware datetime or seconds since the epoch, not {type(at).__name__}")
     return max(at - time.time(), 0.0)
+
+
+def open_syn_filter(family: int, address: Address) -> socket.socket | None:
+    """Drop SYNs to an address of this host until the returned socket is closed, instead of answering with a reset.
+
+    The kernel refuses a SYN for a port where nobody is connecting at that moment. So two sides that try in turns refuse
+    each other, unless both are inside connect() in the same microseconds. A SYN that is dropped is not refused: the
+    other side stays in connect(), and this side's own SYN finds it there.
+
+    The filter is a listening socket on the same address, with a BPF program that passes nothing (SO_ATTACH_FILTER,
+    socket(7)). A SYN goes to a connecting socket if there is one for it; otherwise it goes to the listener, whose
+    filter drops it (tcp_v4_rcv). Sockets that connect from the address must be bound with `bind_shared`, too.
+
+    Some kernels want CAP_NET_ADMIN for a filter (seen on 6.18). There the listener accepts only packets that no router
+    has forwarded, which needs no privilege (IP_MINTTL 255, ip(7); RFC 5082): most hosts send with 64 or 128, so their
+    SYNs are dropped as well.
+
+    :returns: the socket; None if this kernel has no means to drop SYNs.
+    :raises OSError: as `bind_shared`.
+    """
+    if sys.platform != "linux":
+        return None
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if not (_attach_filter(sock) or _ask_for_highest_ttl(sock)):
+            sock.close()
+            return None
+        bind_shared(sock, address)
+        sock.listen(1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_shared(sock: socket.socket, address: Address) -> None:
+    """Bind to an address that has a SYN filter, or whose last connection has just ended.
+
+    :raises OSError: EINVAL: the address is not this host's. (The kernel says EADDRNOTAVAIL, which connect() says of a
+        connection that is not quite gone.) EADDRINUSE: the port is taken.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_REUSEPORT"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        raise OSError(errno.EINVAL, f"{written(address)} is not an address of this host") from error
+
+
+def _attach_filter(sock: socket.socket) -> bool:
+    with imports.lock:
+        import ctypes  # struct sock_fprog holds a pointer
+
+    instruction = ctypes.create_string_buffer(_RETURN.to_bytes(2, sys.byteorder) + bytes(6), 8)
+
+    class Program(ctypes.Structure):
+        _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    program = Program(1, ctypes.addressof(instruction))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+    except OSError:
+        return False
+    return True
+
+
+def _ask_for_highest_ttl(sock: socket.socket) -> bool:
+    try:
+        sock.setsockopt(*_LOWEST_TTL[sock.family], _HIGHEST_TTL)
+    except OSError:
+        return False
+    return True
 
 
 async def follow(loop: Loop, attempts: Attempts, at: datetime | float | None, interval: float) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The kept connection of a `PersistentConnection`, for all drivers: may it be used again, and how does it end?
+"""What the drivers of `PersistentConnection` share: the kept connection, and one exchange on it.
 
 The danger: a request times out, its reply is still under way, and the next request takes that reply for its own. TCP
 cannot take a reply back. So a connection on which a reply may be under way must be reset, never used again.
@@ -16,20 +16,23 @@ closes the descriptor: its number could be another socket's by then.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
 from contextlib import suppress
 from itertools import count
+from time import monotonic
 
 from .._connect.settings import Settings, check_seconds
 from .._connect.verdict import timed_out
-from .._fork import Guard, register
-from .._inspect import peer
+from .._fork import Guard, imports, register
+from .._inspect.connection import is_quiet
+from .._lazy import typing as t
 from .._sockets import lifecycle, port_window
+from ..errors import CrossedReplyError, PeerClosedError
 from ..retry import Retry, is_transient
-from .lock import FairLock, Waiter
-from .policy import Reconnection
+from .policy import FairLock, Reconnection, Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,13 +40,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import AnySocket, Draw
-    from .exchange import Block
+    from .policy import Block
 
 
 # By how much of `max_age` a connection may end before it, at random. As wide as gRPC's 10 % to either side of its
 # MAX_CONNECTION_AGE; but all of it on this side, like HikariCP: the limit may be that of some box on the way.
 # Go's SetConnMaxLifetime has no jitter: there a fleet that has connected at once does everything at once from then on.
 AGE_SPREAD = 0.2
+
+# What the kernel says about a peer that no longer answers: keepalive, the user timeout or the retransmissions gave up.
+_VANISHED = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 class Link:
@@ -52,13 +58,12 @@ class Link:
     def __init__(
         self,
         address: tuple[Any, ...],
-        *,
         connector: Settings | None,
+        *,
         retry: Retry | None,
         idle_limit: float | None,
         max_age: float | None,
         on_connect: Callable[[Any], Any] | None,
-        clock: Callable[[], float],
     ) -> None:
         if not isinstance(address, tuple) or len(address) not in (2, 3, 4):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -72,7 +77,7 @@ class Link:
         self.idle_limit = check_seconds("idle_limit", idle_limit)
         self.max_age = check_seconds("max_age", max_age)
         self.on_connect = on_connect
-        self.clock = clock
+        self.clock = monotonic
         connector = connector or Settings()
         retry = retry or connector.retry or Retry()
         self.connector = connector.replace(retry=retry)
@@ -81,7 +86,7 @@ class Link:
         self.is_closed = False
         self.last_error = ""
         self.next_id = count(1).__next__  # the number of the next exchange
-        self.sock: AnySocket = None  # in whatever state it is; None: there is no connection
+        self.sock: t.AnySocket = None  # in whatever state it is; None: there is no connection
         self._is_clean = False  # True: no reply can be under way on it
         self._idle_since = 0.0
         self._old_at = 0.0  # when the connection reaches its own maximum age
@@ -104,7 +109,7 @@ class Link:
 
     # Before an exchange
 
-    def fit_socket(self) -> AnySocket | None:
+    def fit_socket(self) -> t.AnySocket | None:
         """Return the connection if it may be used again, else end it. It is dirty from now on."""
         sock = self.sock
         if sock is None:
@@ -141,7 +146,7 @@ class Link:
             )
         return seconds
 
-    def take_over(self, block: Block, sock: AnySocket) -> None:
+    def take_over(self, block: Block, sock: t.AnySocket) -> None:
         """Own a connection that has just been made and is still to be prepared; from now on `close` ends it.
 
         :raises RuntimeError: the exchange that it was made for is over.
@@ -154,7 +159,7 @@ class Link:
         self._is_clean = False
         self.sock = sock
 
-    def ready(self, block: Block, prepared: AnySocket | None) -> AnySocket:
+    def ready(self, block: Block, prepared: AnySocket | None) -> t.AnySocket:
         """Take note that ``on_connect`` is done, and return the connection.
 
         :param prepared: the socket that ``on_connect`` has returned to be used in its place.
@@ -262,20 +267,82 @@ class Link:
             os.close(sock.detach())  # the bare descriptor: trio's close() would tell the parent's epoll
 
 
-def _close(sock: AnySocket) -> None:
+class ExchangeBase:
+    """One request and its reply. ``id`` is a number that grows from exchange to exchange, also across connections."""
+
+    def __init__(self, link: Link, sock: t.AnySocket, deadline: float | None, *, counts: bool) -> None:
+        self.id = link.next_id()
+        self.is_over = False
+        # How many sends and receives are not finished. Only coming to the end takes one off again: an error in one
+        # spoils the connection, even if it is caught inside the block.
+        self.unfinished = 0
+        self.may_have_reply = True  # False only where bytes are counted, and none has come
+        self._link = link
+        self._sock = sock
+        self._deadline = deadline
+        self._received = _bytes_received(sock) if counts else None
+
+    def _check(self) -> t.AnySocket:
+        if self.is_over:
+            raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
+        return self._sock
+
+    def verify(self, reply_id: object) -> None:
+        """Check that a reply belongs to this exchange; if not, reset the connection.
+
+        :param reply_id: the number in the reply, of the request that it answers.
+        :raises CrossedReplyError: it is not this exchange's ``id``.
+        """
+        self._check()
+        if reply_id == self.id:
+            return
+        self._link.reset()
+        text = f"the reply to {reply_id!r} came where {self.id} was asked"
+        raise CrossedReplyError(errno.ECONNABORTED, f"{text}: replies are crossed, and the connection has been reset")
+
+    def end(self, error: BaseException | None) -> None:
+        """Take note that the block has been left, with this error or without: keep the connection, or reset it."""
+        if self.is_over:  # it was abandoned
+            return
+        self.is_over = True
+        if error is None and not self.unfinished:
+            self._link.ended()
+            return
+        if self._received is not None:
+            self.may_have_reply = _bytes_received(self._sock) != self._received
+        # Without an error: a timeout or cancellation was caught inside the block, and its reply may still come.
+        self._link.failed(TimeoutError("broken off") if error is None else error)
+        if isinstance(error, OSError):
+            _explain(error, self.id, is_closed=self._link.is_closed)
+
+
+class ConnectionBase:
+    """The methods that are the same in each `PersistentConnection`."""
+
+    _link: Link
+
+    def close(self) -> None:
+        """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return repr(self._link)
+
+
+def _close(sock: t.AnySocket) -> None:
     try:
         sock.close()
     except RuntimeError:  # trio's, outside of trio.run(): nobody can be waiting for it
         os.close(sock.detach())
 
 
-def _is_quiet(sock: AnySocket) -> bool:
+def _is_quiet(sock: t.AnySocket) -> bool:
     """Return True if nothing has come on an idle connection."""
     if sock.fileno() < 0:
         return False
     ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(sock, ssl.SSLSocket):
-        return peer.is_quiet(sock)
+        return is_quiet(sock)
     # TLS has messages of its own (session tickets): only reading tells them from data.
     sock.settimeout(0)
     try:
@@ -285,3 +352,39 @@ def _is_quiet(sock: AnySocket) -> bool:
     except OSError:
         return False
     return False
+
+
+def incomplete(received: int, size: int) -> PeerClosedError:
+    """Return the error for a stream that ended too early."""
+    return PeerClosedError(errno.ECONNRESET, f"the peer closed after {received} of {size} bytes")
+
+
+def _explain(error: OSError, number: int, *, is_closed: bool) -> None:
+    """Add a note to an error of an exchange: what it means for the connection."""
+    if is_closed:
+        note = "close() was called"
+    elif error.errno in _VANISHED:
+        note = "the peer has vanished: it no longer answers, and keepalive or the retransmissions have given it up"
+    elif isinstance(error, TimeoutError):
+        note = "no reply in time; the connection was reset, so that a late one cannot be taken for the next"
+    elif isinstance(error, PeerClosedError):
+        note = "the peer closed the connection in order, before the reply was complete"
+    elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        note = "the peer reset the connection: the server was restarted, or has dropped it"
+    else:
+        return
+    error.add_note(f"exchange {number}: {note}")
+
+
+def _bytes_received(sock: t.AnySocket) -> int | None:
+    """Return how many bytes of data have ever come on a connection; None if the platform does not count them."""
+    with imports.lock:
+        from .._inspect.connection import tcp_info  # only for requests that may be sent twice
+
+    try:
+        info = tcp_info(sock)
+    except OSError:
+        return None
+    # Linux counts the peer's FIN, which has a sequence number like a byte.
+    is_fin_counted = sys.platform == "linux" and info.state == "CLOSE_WAIT"
+    return None if info.bytes_received is None else info.bytes_received - is_fin_counted

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from .._inspect.peer import has_unacknowledged
+from .._inspect.connection import has_unacknowledged
 from .._sockets import lifecycle
 from .policy import CHUNK, POLL_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from .._loops import Loop
@@ -39,6 +40,14 @@ async def wait_for_acknowledgement(loop: Loop, sock: Any) -> None:
         await loop.sleep(POLL_SECONDS)
 
 
-def deadline_of(loop: Loop, closing: Closing) -> float | None:
-    """Return the instant at which the timeout is over."""
-    return None if closing.timeout is None else loop.now() + closing.timeout
+async def run(
+    loop: Loop, sock: Any, closing: Closing, function: Callable[..., Awaitable[None]] = shut_down, *others: Any
+) -> None:
+    """Call the function, by default `shut_down`, with the first three arguments and the others, until the deadline."""
+    if lifecycle.is_self_connected(sock):
+        closing.how = "reset"
+        return
+    try:
+        await loop.within(closing.deadline, function(loop, sock, closing, *others))
+    except OSError as error:  # a TimeoutError, too
+        closing.failed(error)

@@ -1,4 +1,4 @@
-"""What the drivers of `wait_for_port` share: the end of each try, and the whole wait on an event loop."""
+"""What the drivers of `wait_for_port` share: the begin, the end of each try, and the whole wait on an event loop."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import inspect
 import socket
 from contextlib import suppress
 
-from .._sockets import lifecycle
-from .policy import Greeting
+from .._connect.settings import Settings
+from .._sockets import kernel, lifecycle, port_window
+from .policy import Greeting, Waiting, probe_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from .._connect.settings import Settings
     from .._loops import Loop
     from ..typing import HasLinger
-    from .policy import Waiting
 
     class Probe(HasLinger, Protocol):
         """A socket of any library."""
 
         def fileno(self) -> int: ...
+
+
+def begin(now: float, address: tuple[Any, ...], timeout: float | None, **options: Any) -> Waiting:
+    """Begin to wait, with the options of `wait_for_port` and ``tell`` of `Waiting`."""
+    return Waiting(address, timeout, draw=port_window.chance, spare_ports=kernel.spare_ports, now=now, **options)
 
 
 def prepare(sock: Probe) -> None:
@@ -36,28 +40,36 @@ def end(sock: Probe) -> None:
             lifecycle.reset(sock)
 
 
-async def wait(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> None:
+async def wait_on(
+    loop: Loop, address: tuple[Any, ...], timeout: float | None, connector: Settings | None, **options: Any
+) -> None:
+    """Wait on an event loop, with the options of `wait_for_port`."""
+    waiting = begin(loop.now(), address, timeout, **options)
+    await wait(loop, waiting, probe_settings(Settings() if connector is None else connector, gone=options["gone"]))
+
+
+async def wait(loop: Loop, waiting: Waiting, settings: Settings) -> None:
     """Try and pause until a try succeeds.
 
     :raises TimeoutError: none did in time.
     """
-    while not await _try(loop, waiting, address, check, waiting.next_settings(settings)):
+    while not await _try(loop, waiting, waiting.next_settings(settings)):
         await loop.sleep(waiting.pause(loop.now()))
 
 
-async def _try(loop: Loop, waiting: Waiting, address: tuple[Any, ...], check: Any, settings: Settings) -> bool:
+async def _try(loop: Loop, waiting: Waiting, settings: Settings) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(loop.now())
     try:
-        sock = await loop.connect(settings, address, timeout)
+        sock = await loop.connect(settings, waiting.address, timeout)
     except (OSError, ExceptionGroup) as error:
         return waiting.failed(error, loop.now())
     try:
-        if check is None:
+        if waiting.check is None:
             return waiting.connected(loop.now())
         prepare(sock)
         deadline = loop.now() + waiting.left(loop.now())
-        found, text = await loop.within(deadline, _check(loop, sock, check))
+        found, text = await loop.within(deadline, _check(loop, sock, waiting.check))
         return waiting.checked(found, text, loop.now())
     except loop.failures as error:
         return waiting.check_failed(loop.as_os_error(error), loop.now())
