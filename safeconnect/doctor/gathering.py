@@ -9,32 +9,74 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import socket
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import fields, replace
+from time import perf_counter
 
-from .._checks import check_seconds
+from .._checks import check_int, check_seconds
+from .._connect.blocking_race import dial
+from .._connect.names import look_up_in_time
+from .._connect.order import without_duplicates
+from .._connect.settings import Settings
 from .._host import tcp_table
 from .._host.backlogs import backlogs
-from .._host.tcp_sockets import source_use, takes
+from .._host.holders import is_own
+from .._host.tcp_sockets import holdings, in_the_way, source_use, takes
 from .._lazy import publish
-from .._sockets import kernel
-from .._sockets.resolve import check_host
-from .._text import shown
-from .facts import ClosedFirst, Holder, Host, Listener, Listening, Snapshot, SourcePorts, Table, Timers
-from .trying import look_at_names, try_target
+from .._local.exposure import self_connect_exposure
+from .._sockets import kernel, resolve
+from .._sockets.lifecycle import reset
+from ..errors import PortsExhaustedError, SelfConnectError
+from .facts import (
+    Attempt,
+    ClosedFirst,
+    Exposed,
+    Holder,
+    Host,
+    Listener,
+    Listening,
+    Lookup,
+    Names,
+    Snapshot,
+    SourcePorts,
+    Table,
+    Target,
+    Timers,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._host.tcp_sockets import Owner, SourceUse, TcpSocket
+    from .._host.tcp_sockets import Holding, Owner, SourceUse, TcpSocket
+    from ..typing import Candidate, Failure, Family, Outcome, SockAddr
 
 _SYS = "/proc/sys"
 _NETSTAT = "/proc/net/netstat"
 _DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _UNTRIED = "it could not be tried"  # how `namespaces_unavailable` begins then
 _MOST = 10  # of a long list
+_PLAIN = Settings()
+_MOST_ATTEMPTS = 8  # a name may have hundreds of addresses, each of which may time out
+_FAMILIES: dict[Family, int] = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6, "both": socket.AF_UNSPEC}
+_OUTCOMES: dict[type[OSError], Outcome] = {  # the first that fits
+    SelfConnectError: "met-itself",
+    PortsExhaustedError: "no-source-port",
+    ConnectionRefusedError: "refused",
+    TimeoutError: "silent",
+}
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EAFNOSUPPORT)
+# getaddrinfo(3). Some are glibc's own; if two have the same number on a platform, the last one counts.
+_EAI: dict[str, Failure] = {
+    "EAI_NODATA": "no-address",
+    "EAI_ADDRFAMILY": "no-address",
+    "EAI_NONAME": "unknown",
+    "EAI_AGAIN": "no-answer",
+}
+_FAILURES = {getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)}
 
 
 def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snapshot:
@@ -84,11 +126,8 @@ def _checked(target: object) -> tuple[str, int]:
     host, port = target
     if not isinstance(host, str) or not host:
         raise TypeError(f"target must be (host, port) with a name or an address as host, not {host!r}")
-    if not isinstance(port, int) or isinstance(port, bool):
-        raise TypeError(f"the port must be an int, not {type(port).__name__}")
-    if not 0 < port <= 65535:
-        raise ValueError(f"the port must be 1-65535, not {shown(port)}")
-    check_host(host)
+    check_int("the port", port, 1, 65535)
+    resolve.check_host(host)
     return host, port
 
 
@@ -247,6 +286,104 @@ def _text(path: str) -> str:
             return file.read()
     except (OSError, ValueError):
         return ""
+
+
+def look_at_names(host: str | None, timeout: float) -> Names:
+    """Look up localhost, and the target's name; without one, or if it is a literal, the host's own."""
+    name = socket.gethostname() if host is None or resolve.literal((host, 1)) else host
+    return Names(
+        ipv6_loopback=is_own(("::1", 0)),
+        localhost=_look_up("localhost", "both", timeout)[0],
+        # Apart, and before the lookup of both, which a cache may then answer.
+        lookups=(_look_up(name, "IPv4", timeout)[0], _look_up(name, "IPv6", timeout)[0]),
+    )
+
+
+def try_target(
+    host: str, port: int, timeout: float, sockets: list[TcpSocket], listeners: tuple[Listener, ...] | None
+) -> Target:
+    """Connect to each address of the target, one after the other.
+
+    :param sockets: those of this machine, as they were before.
+    :param listeners: the listening ones among them; None if they are not known.
+    """
+    lookup, candidates = _look_up(host, "both", timeout, port)
+    attempts = tuple(_attempt(candidate, timeout) for candidate in candidates[:_MOST_ATTEMPTS])
+    own = [attempt.address for attempt in attempts if attempt.own]
+    is_known = bool(own) and listeners is not None
+    return Target(
+        host=host,
+        port=port,
+        timeout_seconds=timeout,
+        lookup=lookup,
+        attempts=attempts,
+        untried=max(len(candidates) - _MOST_ATTEMPTS, 0),
+        listeners=tuple(each for each in listeners or () if each.port == port) if is_known else None,
+        exposed=_exposed(own, port),
+        held=_held(sockets, own, port) if is_known else None,
+    )
+
+
+def _held(sockets: list[TcpSocket], own: list[str], port: int) -> tuple[Holding, ...] | None:
+    """Return what may keep a server from the port."""
+    hosts = {address.partition("%")[0] for address in own}
+    try:
+        return tuple(holdings(tcp_table.owners(in_the_way(sockets, hosts, port)))[:_MOST])
+    except OSError:  # no descriptor is left to look at processes with
+        return None
+
+
+def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[Lookup, list[Candidate]]:
+    """Look a name up, for at most this many seconds, even if the resolver hangs."""
+    began = perf_counter()
+    candidates: list[Candidate] = []
+    failure: Failure | None = None
+    text = None
+    try:
+        found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        candidates = without_duplicates(found, {})  # a hosts file may have a line twice
+    except TimeoutError:
+        failure, text = "timed-out", f"no answer in {timeout:g} s"
+    except (OSError, UnicodeError) as error:  # UnicodeError: DNS cannot have such a name
+        failure = _FAILURES.get(getattr(error, "errno", None) or 0, "failed")
+        text = getattr(error, "strerror", None) or str(error)
+    seconds = perf_counter() - began
+    addresses = tuple(dict.fromkeys(_address(candidate[4]) for candidate in candidates))
+    return Lookup(name, family, seconds, addresses, failure, text), candidates
+
+
+def _attempt(candidate: Candidate, timeout: float) -> Attempt:
+    """Connect once, to one address, and reset the connection."""
+    sockaddr = candidate[4]
+    error: str | None = None
+    began = perf_counter()
+    try:
+        # Not create_connection(): if a tool has replaced getaddrinfo, that asks it about literals, too.
+        sock = dial(_PLAIN, sockaddr, timeout, [candidate])
+        seconds = perf_counter() - began
+        reset(sock)
+        outcome: Outcome = "connected"
+    except OSError as failure:
+        seconds = perf_counter() - began
+        error = failure.strerror or str(failure)
+        others: Outcome = "unreachable" if failure.errno in _UNREACHABLE else "failed"
+        outcome = next((each for kind, each in _OUTCOMES.items() if isinstance(failure, kind)), others)
+    return Attempt(_address(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
+
+
+def _address(sockaddr: SockAddr) -> str:
+    scope = f"%{sockaddr[3]}" if len(sockaddr) == 4 and sockaddr[3] and "%" not in sockaddr[0] else ""
+    return f"{sockaddr[0]}{scope}"
+
+
+def _exposed(own: list[str], port: int) -> Exposed | None:
+    """Return the exposure of this host's own addresses: of an exposed one, if there is one."""
+    found = []
+    for address in own:
+        with suppress(OSError):  # a getaddrinfo of another tool may not know literals
+            found.append(self_connect_exposure(address, port))
+    told = next(filter(None, found), found[0] if found else None)
+    return None if told is None else Exposed(told.reason, told.prevented, str(told), told.advice)
 
 
 publish("safeconnect.doctor", gather)
