@@ -44,7 +44,13 @@ def run_with_ports(arguments: argparse.Namespace, console: Console) -> int:
                 hosts = every_address()
             ports, sockets = (_lent if is_released else _reserved)(held, hosts, number)
         except OSError as error:
-            _tell_no_ports(error, number, ", ".join(hosts), console.messages)
+            what, where = "a port" if number == 1 else f"{number} ports", ", ".join(hosts)
+            why = error.strerror or error
+            console.messages.line((f"safeconnect: {what} could not be reserved at {where}: {why}", "red"))
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                console.messages.line(
+                    "  each port takes a descriptor or two: raise the limit (`ulimit -n`) or ask for fewer"
+                )
             return FAILED
         name = arguments.env or "PORT"
         numbered = {f"{name}{place}": str(port) for place, port in enumerate(ports, 1)} if number > 1 else {}
@@ -111,13 +117,6 @@ def _named(held: ExitStack, port: int) -> list[socket.socket] | None:
             raise
         return None
     return [name]
-
-
-def _tell_no_ports(error: OSError, number: int, where: str, messages: Stream) -> None:
-    what = "a port" if number == 1 else f"{number} ports"
-    messages.line((f"safeconnect: {what} could not be reserved at {where}: {error.strerror or error}", "red"))
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        messages.line("  each port takes a descriptor or two: raise the limit (`ulimit -n`) or ask for fewer")
 
 
 def replace_with(

@@ -121,17 +121,12 @@ class Peer:
             socket.socket.shutdown(self.socket, socket.SHUT_RD)
 
 
-class Fault:
-    """An address that behaves in a certain way as long as its ``with`` block lasts.
-
-    :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
-    :ivar connections: a `Connection` for each connection that was accepted, in order.
-    """
+class Place:
+    """An address in a ``with`` block: the base of `Fault` and `Host`."""
 
     def __init__(self, address: tuple[Any, ...], family: int) -> None:
         self.address = address
         self.family = family
-        self.connections: list[Connection] = []
 
     @property
     def host(self) -> str:
@@ -144,13 +139,25 @@ class Fault:
         return int(self.address[1])
 
     def close(self) -> None:
-        """End the fault. The ``with`` block does it by itself."""
+        """End it. The ``with`` block does it by itself."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Fault(Place):
+    """An address that behaves in a certain way as long as its ``with`` block lasts.
+
+    :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
+    :ivar connections: a `Connection` for each connection that was accepted, in order.
+    """
+
+    def __init__(self, address: tuple[Any, ...], family: int) -> None:
+        super().__init__(address, family)
+        self.connections: list[Connection] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.host}:{self.port}, {len(self.connections)} connections>"

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from weakref import ref
 
@@ -61,18 +62,15 @@ def _settle() -> None:
     """Patch while there is a hook. If an interrupt comes here, the next call completes the work."""
     _hooks[:] = [each for each in _hooks if each() is not None]
     if _hooks:
-        _patched_classes.add(socket.socket)
-        _patch(socket.socket)
+        kind = socket.socket
+        _patched_classes.add(kind)
+        for name in _METHODS:
+            if not hasattr(vars(kind).get(name), "in_place_of"):
+                setattr(kind, name, _hooked(kind, name))
         return
     for kind in _patched_classes.copy():
         _unpatch(kind)
         _patched_classes.discard(kind)
-
-
-def _patch(kind: type[socket.socket]) -> None:
-    for name in _METHODS:
-        if not hasattr(vars(kind).get(name), "in_place_of"):
-            setattr(kind, name, _hooked(kind, name))
 
 
 def _unpatch(kind: type[socket.socket]) -> None:
@@ -121,20 +119,8 @@ class SelfConnecting(Fault):
 
     def before(self, sock: socket.socket, address: Any) -> None:
         """Have a connect to this address use the target's port as its source port."""
-        if (
-            self._is_target(address) and not sock.getsockname()[1]
-        ):  # with a port it is bound, or this is its second call
-            self._set_source_port(sock)
-
-    def after(self, sock: socket.socket, address: Any) -> None:
-        """Count the self-connects."""
-        if self._is_target(address) and sock.fileno() >= 0 and is_self_connected(sock):
-            self.meetings += 1
-
-    def _is_target(self, address: Any) -> bool:
-        return isinstance(address, tuple) and address[:2] == self.address[:2]
-
-    def _set_source_port(self, sock: socket.socket) -> None:
+        if not self._is_target(address) or sock.getsockname()[1]:
+            return  # with a port it is bound, or this is its second call
         if self.port in kernel.source_ports() and kernel.set_option(
             sock, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(self.port, self.port)
         ):
@@ -144,6 +130,14 @@ class SelfConnecting(Fault):
         except OSError as error:
             if error.errno != errno.EADDRINUSE:  # another self-connected socket is there at this moment
                 raise
+
+    def after(self, sock: socket.socket, address: Any) -> None:
+        """Count the self-connects."""
+        if self._is_target(address) and sock.fileno() >= 0 and is_self_connected(sock):
+            self.meetings += 1
+
+    def _is_target(self, address: Any) -> bool:
+        return isinstance(address, tuple) and address[:2] == self.address[:2]
 
 
 def self_connecting(*, host: str = "127.0.0.1", port: int = 0) -> SelfConnecting:
@@ -256,17 +250,10 @@ def _descriptors() -> dict[int, str]:
         try:
             found[int(name)] = os.readlink(f"{_DESCRIPTORS}/{name}")  # noqa: PTH115
         except OSError:  # the listing's own descriptor, or not a link (macOS)
-            if _is_open(int(name)):
+            with suppress(OSError):
+                os.fstat(int(name))
                 found[int(name)] = "open"
     return found
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
 
 
 def _described(number: int, what: str) -> str:

@@ -63,22 +63,16 @@ class BlackHole(Server):
         listener.listen(0)
         self._fillers: list[socket.socket] = []
         try:
-            self._fill()
+            # Connect until a connect is not answered: kernels differ in how many connections the queue takes.
+            with suppress(TimeoutError):
+                while True:
+                    filler = socket.socket(self.family)
+                    self._fillers.append(filler)
+                    filler.settimeout(0.05)
+                    filler.connect(self.address)
         except BaseException:
             self.close()
             raise
-
-    def _fill(self) -> None:
-        """Connect until a connect is not answered: kernels differ in how many connections the queue takes."""
-        answered = True
-        while answered:
-            filler = socket.socket(self.family)
-            self._fillers.append(filler)
-            filler.settimeout(0.05)
-            try:
-                filler.connect(self.address)
-            except TimeoutError:
-                answered = False
 
     def heal(self) -> None:
         """Accept from now on. A waiting client gets in when its kernel sends the SYN again; see docs/servers.md."""
