@@ -30,22 +30,8 @@ from .._local.exposure import self_connect_exposure
 from .._sockets import kernel, resolve
 from .._sockets.lifecycle import reset
 from ..errors import PortsExhaustedError, SelfConnectError
-from .facts import (
-    Attempt,
-    ClosedFirst,
-    Exposed,
-    Holder,
-    Host,
-    Listener,
-    Listening,
-    Lookup,
-    Names,
-    Snapshot,
-    SourcePorts,
-    Table,
-    Target,
-    Timers,
-)
+from . import facts
+from .facts import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,12 +117,12 @@ def _checked(target: object) -> tuple[str, int]:
     return host, port
 
 
-def _host() -> Host:
+def _host() -> facts.Host:
     soft, hard = _descriptor_limits()
     free = _free_descriptors(soft)
     reason = _no_user_namespaces_because()
     is_untried = reason is not None and reason.startswith(_UNTRIED)
-    return Host(
+    return facts.Host(
         platform=sys.platform,
         release=platform.release(),
         user_namespaces=None if is_untried else reason is None,
@@ -181,15 +167,15 @@ def _free_descriptors(limit: int | None) -> int | None:
     return max(limit - taken, 0)
 
 
-def _source_ports() -> SourcePorts:
+def _source_ports() -> facts.SourcePorts:
     try:
         has_option = sys.platform == "linux" and kernel.has_port_range()
         told = kernel.told_range()
     except OSError:  # no descriptor is left to ask with
-        return SourcePorts()
+        return facts.SourcePorts()
     if told is None:
-        return SourcePorts(per_socket_range=has_option)
-    return SourcePorts(
+        return facts.SourcePorts(per_socket_range=has_option)
+    return facts.SourcePorts(
         first=told.first,
         last=told.last,
         reserved=str(kernel.reserved_ports()),
@@ -200,18 +186,18 @@ def _source_ports() -> SourcePorts:
     )
 
 
-def _timers() -> Timers:
+def _timers() -> facts.Timers:
     rto_max = _number("net/ipv4/tcp_rto_max_ms")
-    settings = [field.name for field in fields(Timers) if field.name != "rto_max_seconds"]
+    settings = [field.name for field in fields(facts.Timers) if field.name != "rto_max_seconds"]
     told = {name: _number(f"net/ipv4/tcp_{name.removesuffix('_seconds')}") for name in settings}
-    return Timers(**told, rto_max_seconds=None if rto_max is None else rto_max / 1000)
+    return facts.Timers(**told, rto_max_seconds=None if rto_max is None else rto_max / 1000)
 
 
-def _listening() -> Listening:
+def _listening() -> facts.Listening:
     """Return all of it but the listeners."""
     aborts = _number("net/ipv4/tcp_abort_on_overflow")
     counters = _tcp_counters()
-    return Listening(
+    return facts.Listening(
         somaxconn=_number("net/core/somaxconn"),
         max_syn_backlog=_number("net/ipv4/tcp_max_syn_backlog"),
         abort_on_overflow=None if aborts is None else bool(aborts),
@@ -222,44 +208,44 @@ def _listening() -> Listening:
     )
 
 
-def _listeners(sockets: Iterable[TcpSocket]) -> tuple[Listener, ...]:
+def _listeners(sockets: Iterable[TcpSocket]) -> tuple[facts.Listener, ...]:
     """Return the listening sockets among these, by port, with their backlogs and processes."""
     limits = backlogs()
     found = tcp_table.owners(each for each in sockets if each.listens)
     listeners = [
-        Listener(*each.local, waiting=each.receive_queue, backlog=limits.get(each.inode or 0), processes=processes)
+        facts.Listener(*each.local, each.receive_queue, limits.get(each.inode or 0), processes)
         for each, processes in found.items()
     ]
     return tuple(sorted(listeners, key=lambda listener: (listener.port, listener.address)))
 
 
-def _table(sockets: list[TcpSocket], busiest: list[SourceUse], listeners: Iterable[Listener]) -> Table:
+def _table(sockets: list[TcpSocket], busiest: list[SourceUse], listeners: Iterable[facts.Listener]) -> facts.Table:
     states = Counter(each.state for each in sockets)
     holders: Counter[Owner | None] = Counter()
     for processes in tcp_table.owners(each for each in sockets if each.state == "CLOSE_WAIT").values():
         holders.update(processes or [None])
-    return Table(
+    return facts.Table(
         states=dict(sorted(states.items())),
-        close_wait=tuple(Holder(process, count) for process, count in holders.most_common(_MOST)),
+        close_wait=tuple(facts.Holder(process, count) for process, count in holders.most_common(_MOST)),
         destinations=tuple(busiest),
         closed_first=_closed_first(sockets, listeners),
     )
 
 
-def _closed_first(sockets: list[TcpSocket], listeners: Iterable[Listener]) -> tuple[ClosedFirst, ...]:
+def _closed_first(sockets: list[TcpSocket], listeners: Iterable[facts.Listener]) -> tuple[facts.ClosedFirst, ...]:
     """Return the servers with connections in TIME_WAIT, the one with the most first; each connection counts once."""
     waiting = Counter(each.local for each in sockets if each.state == "TIME_WAIT" and not each.is_self_connected)
-    by_port: dict[int, list[Listener]] = {}
+    by_port: dict[int, list[facts.Listener]] = {}
     for listener in listeners:
         by_port.setdefault(listener.port, []).append(listener)
-    counts: Counter[Listener] = Counter()
+    counts: Counter[facts.Listener] = Counter()
     for (host, port), count in waiting.items():
         takers = [each for each in by_port.get(port, ()) if takes(each.address, (host,))]
         # A listener at that very address comes before one at all addresses.
         taker = min(takers, key=lambda each: each.address != host, default=None)
         if taker is not None:
             counts[taker] += count
-    return tuple(ClosedFirst(listener, count) for listener, count in counts.most_common(_MOST))
+    return tuple(facts.ClosedFirst(listener, count) for listener, count in counts.most_common(_MOST))
 
 
 def _number(name: str) -> int | None:
@@ -288,10 +274,10 @@ def _text(path: str) -> str:
         return ""
 
 
-def look_at_names(host: str | None, timeout: float) -> Names:
+def look_at_names(host: str | None, timeout: float) -> facts.Names:
     """Look up localhost, and the target's name; without one, or if it is a literal, the host's own."""
     name = socket.gethostname() if host is None or resolve.literal((host, 1)) else host
-    return Names(
+    return facts.Names(
         ipv6_loopback=is_own(("::1", 0)),
         localhost=_look_up("localhost", "both", timeout)[0],
         # Apart, and before the lookup of both, which a cache may then answer.
@@ -300,8 +286,8 @@ def look_at_names(host: str | None, timeout: float) -> Names:
 
 
 def try_target(
-    host: str, port: int, timeout: float, sockets: list[TcpSocket], listeners: tuple[Listener, ...] | None
-) -> Target:
+    host: str, port: int, timeout: float, sockets: list[TcpSocket], listeners: tuple[facts.Listener, ...] | None
+) -> facts.Target:
     """Connect to each address of the target, one after the other.
 
     :param sockets: those of this machine, as they were before.
@@ -311,7 +297,7 @@ def try_target(
     attempts = tuple(_attempt(candidate, timeout) for candidate in candidates[:_MOST_ATTEMPTS])
     own = [attempt.address for attempt in attempts if attempt.own]
     is_known = bool(own) and listeners is not None
-    return Target(
+    return facts.Target(
         host=host,
         port=port,
         timeout_seconds=timeout,
@@ -333,7 +319,7 @@ def _held(sockets: list[TcpSocket], own: list[str], port: int) -> tuple[Holding,
         return None
 
 
-def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[Lookup, list[Candidate]]:
+def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[facts.Lookup, list[Candidate]]:
     """Look a name up, for at most this many seconds, even if the resolver hangs."""
     began = perf_counter()
     candidates: list[Candidate] = []
@@ -349,10 +335,10 @@ def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[
         text = getattr(error, "strerror", None) or str(error)
     seconds = perf_counter() - began
     addresses = tuple(dict.fromkeys(_address(candidate[4]) for candidate in candidates))
-    return Lookup(name, family, seconds, addresses, failure, text), candidates
+    return facts.Lookup(name, family, seconds, addresses, failure, text), candidates
 
 
-def _attempt(candidate: Candidate, timeout: float) -> Attempt:
+def _attempt(candidate: Candidate, timeout: float) -> facts.Attempt:
     """Connect once, to one address, and reset the connection."""
     sockaddr = candidate[4]
     error: str | None = None
@@ -368,7 +354,7 @@ def _attempt(candidate: Candidate, timeout: float) -> Attempt:
         error = failure.strerror or str(failure)
         others: Outcome = "unreachable" if failure.errno in _UNREACHABLE else "failed"
         outcome = next((each for kind, each in _OUTCOMES.items() if isinstance(failure, kind)), others)
-    return Attempt(_address(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
+    return facts.Attempt(_address(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
 
 
 def _address(sockaddr: SockAddr) -> str:
@@ -376,14 +362,14 @@ def _address(sockaddr: SockAddr) -> str:
     return f"{sockaddr[0]}{scope}"
 
 
-def _exposed(own: list[str], port: int) -> Exposed | None:
+def _exposed(own: list[str], port: int) -> facts.Exposed | None:
     """Return the exposure of this host's own addresses: of an exposed one, if there is one."""
     found = []
     for address in own:
         with suppress(OSError):  # a getaddrinfo of another tool may not know literals
             found.append(self_connect_exposure(address, port))
     told = next(filter(None, found), found[0] if found else None)
-    return None if told is None else Exposed(told.reason, told.prevented, str(told), told.advice)
+    return None if told is None else facts.Exposed(told.reason, told.prevented, str(told), told.advice)
 
 
 publish("safeconnect.doctor", gather)

@@ -13,20 +13,14 @@ from weakref import ref
 from .. import _fork
 from .._local.binding import reserve_port
 from .._sockets import kernel, port_window
-from .._sockets.lifecycle import is_self_connected
+from .._sockets.lifecycle import IP_FAMILIES, is_self_connected
 from .._text import harmless
 from ._base import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol, Self
-
-    class Hook(Protocol):
-        """Called around each connect. An exception from ``before`` is raised instead of connecting."""
-
-        def before(self, sock: socket.socket, address: Any) -> None: ...
-        def after(self, sock: socket.socket, address: Any) -> None: ...
+    from typing import Any, Self
 
 
 _METHODS = ("connect", "connect_ex")
@@ -36,14 +30,17 @@ _hooks: list[ref[Any]] = []
 _patched_classes: set[type[socket.socket]] = set()  # classes that may have our methods
 
 
-def add(hook: Hook) -> None:
-    """Call a hook around every connect from now on, as long as somebody else refers to it."""
+def add(hook: SelfConnecting | Guard) -> None:
+    """Call a hook around every connect from now on, as long as somebody else refers to it.
+
+    An exception from its ``before`` is raised instead of connecting.
+    """
     with _guard.lock:
         _hooks.append(ref(hook, _collected))
         _settle()
 
 
-def remove(hook: Hook) -> None:
+def remove(hook: SelfConnecting | Guard) -> None:
     """Stop calling a hook. After the last one `socket.socket` is as it was."""
     with _guard.lock:
         try:
@@ -179,14 +176,14 @@ class Guard:
 
         :raises PermissionError: the address is not a loopback address (EACCES).
         """
-        if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address):
+        if sock.family in IP_FAMILIES and not _is_loopback(address):
             self.findings.append(f"a connect outside loopback, to {address!r}")
             raise PermissionError(errno.EACCES, f"this test may connect to loopback only, not to {address!r}")
 
     def after(self, sock: socket.socket, address: Any) -> None:
         """Notice a self-connect."""
         try:
-            self_connected = sock.family in (socket.AF_INET, socket.AF_INET6) and is_self_connected(sock)
+            self_connected = sock.family in IP_FAMILIES and is_self_connected(sock)
         except OSError:
             return  # it has been closed meanwhile
         if self_connected:
