@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OutputError, BrokenPipeError) as error:
-        return _output_failed(error)
+        # Python flushes the buffer at exit, and that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
+            print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
+        return FAILED
     return status
 
 
@@ -51,14 +55,6 @@ def _open_closed_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
-
-
-def _output_failed(error: OSError) -> int:
-    # Python flushes the buffer at exit, and that must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
-        print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
-    return FAILED
 
 
 @contextmanager

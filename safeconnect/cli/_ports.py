@@ -190,7 +190,9 @@ def _list_one(arguments: argparse.Namespace, data: Stream) -> list[str]:
     """List the sockets that have the port, or are connected to it; return the notes on them."""
     port = arguments.port
     found = [each for each in tcp_table.sockets() if port in (each.local[1], each.peer and each.peer[1])]
-    held = tcp_table.owners(sorted(found, key=lambda each: _order(each, port)))
+    # Servers first, then the others that have the port, then those that are connected to it.
+    found.sort(key=lambda each: (not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state))
+    held = tcp_table.owners(found)
     if arguments.json:
         data.json({"port": port, "sockets": [_socket_as_dict(*row) for row in held.items()], "exit_status": 0})
     elif held:
@@ -202,11 +204,6 @@ def _list_one(arguments: argparse.Namespace, data: Stream) -> list[str]:
         unlisted = "one is bound and neither listens nor is connected: the system does not list those"
         return [f"no socket has port {port} as its own, unless {unlisted}"]
     return [_no_server(each) for each in holdings(own) if each.is_self_connected]
-
-
-def _order(each: TcpSocket, port: int) -> tuple[object, ...]:
-    """Sort servers first, then the others that have the port, then those that are connected to it."""
-    return not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state
 
 
 def _socket_cells(each: TcpSocket, owners: Sequence[Owner]) -> Line:

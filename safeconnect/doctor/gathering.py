@@ -118,8 +118,7 @@ def _checked(target: object) -> tuple[str, int]:
 
 
 def _host() -> facts.Host:
-    soft, hard = _descriptor_limits()
-    free = _free_descriptors(soft)
+    soft, hard, free = _descriptors()
     reason = _no_user_namespaces_because()
     is_untried = reason is not None and reason.startswith(_UNTRIED)
     return facts.Host(
@@ -146,25 +145,22 @@ def _no_user_namespaces_because() -> str | None:
         return f"user and network namespaces are not to be had here: {error}"
 
 
-def _descriptor_limits() -> tuple[int | None, int | None]:
+def _descriptors() -> tuple[int | None, int | None, int | None]:
+    """Return the soft and the hard limit, and how many more this process can open; None: not known, or no limit."""
     if sys.platform == "win32":
-        return None, None
+        return None, None, None
     import resource  # there is none on Windows
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (None if soft == resource.RLIM_INFINITY else soft), (None if hard == resource.RLIM_INFINITY else hard)
-
-
-def _free_descriptors(limit: int | None) -> int | None:
-    """Return how many more this process can open; None if that is not known, or there is no limit."""
-    if limit is None or sys.platform == "win32":
-        return None
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (None if limit == resource.RLIM_INFINITY else limit for limit in limits)
+    if soft is None:
+        return None, hard, None
     try:
         # Those from before the limit was lowered lie above it. One is the listing's own.
-        taken = sum(int(name) < limit for name in os.listdir(_DESCRIPTORS)) - 1  # noqa: PTH208
+        taken = sum(int(name) < soft for name in os.listdir(_DESCRIPTORS)) - 1  # noqa: PTH208
     except OSError as error:
-        return 0 if error.errno == errno.EMFILE else None
-    return max(limit - taken, 0)
+        return soft, hard, 0 if error.errno == errno.EMFILE else None
+    return soft, hard, max(soft - taken, 0)
 
 
 def _source_ports() -> facts.SourcePorts:

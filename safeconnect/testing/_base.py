@@ -13,7 +13,7 @@ from .._connect.blocking_race import new_selector
 from .._fork import Guard
 from .._inspect import peer as peers
 from .._latch import Latch
-from .._sockets.lifecycle import LINGER_0
+from .._sockets.lifecycle import linger_not, reset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,14 +109,13 @@ class Peer:
 
     def reset(self) -> None:
         """End the connection with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-        self.socket.close()
+        reset(self.socket)
 
     def end(self) -> None:
         """Wake the handler and have it end the connection with a RST. Called from another thread."""
         self._over.set()
         with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            linger_not(self.socket)
             # Not SSLSocket.shutdown, after which a reader would go on in plain text. Not SHUT_WR, which sends a FIN.
             socket.socket.shutdown(self.socket, socket.SHUT_RD)
 

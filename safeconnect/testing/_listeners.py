@@ -7,9 +7,10 @@ import sys
 from contextlib import suppress
 
 from .._connect.settings import check_seconds
-from .._sockets.lifecycle import LINGER_0
+from .._local.binding import bind_socket
+from .._sockets.lifecycle import reset
 from ._base import Fault, Server
-from ._servers import bound, send_back
+from ._servers import send_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def refused(*, host: str = "127.0.0.1", port: int = 0) -> Refusing:
     Traceback (most recent call last):
     ConnectionRefusedError: [Errno 111] Connection refused
     """
-    return Refusing(bound(host, port))
+    return Refusing(bind_socket((host, port)))
 
 
 def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send_back) -> Server:
@@ -52,7 +53,7 @@ def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = 
     ...     fault.start()
     ...     socket.create_connection(fault.address, 5).close()
     """
-    return Server(bound(host, port), handler, listens=False)
+    return Server(bind_socket((host, port)), handler, listens=False)
 
 
 class BlackHole(Server):
@@ -85,8 +86,7 @@ class BlackHole(Server):
 
     def _forget_fillers(self) -> None:
         for filler in self._fillers:
-            filler.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-            filler.close()
+            reset(filler)
         self._fillers.clear()
 
 
@@ -103,7 +103,7 @@ def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: Handler = send
     Traceback (most recent call last):
     TimeoutError: timed out
     """
-    return BlackHole(bound(host, port), handler)
+    return BlackHole(bind_socket((host, port)), handler)
 
 
 _HANDLERS: dict[object, Handler] = {
@@ -139,7 +139,7 @@ def flaky(script: Iterable[Step], *, refuse_for: float = 0.1, host: str = "127.0
         known = ", ".join(map(repr, ["refuse", *_HANDLERS]))
         raise ValueError(f"script must have steps, each of {known} or a function, not {unknown or steps!r}")
     check_seconds("refuse_for", refuse_for)
-    return Flaky(bound(host, port), steps, refuse_for)
+    return Flaky(bind_socket((host, port)), steps, refuse_for)
 
 
 class Flaky(Server):
@@ -168,7 +168,7 @@ class Flaky(Server):
 
     def _listen(self) -> socket.socket:
         if self._current is None:
-            self._current = bound(self.host, self.port)
+            self._current = bind_socket((self.host, self.port))
             self._current.listen(self._backlog)
             self._current.settimeout(0)
         return self._current
