@@ -17,8 +17,7 @@ from .._sockets import kernel, port_window
 from .._wait.policy import Waiting, probe_settings
 from .._wait.probe import wait
 from ..events import Start
-from . import FAILED, TIMED_OUT
-from ._command import replace_with
+from . import FAILED, TIMED_OUT, replace_with
 from ._console import Console
 
 TYPE_CHECKING = False
