@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Iterable, Sequence
 from collections.abc import Callable as Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any as Any
-from typing import Literal, Protocol, TypedDict, TypeVar
+from typing import Literal, Protocol, TypeVar
 from typing import Never as Never
 from typing import Self as Self
-from typing import Unpack as Unpack
+
+from typing_extensions import TypedDict
+from typing_extensions import Unpack as Unpack
 
 from ._connect.memory import ConnectMemory as ConnectMemory
 from ._connect.settings import Settings

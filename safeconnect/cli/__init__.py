@@ -1,20 +1,28 @@
-"""The command line: ``safeconnect`` and ``python -m safeconnect``."""
+"""The command line, ``safeconnect`` and ``python -m safeconnect``: the process, and the command that replaces it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import socket
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import NoReturn
+
+    from ._console import Stream
 
 FAILED = 1
-# As timeout(1) and the shells have them.
+# As timeout(1), env(1) and the shells have them.
 TIMED_OUT = 124
+NOT_RUN = 126
+NOT_FOUND = 127
 INTERRUPTED = 130
 _TERMINATED = 143
 
@@ -38,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OutputError, BrokenPipeError) as error:
-        return _output_failed(error)
+        # Python flushes the buffer at exit, and that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
+            print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
+        return FAILED
     return status
 
 
@@ -51,14 +63,6 @@ def _open_closed_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
-
-
-def _output_failed(error: OSError) -> int:
-    # Python flushes the buffer at exit, and that must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
-        print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
-    return FAILED
 
 
 @contextmanager
@@ -75,3 +79,71 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def replace_with(
+    command: Sequence[str], environment: Mapping[str, str], messages: Stream, *, keep: Iterable[socket.socket] = ()
+) -> int:
+    """Replace this process by a command, which then has its signals and its exit status.
+
+    :param keep: sockets that stay open in the command.
+    :returns: the command's exit status, on Windows, where no process can be replaced; or why it was not run.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if sys.platform == "win32":
+            return _run_as_child(command, environment)
+        for sock in keep:
+            sock.set_inheritable(True)
+        _restore_signals()
+        _become(command, environment)
+    except OSError as error:
+        return _tell_failure(command[0], error, messages)
+
+
+def _become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    try:
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own
+    except OSError as error:
+        from shutil import which
+
+        path = which(command[0])
+        if error.errno != errno.ENOEXEC or path is None:
+            raise
+        # A script that does not name its interpreter: like execvp(3), run it with the shell.
+        os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], environment)  # noqa: S606
+
+
+def _run_as_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    import subprocess  # for Windows only
+
+    with subprocess.Popen(list(command), env=environment) as child:  # noqa: S603 - the user's own
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue  # the console has sent Ctrl-C to the child as well, which decides
+
+
+def _tell_failure(name: str, error: OSError, messages: Stream) -> int:
+    """Say why a command was not run, and return the shell's status for that."""
+    is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+    if is_missing and not (os.sep in name and Path(name).exists()):  # a file without its interpreter is found
+        messages.line(f"safeconnect: the command {name!r} was not found")
+        return NOT_FOUND
+    messages.line(f"safeconnect: the command {name!r} cannot be run: {error.strerror}")
+    return NOT_RUN
+
+
+def _restore_signals() -> None:
+    """Undo what Python and this program have done to signals.
+
+    The command would inherit those that Python ignores; and a signal that comes for a handler just before the process
+    is replaced would be lost.
+    """
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)

@@ -64,16 +64,7 @@ def why_not(port: int) -> str | None:
         return f"{exposure}. No connect to it meets itself: take a port of {exposure.ephemeral} that nobody uses"
     if exposure.reason == "other-parity":
         return f"{exposure} The demo would not see it: take {port - 1}"
-    try:
-        _check_unused(port)
-    except OSError as error:
-        return "; ".join([f"port {port} cannot be used: {error.strerror or error}", *getattr(error, "__notes__", ())])
-    return None
-
-
-def _check_unused(port: int) -> None:
-    """Raise the error that a server at all addresses would get, with notes on who holds the port."""
-    try:
+    try:  # as a server at all addresses
         with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as server:
             if server.family == socket.AF_INET6:
                 server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -81,7 +72,8 @@ def _check_unused(port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             holders.tell_port(error, port)
-        raise
+        return "; ".join([f"port {port} cannot be used: {error.strerror or error}", *getattr(error, "__notes__", ())])
+    return None
 
 
 def _show_standard_library(port: int | None) -> int:

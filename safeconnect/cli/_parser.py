@@ -32,8 +32,7 @@ Wait until every TARGET accepts a TCP connection, then exit with 0, or run CMD
 in this process's place. Each try is reset at once and leaves nothing behind. A
 connection to itself, which a plain client gets sooner or later on a closed port
 in the machine's range of source ports, does not count.
-"""
-_WAIT_EPILOG = """\
+
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
   1     it can never be up: the name does not exist (see --retry-names), or
@@ -56,8 +55,7 @@ _DOCTOR = """\
 Read what this machine has set for TCP connects, say what is wrong with it and
 what to do. With a target, also try each of its addresses, one after another.
 Changes nothing.
-"""
-_DOCTOR_EPILOG = """\
+
 exit status:
   0     nothing is wrong, or nothing that makes connects fail
   1     something makes connects fail: a finding of severity error
@@ -77,8 +75,7 @@ server binds to it as servers do, with SO_REUSEADDR or SO_REUSEPORT, and
 listens. Without CMD: list the listening ports of this machine, which of them
 connect() may choose as well, and the source ports that its connections take.
 With PORT: list whoever has that port, listening or not, or is connected to it.
-"""
-_PORTS_EPILOG = """\
+
 environment of CMD:
   PORT             the first port, or the variable of --env
   PORT1, PORT2...  all of them in order, with more than one
@@ -108,8 +105,7 @@ _CONNECT = """\
 Connect once and show how: the lookups, each address tried and when, as a race
 in time, and the state of the connection, or why there is none. The connection
 is closed gracefully, and nothing is sent on it.
-"""
-_CONNECT_EPILOG = """\
+
 exit status:
   0     connected (with --repeat: every time)
   1     not connected
@@ -128,8 +124,7 @@ Show on this machine, in a few seconds, how the standard library connects to
 itself on a closed port, how that blocks the port for a server, and how
 safeconnect does neither. With --port, use a port of your choice, which is free
 again afterwards.
-"""
-_DEMO_EPILOG = """\
+
 exit status:
   0     all of it was seen
   1     it was not, or it cannot be seen at that port; the reason is printed
@@ -196,7 +191,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             "PORT is not allowed with a command: -n says how many ports it is to have",
         ),
         (
-            name == "_ports" and not dashes and _asks_for_ports(arguments),
+            name == "_ports"
+            and not dashes
+            and (arguments.release or {arguments.number, arguments.env, arguments.host} != {None}),
             "-n, --env, --host and --release need a command after --",
         ),
     ):
@@ -204,10 +201,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             parser.error(message)
     arguments.command = command
     return arguments
-
-
-def _asks_for_ports(arguments: argparse.Namespace) -> bool:
-    return arguments.release or any(value is not None for value in (arguments.number, arguments.env, arguments.host))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -226,24 +219,20 @@ def _parser() -> argparse.ArgumentParser:
         help=f"print what completes the commands in a shell ({', '.join(_SHELLS)}), and exit",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_wait(_command(commands, "wait", "wait until a port is up, or gone, then run a command", _WAIT, _WAIT_EPILOG))
-    _add_doctor(_command(commands, "doctor", "say what is wrong here with TCP connects", _DOCTOR, _DOCTOR_EPILOG))
-    _add_ports(_command(commands, "ports", "run a command with free ports; list those in use", _PORTS, _PORTS_EPILOG))
-    _add_connect(_command(commands, "connect", "connect once and show how", _CONNECT, _CONNECT_EPILOG))
-    _add_demo(_command(commands, "demo", "show a self-connect, and what it leaves behind", _DEMO, _DEMO_EPILOG))
-    return parser
-
-
-def _command(commands: Any, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=epilog,
-        usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(module=f"_{name}")
+    for name, (summary, text, add_arguments) in _COMMANDS.items():
+        description, _, epilog = text.partition("\n\n")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=epilog,
+            usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(module=f"_{name}")
+        add_arguments(command)
+        if name != "demo":
+            command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -263,14 +252,12 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     talk = parser.add_mutually_exclusive_group()
     talk.add_argument("-q", "--quiet", action="store_true", help="no messages")
     talk.add_argument("-v", "--verbose", action="store_true", help="print each change in what the tries see")
-    _add_json(parser)
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     target_help = "a server: also [IPV6]:PORT or :PORT"
     parser.add_argument("target", nargs="?", type=target, metavar="HOST:PORT", help=target_help)
     _add_seconds(parser, "--timeout", 2.0, "for each lookup and each address of the target (default 2)")
-    _add_json(parser)
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
@@ -288,7 +275,6 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
         " ports, so only a program that asks for the same number can take one (always so on other platforms than"
         " Linux)",
     )
-    _add_json(parser)
 
 
 def _add_connect(parser: argparse.ArgumentParser) -> None:
@@ -298,7 +284,6 @@ def _add_connect(parser: argparse.ArgumentParser) -> None:
     delay_help = "how long to wait for one address before the next one is tried as well (default 0.25)"
     _add_seconds(parser, "--happy-eyeballs-delay", 0.25, delay_help, seconds)
     parser.add_argument("--repeat", type=count, metavar="N", help="connect N times and print percentiles")
-    _add_json(parser)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -324,5 +309,11 @@ def _add_family(parser: argparse.ArgumentParser) -> None:
         group.add_argument(*flags, action="store_const", const=family, dest="family", help=text)
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+# Of each command: the summary, the help (its first paragraph stands above the arguments), what adds its arguments.
+_COMMANDS = {
+    "wait": ("wait until a port is up, or gone, then run a command", _WAIT, _add_wait),
+    "doctor": ("say what is wrong here with TCP connects", _DOCTOR, _add_doctor),
+    "ports": ("run a command with free ports; list those in use", _PORTS, _add_ports),
+    "connect": ("connect once and show how", _CONNECT, _add_connect),
+    "demo": ("show a self-connect, and what it leaves behind", _DEMO, _add_demo),
+}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 
 from .. import self_connect_exposure
 from .._host import tcp_table
 from .._host.tcp_sockets import ANY_HOST, holdings, listeners, named, source_use
+from .._local.binding import reserve_port
 from .._sockets import kernel
 from .._sockets.endpoint import written
-from . import FAILED
-from ._command import run_with_ports
+from ..ports import PortSet
+from . import FAILED, replace_with
 from ._console import Console, OutputError, percent
 
 TYPE_CHECKING = False
@@ -23,10 +27,13 @@ if TYPE_CHECKING:
     from .._host.tcp_sockets import Holding, Listener, Owner, SourceUse, TcpSocket
     from ._console import Line, Part, Stream
 
+    Ports = tuple[list[int], list[socket.socket]]
+
 _MOST_DESTINATIONS = 10  # --json has all of them
 _MOST_OWNERS = 3
 # A plain connect looks through one half of the source ports before the other: slow, if those taken are all of it.
 _SLOW = 0.5
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - held, not listened on
 
 _LISTENER_HEADERS = ("address", "port", "owner", "ephemeral", "reserved", "exposed", "waiting", "backlog")
 _USE_HEADERS = ("from", "to", "source ports", "of", "share", "TIME_WAIT")
@@ -187,7 +194,9 @@ def _list_one(arguments: argparse.Namespace, data: Stream) -> list[str]:
     """List the sockets that have the port, or are connected to it; return the notes on them."""
     port = arguments.port
     found = [each for each in tcp_table.sockets() if port in (each.local[1], each.peer and each.peer[1])]
-    held = tcp_table.owners(sorted(found, key=lambda each: _order(each, port)))
+    # Servers first, then the others that have the port, then those that are connected to it.
+    found.sort(key=lambda each: (not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state))
+    held = tcp_table.owners(found)
     if arguments.json:
         data.json({"port": port, "sockets": [_socket_as_dict(*row) for row in held.items()], "exit_status": 0})
     elif held:
@@ -199,11 +208,6 @@ def _list_one(arguments: argparse.Namespace, data: Stream) -> list[str]:
         unlisted = "one is bound and neither listens nor is connected: the system does not list those"
         return [f"no socket has port {port} as its own, unless {unlisted}"]
     return [_no_server(each) for each in holdings(own) if each.is_self_connected]
-
-
-def _order(each: TcpSocket, port: int) -> tuple[object, ...]:
-    """Sort servers first, then the others that have the port, then those that are connected to it."""
-    return not each.listens, each.local[1] != port, each.local, each.peer or ("", 0), each.state
 
 
 def _socket_cells(each: TcpSocket, owners: Sequence[Owner]) -> Line:
@@ -227,3 +231,93 @@ def _socket_as_dict(each: TcpSocket, owners: Sequence[Owner]) -> dict[str, objec
 
 def _end(end: tuple[str, int]) -> dict[str, object]:
     return {"host": end[0], "port": end[1]}
+
+
+# With a command
+
+
+def run_with_ports(arguments: argparse.Namespace, console: Console) -> int:
+    """Run the command with ports that are reserved until it ends; return 1 if they could not be reserved."""
+    number = arguments.number or 1
+    hosts: Sequence[str] = [arguments.host] if arguments.host is not None else _EVERY_ADDRESS
+    # On other platforms than Linux no server can bind to a port that is held.
+    is_released = arguments.release or sys.platform != "linux"
+    with ExitStack() as held:
+        try:
+            if arguments.host is None:
+                hosts = every_address()
+            ports, sockets = (_lent if is_released else _reserved)(held, hosts, number)
+        except OSError as error:
+            what, where = "a port" if number == 1 else f"{number} ports", ", ".join(hosts)
+            why = error.strerror or error
+            console.messages.line((f"safeconnect: {what} could not be reserved at {where}: {why}", "red"))
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                console.messages.line(
+                    "  each port takes a descriptor or two: raise the limit (`ulimit -n`) or ask for fewer"
+                )
+            return FAILED
+        name = arguments.env or "PORT"
+        numbered = {f"{name}{place}": str(port) for place, port in enumerate(ports, 1)} if number > 1 else {}
+        added = {name: str(ports[0])} | numbered
+        if arguments.json:
+            console.data.json({"ports": ports, "environment": added, "held": not is_released})
+        return replace_with(arguments.command, os.environ | added, console.messages, keep=sockets)
+
+
+def every_address() -> Sequence[str]:
+    """Return the addresses that stand for all, of both families if this host has both.
+
+    :raises OSError: no descriptor or memory is left to find out.
+    """
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        if error.errno in kernel.SCARCE:
+            raise
+        return _EVERY_ADDRESS[:1]
+    return _EVERY_ADDRESS
+
+
+def _reserved(held: ExitStack, hosts: Sequence[str], number: int) -> Ports:
+    """Return ports that stay bound, and their sockets. A server with SO_REUSEADDR or SO_REUSEPORT can bind to them."""
+    found = [held.enter_context(reserve_port(hosts, reuse_port=True)) for _ in range(number)]
+    return [each.port for each in found], [sock for each in found for sock in each.sockets]
+
+
+def _lent(held: ExitStack, hosts: Sequence[str], number: int) -> Ports:
+    """Return free ports that any server can bind to, and the sockets that have their names.
+
+    The kernel never chooses one of these ports, so only a program that asks for the very number can take it first. On
+    Linux no other run gets the same ports at the same time: each port has a name that only one process can have.
+    """
+    ports: list[int] = []
+    names: list[socket.socket] = []
+    left = kernel.spare_ports()
+    while len(ports) < number:
+        if not left:
+            raise OSError(errno.EADDRINUSE, f"fewer ports are free that the kernel gives to nobody: {len(ports)}")
+        with reserve_port(hosts, left) as reservation:
+            left -= PortSet([reservation.port])
+            named = _named(held, reservation.port)
+            if named is not None:
+                ports.append(reservation.port)
+                names += named
+    return ports, names
+
+
+def _named(held: ExitStack, port: int) -> list[socket.socket] | None:
+    """Return the socket that tells other runs that the port is taken; None if another run has it.
+
+    unix(7): abstract names belong to the network namespace. Only Linux has them.
+    """
+    if sys.platform != "linux":
+        return []
+    name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    try:
+        name.bind(f"\0safeconnect ports {port}")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return [name]

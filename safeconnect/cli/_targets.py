@@ -48,15 +48,17 @@ def target(text: str) -> Target:
 
 def port(text: str) -> int:
     """Return a port."""
-    if not _is_number(text, MAX_PORT):
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to {MAX_PORT}, not {shown(text)}")
-    return number(text)
+    return _positive(text, MAX_PORT, f"a port from 1 to {MAX_PORT}")
 
 
 def count(text: str) -> int:
     """Return a number of 1 or more."""
-    if not _is_number(text, _MOST):
-        raise argparse.ArgumentTypeError(f"expected a number of 1 or more, not {shown(text)}")
+    return _positive(text, _MOST, "a number of 1 or more")
+
+
+def _positive(text: str, most: int, expected: str) -> int:
+    if not _is_number(text, most):
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {shown(text)}")
     return number(text)
 
 

@@ -16,8 +16,7 @@ from .._loops import asyncio as asyncio_loop
 from .._wait.policy import probe_settings
 from .._wait.shared import begin, wait
 from ..events import Start
-from . import FAILED, TIMED_OUT
-from ._command import replace_with
+from . import FAILED, TIMED_OUT, replace_with
 from ._console import Console
 
 TYPE_CHECKING = False

@@ -1,6 +1,6 @@
 """The facts about a machine, as values; each unit is in the name. None: this platform does not say.
 
-Nothing here reads anything: `gathering` and `trying` do.
+Nothing here reads anything: `gathering` does.
 """
 
 from __future__ import annotations

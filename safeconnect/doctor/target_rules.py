@@ -98,15 +98,14 @@ def refused(snapshot: Snapshot) -> Iterator[Case]:
     """
     for target, attempts, severity in _ended(snapshot, "refused", "met-itself"):
         own = [attempt for attempt in attempts if attempt.own]
-        detail, advice = _refused_here(target, own) if own else _refused_elsewhere(target)
+        detail = "the host is up, and nobody listens there"
+        advice = [
+            f"on that host: ss -ltn sport = :{target.port} shows whether and where a server listens",
+            "where one does, a packet filter on the way rejects: nft list ruleset, or the cloud's security group",
+        ]
+        if own:
+            detail, advice = _refused_here(target, own)
         yield Case(f"{_addresses(attempts)}: {detail}", tuple(advice), severity)
-
-
-def _refused_elsewhere(target: Target) -> tuple[str, list[str]]:
-    return "the host is up, and nobody listens there", [
-        f"on that host: ss -ltn sport = :{target.port} shows whether and where a server listens",
-        "where one does, a packet filter on the way rejects: nft list ruleset, or the cloud's security group",
-    ]
 
 
 def _refused_here(target: Target, own: list[Attempt]) -> tuple[str, list[str]]:

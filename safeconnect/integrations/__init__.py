@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 
+from .._checks import check_int
 from .._lazy import typing as t
 from .._sockets import kernel, lifecycle, port_window
 from ..ports import MAX_PORT
@@ -35,10 +36,7 @@ def socket_options(port: int) -> list[tuple[int, int, int]]:
     []
     >>> pool_options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *socket_options(40000)]
     """
-    if not isinstance(port, int) or isinstance(port, bool):
-        raise TypeError(f"port must be an int, not {type(port).__name__}")
-    if not 0 < port <= MAX_PORT:
-        raise ValueError(f"port must be 1-{MAX_PORT}, not {port}")
+    check_int("port", port, 1, MAX_PORT)
     if port not in kernel.source_ports(refresh=True) or not kernel.has_port_range():
         return []
     side = max(port_window.sides(port), key=len, default=None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .._connect.blocking import Connector
@@ -93,6 +94,11 @@ def with_notes(error: _Error, cause: BaseException | None) -> _Error:
     return error
 
 
-def missing(module: str, package: str, version: str) -> ImportError:
-    """Return the error for a client that is not installed, or too old."""
-    return ImportError(f'{module} needs {package} >= {version}: pip install "{package}>={version}"', name=package)
+@contextmanager
+def needed(module: str, package: str, version: str) -> Iterator[None]:
+    """Say what to install if the block cannot import a client: it is missing, or too old."""
+    try:
+        yield
+    except ImportError as error:
+        text = f'{module} needs {package} >= {version}: pip install "{package}>={version}"'
+        raise ImportError(text, name=package) from error

@@ -12,10 +12,8 @@ from typing import Any
 from .._sockets import resolve
 from . import _common
 
-try:
+with _common.needed(__name__, "aiohttp", "3.10"):
     import aiohttp
-except ImportError as error:
-    raise _common.missing(__name__, "aiohttp", "3.10") from error
 
 from .._connect.asyncio import connect
 from .._connect.blocking import Connector

@@ -8,13 +8,11 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "httpcore", "1"):
     import httpcore
 
     # httpcore has no public name for the stream around a connected socket.
     from httpcore._backends.sync import SyncStream
-except ImportError as error:
-    raise _common.missing(__name__, "httpcore", "1") from error
 
 from .._connect.blocking import Connector
 

@@ -7,13 +7,11 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "httpcore[asyncio]", "1"):
     import httpcore
 
     # httpcore has no public name for the stream around anyio's; AnyIOBackend is a stub in it where anyio is missing.
     from httpcore._backends.anyio import AnyIOBackend, AnyIOStream
-except ImportError as error:
-    raise _common.missing(__name__, "httpcore[asyncio]", "1") from error
 
 from ..anyio import connect_tcp
 from .httpcore import _Backend

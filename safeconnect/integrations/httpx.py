@@ -6,10 +6,8 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "httpx", "0.25.1"):
     import httpx
-except ImportError as error:
-    raise _common.missing(__name__, "httpx", "0.25.1") from error
 
 from .._connect.blocking import Connector
 from .httpcore import SyncBackend

@@ -57,41 +57,33 @@ class IMAP4(_common.Client, imaplib.IMAP4):
     """`imaplib.IMAP4` that never connects to itself, races addresses and keeps one deadline."""
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        return _imap_socket(self, timeout)
+        _check_timeout(timeout)
+        sys.audit("imaplib.open", self, self.host, self.port)
+        # In imaplib, None is the default timeout and not a wait without a limit.
+        timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        return _common.connect(self.connector, (self.host or None, self.port), timeout)
 
 
-class IMAP4_SSL(_common.Client, imaplib.IMAP4_SSL):  # noqa: N801 - imaplib's name
+class IMAP4_SSL(IMAP4, imaplib.IMAP4_SSL):  # noqa: N801 - imaplib's name
     """`imaplib.IMAP4_SSL` with the connect of `IMAP4`."""
 
     def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
-        return _wrapped(_imap_socket(self, timeout), self.ssl_context, self.host)
+        return _wrapped(super()._create_socket(timeout), self.ssl_context, self.host)
 
 
 class POP3(_common.Client, poplib.POP3):
     """`poplib.POP3` that never connects to itself, races addresses and keeps one deadline."""
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        return _pop_socket(self, timeout)
+        _check_timeout(timeout)
+        return _common.connect(self.connector, (self.host, self.port), timeout)
 
 
-class POP3_SSL(_common.Client, poplib.POP3_SSL):  # noqa: N801 - poplib's name
+class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
     """`poplib.POP3_SSL` with the connect of `POP3`."""
 
     def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
-        return _wrapped(_pop_socket(self, timeout), self.context, self.host)  # type: ignore[attr-defined]  # not in typeshed
-
-
-def _imap_socket(client: IMAP4 | IMAP4_SSL, timeout: float | None) -> socket.socket:
-    _check_timeout(timeout)
-    sys.audit("imaplib.open", client, client.host, client.port)
-    # In imaplib, None is the default timeout and not a wait without a limit.
-    timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-    return _common.connect(client.connector, (client.host or None, client.port), timeout)
-
-
-def _pop_socket(client: POP3 | POP3_SSL, timeout: float | None) -> socket.socket:
-    _check_timeout(timeout)
-    return _common.connect(client.connector, (client.host, client.port), timeout)
+        return _wrapped(super()._create_socket(timeout), self.context, self.host)  # type: ignore[attr-defined]  # not in typeshed
 
 
 def _check_timeout(timeout: float | None) -> None:

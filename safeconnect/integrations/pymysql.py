@@ -8,11 +8,9 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "PyMySQL", "1"):
     import pymysql.connections
     from pymysql.constants import CR
-except ImportError as error:
-    raise _common.missing(__name__, "PyMySQL", "1") from error
 
 _OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
 

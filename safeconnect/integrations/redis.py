@@ -7,10 +7,8 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "redis", "6"):
     import redis.connection
-except ImportError as error:
-    raise _common.missing(__name__, "redis", "6") from error
 
 
 class Connection(_common.Client, redis.connection.Connection):

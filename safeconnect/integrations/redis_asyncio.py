@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from . import _common
 
-try:
+with _common.needed(__name__, "redis", "6"):
     import redis.asyncio.connection
-except ImportError as error:
-    raise _common.missing(__name__, "redis", "6") from error
 
 from ..asyncio import open_connection
 from .redis import _options

@@ -6,10 +6,8 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "requests", "2.30"):
     import requests.adapters
-except ImportError as error:
-    raise _common.missing(__name__, "requests", "2.30") from error
 
 from .._connect.blocking import Connector
 from .urllib3 import use_safe_pools

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import socket
 
+from .._sockets.lifecycle import IP_FAMILIES
 from . import _common, socket_options
 
-try:
+with _common.needed(__name__, "trio", "0.25"):
     import trio
-except ImportError as error:
-    raise _common.missing(__name__, "trio", "0.25") from error
-
-# The kernel chooses source ports for these.
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class SocketFactory(trio.abc.SocketFactory):
@@ -54,7 +50,7 @@ class SocketFactory(trio.abc.SocketFactory):
         """
         sock = socket.socket(family, type, proto)
         try:
-            if family in _FAMILIES and sock.type == socket.SOCK_STREAM:
+            if family in IP_FAMILIES and sock.type == socket.SOCK_STREAM:
                 for option in socket_options(self.port):
                     sock.setsockopt(*option)
             return trio.socket.from_stdlib_socket(sock)

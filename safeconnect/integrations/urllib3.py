@@ -13,13 +13,11 @@ from typing import Any
 
 from . import _common
 
-try:
+with _common.needed(__name__, "urllib3", "2"):
     import urllib3
     import urllib3.connection
     import urllib3.util.connection
     from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
-except ImportError as error:
-    raise _common.missing(__name__, "urllib3", "2") from error
 
 from .._connect.blocking import Connector
 

@@ -15,7 +15,7 @@ from .._fork import Guard
 from .._inspect import connection as peers
 from .._latch import Latch
 from .._lazy import typing as t
-from .._sockets.lifecycle import LINGER_0
+from .._sockets.lifecycle import linger_not, reset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,29 +110,23 @@ class Peer:
 
     def reset(self) -> None:
         """End the connection with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-        self.socket.close()
+        reset(self.socket)
 
     def end(self) -> None:
         """Wake the handler and have it end the connection with a RST. Called from another thread."""
         self._over.set()
         with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            linger_not(self.socket)
             # Not SSLSocket.shutdown, after which a reader would go on in plain text. Not SHUT_WR, which sends a FIN.
             socket.socket.shutdown(self.socket, socket.SHUT_RD)
 
 
-class Fault:
-    """An address that behaves in a certain way as long as its ``with`` block lasts.
-
-    :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
-    :ivar connections: a `Connection` for each connection that was accepted, in order.
-    """
+class Place:
+    """An address in a ``with`` block: the base of `Fault` and `Host`."""
 
     def __init__(self, address: tuple[Any, ...], family: int) -> None:
         self.address = address
         self.family = family
-        self.connections: list[Connection] = []
 
     @property
     def host(self) -> str:
@@ -145,13 +139,25 @@ class Fault:
         return int(self.address[1])
 
     def close(self) -> None:
-        """End the fault. The ``with`` block does it by itself."""
+        """End it. The ``with`` block does it by itself."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Fault(Place):
+    """An address that behaves in a certain way as long as its ``with`` block lasts.
+
+    :ivar address: what to connect to, ``(host, port)``, for IPv6 with two more parts.
+    :ivar connections: a `Connection` for each connection that was accepted, in order.
+    """
+
+    def __init__(self, address: tuple[Any, ...], family: int) -> None:
+        super().__init__(address, family)
+        self.connections: list[Connection] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.host}:{self.port}, {len(self.connections)} connections>"

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Self
 from weakref import WeakSet, ref
@@ -13,20 +14,13 @@ from weakref import WeakSet, ref
 from .. import _fork
 from .._local.binding import reserve_port
 from .._sockets import kernel, port_window
-from .._sockets.lifecycle import is_self_connected
+from .._sockets.lifecycle import IP_FAMILIES, is_self_connected
 from .._text import harmless
 from ._base import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
-
-    class Hook(Protocol):
-        """Called around each connect. An exception from ``before`` is raised instead of connecting."""
-
-        def before(self, sock: socket.socket, address: Any) -> None: ...
-        def after(self, sock: socket.socket, address: Any) -> None: ...
 
 
 _METHODS = ("connect", "connect_ex")
@@ -36,14 +30,17 @@ _hooks: list[ref[Any]] = []
 _patched_classes: set[type[socket.socket]] = set()  # classes that may have our methods
 
 
-def add(hook: Hook) -> None:
-    """Call a hook around every connect from now on, as long as somebody else refers to it."""
+def add(hook: SelfConnecting | Guard) -> None:
+    """Call a hook around every connect from now on, as long as somebody else refers to it.
+
+    An exception from its ``before`` is raised instead of connecting.
+    """
     with _guard.lock:
         _hooks.append(ref(hook, _collected))
         _settle()
 
 
-def remove(hook: Hook) -> None:
+def remove(hook: SelfConnecting | Guard) -> None:
     """Stop calling a hook. After the last one `socket.socket` is as it was."""
     with _guard.lock:
         try:
@@ -62,18 +59,15 @@ def _settle() -> None:
     """Patch while there is a hook. If an interrupt comes here, the next call completes the work."""
     _hooks[:] = [each for each in _hooks if each() is not None]
     if _hooks:
-        _patched_classes.add(socket.socket)
-        _patch(socket.socket)
+        kind = socket.socket
+        _patched_classes.add(kind)
+        for name in _METHODS:
+            if not hasattr(vars(kind).get(name), "in_place_of"):
+                setattr(kind, name, _hooked(kind, name))
         return
     for kind in _patched_classes.copy():
         _unpatch(kind)
         _patched_classes.discard(kind)
-
-
-def _patch(kind: type[socket.socket]) -> None:
-    for name in _METHODS:
-        if not hasattr(vars(kind).get(name), "in_place_of"):
-            setattr(kind, name, _hooked(kind, name))
 
 
 def _unpatch(kind: type[socket.socket]) -> None:
@@ -123,21 +117,8 @@ class SelfConnecting(Fault):
 
     def before(self, sock: socket.socket, address: Any) -> None:
         """Have a connect to this address use the target's port as its source port."""
-        if (
-            self._is_target(address) and not sock.getsockname()[1]
-        ):  # with a port it is bound, or this is its second call
-            self._set_source_port(sock)
-
-    def after(self, sock: socket.socket, address: Any) -> None:
-        """Count the self-connects, each once: a driver that does not wait calls connect_ex() again."""
-        if self._is_target(address) and sock not in self._counted and sock.fileno() >= 0 and is_self_connected(sock):
-            self._counted.add(sock)
-            self.meetings += 1
-
-    def _is_target(self, address: Any) -> bool:
-        return isinstance(address, tuple) and address[:2] == self.address[:2]
-
-    def _set_source_port(self, sock: socket.socket) -> None:
+        if not self._is_target(address) or sock.getsockname()[1]:
+            return  # with a port it is bound, or this is its second call
         if self.port in kernel.source_ports() and kernel.set_option(
             sock, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(self.port, self.port)
         ):
@@ -147,6 +128,15 @@ class SelfConnecting(Fault):
         except OSError as error:
             if error.errno != errno.EADDRINUSE:  # another self-connected socket is there at this moment
                 raise
+
+    def after(self, sock: socket.socket, address: Any) -> None:
+        """Count the self-connects, each once: a driver that does not wait calls connect_ex() again."""
+        if self._is_target(address) and sock not in self._counted and sock.fileno() >= 0 and is_self_connected(sock):
+            self._counted.add(sock)
+            self.meetings += 1
+
+    def _is_target(self, address: Any) -> bool:
+        return isinstance(address, tuple) and address[:2] == self.address[:2]
 
 
 def self_connecting(*, host: str = "127.0.0.1", port: int = 0) -> SelfConnecting:
@@ -188,14 +178,14 @@ class Guard:
 
         :raises PermissionError: the address is not a loopback address (EACCES).
         """
-        if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address):
+        if sock.family in IP_FAMILIES and not _is_loopback(address):
             self.findings.append(f"a connect outside loopback, to {address!r}")
             raise PermissionError(errno.EACCES, f"this test may connect to loopback only, not to {address!r}")
 
     def after(self, sock: socket.socket, address: Any) -> None:
         """Notice a self-connect."""
         try:
-            self_connected = sock.family in (socket.AF_INET, socket.AF_INET6) and is_self_connected(sock)
+            self_connected = sock.family in IP_FAMILIES and is_self_connected(sock)
         except OSError:
             return  # it has been closed meanwhile
         if self_connected:
@@ -259,17 +249,10 @@ def _descriptors() -> dict[int, str]:
         try:
             found[int(name)] = os.readlink(f"{_DESCRIPTORS}/{name}")  # noqa: PTH115
         except OSError:  # the listing's own descriptor, or not a link (macOS)
-            if _is_open(int(name)):
+            with suppress(OSError):
+                os.fstat(int(name))
                 found[int(name)] = "open"
     return found
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
 
 
 def _described(number: int, what: str) -> str:

@@ -9,9 +9,10 @@ from contextlib import suppress
 
 from .._connect.settings import check_seconds
 from .._lazy import typing as t
-from .._sockets.lifecycle import LINGER_0
+from .._local.binding import bind_socket
+from .._sockets.lifecycle import reset
 from ._base import Fault, Server
-from ._servers import bound, send_back
+from ._servers import send_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def refused(*, host: str = "127.0.0.1", port: int = 0) -> Refusing:
     Traceback (most recent call last):
     ConnectionRefusedError: [Errno 111] Connection refused
     """
-    return Refusing(bound(host, port))
+    return Refusing(bind_socket((host, port)))
 
 
 def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: t.Handler = send_back) -> Server:
@@ -52,7 +53,7 @@ def late_listener(*, host: str = "127.0.0.1", port: int = 0, handler: t.Handler 
     ...     fault.start()
     ...     socket.create_connection(fault.address, 5).close()
     """
-    return Server(bound(host, port), handler, listens=False)
+    return Server(bind_socket((host, port)), handler, listens=False)
 
 
 class BlackHole(Server):
@@ -63,22 +64,16 @@ class BlackHole(Server):
         listener.listen(0)
         self._fillers: list[socket.socket] = []
         try:
-            self._fill()
+            # Connect until a connect is not answered: kernels differ in how many connections the queue takes.
+            with suppress(TimeoutError):
+                while True:
+                    filler = socket.socket(self.family)
+                    self._fillers.append(filler)
+                    filler.settimeout(0.05)
+                    filler.connect(self.address)
         except BaseException:
             self.close()
             raise
-
-    def _fill(self) -> None:
-        """Connect until a connect is not answered: kernels differ in how many connections the queue takes."""
-        answered = True
-        while answered:
-            filler = socket.socket(self.family)
-            self._fillers.append(filler)
-            filler.settimeout(0.05)
-            try:
-                filler.connect(self.address)
-            except TimeoutError:
-                answered = False
 
     def heal(self) -> None:
         """Accept from now on. A waiting client gets in when its kernel sends the SYN again; see docs/servers.md."""
@@ -91,8 +86,7 @@ class BlackHole(Server):
 
     def _forget_fillers(self) -> None:
         for filler in self._fillers:
-            filler.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-            filler.close()
+            reset(filler)
         self._fillers.clear()
 
 
@@ -109,7 +103,7 @@ def blackhole(*, host: str = "127.0.0.1", port: int = 0, handler: t.Handler = se
     Traceback (most recent call last):
     TimeoutError: timed out
     """
-    return BlackHole(bound(host, port), handler)
+    return BlackHole(bind_socket((host, port)), handler)
 
 
 _HANDLERS: dict[object, Handler] = {
@@ -145,7 +139,7 @@ def flaky(script: Iterable[t.Step], *, refuse_for: float = 0.1, host: str = "127
         known = ", ".join(map(repr, ["refuse", *_HANDLERS]))
         raise ValueError(f"script must have steps, each of {known} or a function, not {unknown or steps!r}")
     check_seconds("refuse_for", refuse_for)
-    return Flaky(bound(host, port), steps, refuse_for)
+    return Flaky(bind_socket((host, port)), steps, refuse_for)
 
 
 class Flaky(Server):
@@ -174,7 +168,7 @@ class Flaky(Server):
 
     def _listen(self) -> socket.socket:
         if self._current is None:
-            self._current = bound(self.host, self.port)
+            self._current = bind_socket((self.host, self.port))
             self._current.listen(self._backlog)
             self._current.settimeout(0)
         return self._current

@@ -191,19 +191,14 @@ def enter(pid: str, report: str, *program: str) -> None:
     os.set_inheritable(int(report), False)  # noqa: FBT003 - it takes no keyword
     what = "setns"
     try:
-        join(pid)
+        for kind in _KINDS:  # setns(2) wants a process with one thread: Linux 3.8
+            with Path(f"/proc/{pid}/ns/{kind}").open("rb") as namespace:
+                _call("setns", namespace.fileno(), 0)
         what = program[0]
         become(program)
     except OSError as error:
         os.write(int(report), f"{error.errno} {what}".encode(errors="surrogateescape"))
         sys.exit(127)
-
-
-def join(pid: str) -> None:
-    """Move this process, which must have one thread, into these namespaces: setns(2), Linux 3.8."""
-    for kind in _KINDS:
-        with Path(f"/proc/{pid}/ns/{kind}").open("rb") as namespace:
-            _call("setns", namespace.fileno(), 0)
 
 
 def become(program: tuple[str, ...]) -> None:

@@ -23,11 +23,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from .._checks import check_int
 from .._lazy import typing as t
 from .._sockets import kernel
+from ._base import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _python(*arguments: object) -> list[str]:
     return [sys.executable, "-I", "-S", "-X", "utf8", _SCRIPT, *map(str, arguments)]
 
 
-class Host:
+class Host(Place):
     """A host of its own, as long as its ``with`` block lasts; made by `exposed_host` and `dead_peer`.
 
     :ivar address: what to connect to inside, ``(host, port)``.
@@ -58,8 +59,7 @@ class Host:
 
     def __init__(self, port: int) -> None:
         _check_platform()
-        self.address = (_LOOPBACK, port)
-        self.family = socket.AF_INET
+        super().__init__((_LOOPBACK, port), socket.AF_INET)
         self._programs: set[subprocess.Popen[str]] = set()
         # In a session of its own: Ctrl-C is meant for the tests, which then end it. In /: a process prevents unmounting
         # the file system of its current directory.
@@ -81,16 +81,6 @@ class Host:
 
     def _set_up(self) -> None:
         """Prepare the host for its purpose."""
-
-    @property
-    def host(self) -> str:
-        """The host of ``address``."""
-        return self.address[0]
-
-    @property
-    def port(self) -> int:
-        """The port of ``address``."""
-        return self.address[1]
 
     def run(
         self, args: t.Args, timeout: float | None = 60, *, check: bool = False, **kwargs: Any
@@ -223,12 +213,6 @@ class Host:
         code = self._holder.poll()
         if code is not None:
             raise RuntimeError(f"the host has ended: the process that held it is gone (exit code {code})")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self.host}:{self.port}, held by process {self.pid}>"

@@ -6,9 +6,11 @@ import errno
 import heapq
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import count
 from math import inf
 
 from .._connect.settings import check_seconds
@@ -113,28 +115,22 @@ class Script:
         return _Run(Dial(rules, draw), self._outcomes, self._candidates, self._lookup).result()
 
 
+@dataclass(slots=True)
 class _Run:
     """One connect of a script."""
 
-    def __init__(
-        self,
-        dial: Dial,
-        outcomes: Mapping[str, Sequence[tuple[str, float]]],
-        candidates: tuple[Candidate, ...],
-        lookup: float,
-    ) -> None:
-        self._dial = dial
-        self._outcomes = outcomes
-        self._candidates = candidates
-        self._lookup = lookup
-        self._now = 0.0
-        self._tried = dict.fromkeys(outcomes, 0)
-        self._attempts: dict[int, str] = {}
-        self._scheduled: list[tuple[float, int, Event]] = []
-        self._count = 0
-        self._timeline: list[tuple[float, str]] = []
-        self._kept: str | None = None
-        self._error: BaseException | None = None
+    _dial: Dial
+    _outcomes: Mapping[str, Sequence[tuple[str, float]]]
+    _candidates: tuple[Candidate, ...]
+    _lookup: float
+    _now: float = 0.0
+    _tried: Counter[str] = field(default_factory=Counter)
+    _attempts: dict[int, str] = field(default_factory=dict)
+    _scheduled: list[tuple[float, int, Event]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
+    _timeline: list[tuple[float, str]] = field(default_factory=list)
+    _kept: str | None = None
+    _error: BaseException | None = None
 
     def result(self) -> Result:
         self._carry_out(self._dial.begin(self._now))
@@ -184,8 +180,7 @@ class _Run:
             self._schedule(seconds, event)
 
     def _schedule(self, seconds: float, event: Event) -> None:
-        self._count += 1
-        heapq.heappush(self._scheduled, (self._now + seconds, self._count, event))
+        heapq.heappush(self._scheduled, (self._now + seconds, next(self._numbers), event))
 
     def _write(self, what: str) -> None:
         self._timeline.append((round(self._now, 6), what))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-import sys
 from typing import Literal
 
 from .._connect.settings import check_seconds
 from .._lazy import typing as t
-from .._sockets.resolve import check_host
+from .._local.binding import bind_socket
 from ._base import Server
 
 TYPE_CHECKING = False
@@ -30,28 +29,6 @@ def _read_silently(peer: Peer) -> None:
     peer.wait()
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to this address and does not listen yet.
-
-    :raises OSError: the port is taken, or there is no such address here.
-    """
-    check_host(host)
-    family, kind, proto, _, sockaddr = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0]
-    sock = socket.socket(family, kind, proto)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # Not for port 0: with SO_REUSEADDR the kernel might choose a port that another such socket is bound to without
-        # listening. Not on Windows: there SO_REUSEADDR lets anybody take the port over.
-        if port and sys.platform != "win32":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def serve(handler: t.Handler = send_back, *, host: str = "127.0.0.1", port: int = 0) -> Server:
     """Serve with a function of your own, or (the default) send back what comes.
 
@@ -67,7 +44,7 @@ def serve(handler: t.Handler = send_back, *, host: str = "127.0.0.1", port: int 
     ...     sock.recv(100)
     b'hello'
     """
-    return Server(bound(host, port), handler)
+    return Server(bind_socket((host, port)), handler)
 
 
 def echo(*, host: str = "127.0.0.1", port: int = 0) -> Server:
@@ -102,7 +79,7 @@ def never_reads(*, host: str = "127.0.0.1", port: int = 0) -> Server:
     Traceback (most recent call last):
     TimeoutError: timed out
     """
-    listener = bound(host, port)
+    listener = bind_socket((host, port))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # accepted sockets inherit it
     return Server(listener, lambda peer: peer.wait())
 
@@ -198,7 +175,7 @@ def slow_accept(delay: float, *, host: str = "127.0.0.1", port: int = 0, handler
     :raises ValueError: ``delay`` is negative.
     """
     check_seconds("delay", delay)
-    return Server(bound(host, port), handler, accept_delay=delay)
+    return Server(bind_socket((host, port)), handler, accept_delay=delay)
 
 
 def crossed_replies(delay: float = 0.05, *, host: str = "127.0.0.1", port: int = 0) -> Server:
@@ -267,7 +244,7 @@ def tls(
         peer.socket = serving.wrap_socket(peer.socket, server_side=True)  # closed with the connection
         handler(peer)
 
-    server = TlsServer(bound(host, port), handle, listens=False)
+    server = TlsServer(bind_socket((host, port)), handle, listens=False)
     server.context, server.client_context, server.authority = context, client, authority
     server.start()
     return server

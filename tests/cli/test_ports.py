@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from safeconnect import ephemeral_ports
-from safeconnect.cli import _command
+from safeconnect.cli import _ports
 
 from .. import namespace
 from ..support import has_ipv6, linux_only, needs_ipv6
@@ -239,7 +239,7 @@ class TestHosts:
 
         monkeypatch.setattr(socket.socket, "bind", refuse)
         with ExitStack() as held, pytest.raises(PermissionError):
-            _command._named(held, 61000)
+            _ports._named(held, 61000)
 
     @needs_ipv6
     def test_one_address(self):

@@ -73,7 +73,7 @@ def interrupted(self, timeout=None):
         raise KeyboardInterrupt
     return wait(self, timeout)
 subprocess.Popen.wait = interrupted
-from safeconnect.cli._command import replace_with
+from safeconnect.cli import replace_with
 from safeconnect.cli._console import Console
 sys.exit(replace_with(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, Console().messages))
 """

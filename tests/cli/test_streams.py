@@ -114,10 +114,10 @@ class TestCommands:
     def test_no_signal_is_lost_with_the_handlers(self, number):
         code = """
 import signal, sys
-from safeconnect.cli import _command, main
-before = _command._become
-_command._become = lambda *arguments: (signal.raise_signal(int(sys.argv.pop(1))), before(*arguments))
-main(["ports", "--", "echo", "ran on"])
+from safeconnect import cli
+before = cli._become
+cli._become = lambda *arguments: (signal.raise_signal(int(sys.argv.pop(1))), before(*arguments))
+cli.main(["ports", "--", "echo", "ran on"])
 """
         done = run(str(int(number)), program=(sys.executable, "-c", code))
         assert (done.returncode, done.stdout) == (-number, "")

@@ -158,13 +158,7 @@ class TestUsage:
     def test_the_examples_are_right_usage(self):
         from safeconnect.cli import _parser
 
-        texts = (
-            _parser._WAIT_EPILOG,
-            _parser._DOCTOR_EPILOG,
-            _parser._PORTS_EPILOG,
-            _parser._CONNECT_EPILOG,
-            _parser._DEMO_EPILOG,
-        )
+        texts = (_parser._WAIT, _parser._DOCTOR, _parser._PORTS, _parser._CONNECT, _parser._DEMO)
         examples = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  safeconnect ")]
         assert len(examples) > 8
         for example in examples:

@@ -10,8 +10,8 @@ import pytest
 from safeconnect import create_connection, ephemeral_ports, reserved_ports
 from safeconnect._host import holders, tcp_table
 from safeconnect._sockets import kernel, port_window
-from safeconnect.cli import _command
-from safeconnect.doctor import diagnose, gather, gathering, trying
+from safeconnect.cli import _ports
+from safeconnect.doctor import diagnose, gather, gathering
 from safeconnect.testing import _namespaces as namespaces
 
 from .. import namespace
@@ -101,8 +101,8 @@ def test_whose_sockets_they_are():
 
 def test_whether_there_is_ipv6():
     with descriptors(0):
-        known = trying._has_ipv6_loopback()
-        error = ran_into(OSError, _command.every_address)
+        known = gathering.is_own(("::1", 0))
+        error = ran_into(OSError, _ports.every_address)
     assert known is None
     assert error.errno == errno.EMFILE
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from safeconnect import SelfConnectError, doctor
-from safeconnect.doctor import examine, gather, trying
+from safeconnect.doctor import examine, gather, gathering
 from safeconnect.doctor.facts import Exposed
 
 from .. import support
@@ -193,7 +193,7 @@ def test_other_ends(error, outcome, code, monkeypatch):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(trying, "dial", fail)
+    monkeypatch.setattr(gathering, "dial", fail)
     report = examine(("127.0.0.1", closed_port()))
     assert report.snapshot.target.attempts[0].outcome == outcome
     assert code in codes(report)

@@ -8,7 +8,7 @@ import safeconnect
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
 from safeconnect._sockets import resolve
 from safeconnect.doctor import gather
-from safeconnect.testing._servers import bound
+from safeconnect.testing import serve
 
 from .. import namespace
 from ..drivers import each_driver
@@ -272,7 +272,7 @@ class TestNul:
         with pytest.raises(ValueError, match="host must be without NUL"):
             self_connect_exposure("127.0.0.1\0x", 40000)
         with pytest.raises(ValueError, match="host must be without NUL"):
-            bound("127.0.0.1\0x", 0)
+            serve(host="127.0.0.1\0x")
         with pytest.raises(ValueError, match="host must be without NUL"):
             safeconnect.wait_for_port(("127.0.0.1\0x", 1), 0)
         with pytest.raises(ValueError, match="host must be without NUL"):
