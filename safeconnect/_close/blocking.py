@@ -16,7 +16,7 @@ from .shared import end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ssl import SSLSocket
+    from typing import Any
 
 
 def close_gracefully(sock: socket.socket, timeout: float | None = 5.0, *, limit: int = LIMIT) -> Closed:
@@ -93,7 +93,7 @@ def _send_close_notify(sock: SSLSocket, closing: Closing) -> None:
             return
 
 
-def _shut_down_tls(sock: SSLSocket, closing: Closing) -> bool:
+def _shut_down_tls(sock: Any, closing: Closing) -> bool:
     """Send ``close_notify`` and read to the peer's; return True to go on with the end of the TCP connection."""
     import ssl
 

@@ -43,7 +43,8 @@ class Report:
     @property
     def worst(self) -> t.Severity:
         """The severity of the worst finding; ``"ok"`` if there is none."""
-        return min((each.severity for each in self.findings), key=SEVERITIES.index, default="ok")
+        severities: list[t.Severity] = [each.severity for each in self.findings]
+        return min(severities, key=SEVERITIES.index) if severities else "ok"
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the report as JSON has it: ``worst``, ``findings``, ``snapshot``."""

@@ -61,7 +61,9 @@ _EAI: dict[str, Failure] = {
     "EAI_NONAME": "unknown",
     "EAI_AGAIN": "no-answer",
 }
-_FAILURES = {getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)}
+_FAILURES: dict[int, Failure] = {
+    getattr(socket, name): failure for name, failure in _EAI.items() if hasattr(socket, name)
+}
 
 
 def gather(target: tuple[str, int] | None = None, timeout: float = 3.0) -> Snapshot:
@@ -347,9 +349,15 @@ def _attempt(candidate: Candidate, timeout: float) -> facts.Attempt:
     except OSError as failure:
         seconds = perf_counter() - began
         error = failure.strerror or str(failure)
-        others: Outcome = "unreachable" if failure.errno in _UNREACHABLE else "failed"
-        outcome = next((each for kind, each in _OUTCOMES.items() if isinstance(failure, kind)), others)
+        outcome = _outcome(failure)
     return facts.Attempt(_address(sockaddr), sockaddr[1], seconds, outcome, bool(is_own(sockaddr)), error)
+
+
+def _outcome(failure: OSError) -> Outcome:
+    for kind, outcome in _OUTCOMES.items():
+        if isinstance(failure, kind):
+            return outcome
+    return "unreachable" if failure.errno in _UNREACHABLE else "failed"
 
 
 def _address(sockaddr: SockAddr) -> str:
