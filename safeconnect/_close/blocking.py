@@ -16,6 +16,7 @@ from .shared import end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ssl import SSLSocket
     from typing import Any
 
 
