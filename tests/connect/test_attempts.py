@@ -46,16 +46,12 @@ class TestShares:
 
 @each_driver
 class TestAttemptTimeout:
-    def test_silence_ends_the_attempt_not_the_call(self, connect, hole):
-        error = ran_into(TimeoutError, connect, hole, 60, attempt_timeout=0.05)
+    @pytest.mark.parametrize("timeout", [60, None])
+    @pytest.mark.parametrize("settings", [{"attempt_timeout": 0.05}, {"connector": Connector(attempt_timeout=0.05)}])
+    def test_silence_ends_the_attempt_not_the_call(self, connect, hole, timeout, settings):
+        error = ran_into(TimeoutError, connect, hole, timeout, **settings)
         assert (error.args, error.errno) == (("timed out (attempt_timeout)",), None)
         assert notes_of(error) == [f"{written(hole)}: timed out (attempt_timeout) after ..."]
-
-    def test_without_a_deadline(self, connect, hole):
-        ran_into(TimeoutError, connect, hole, None, attempt_timeout=0.05)
-
-    def test_by_a_connector(self, connect, hole):
-        ran_into(TimeoutError, connect, hole, 60, connector=Connector(attempt_timeout=0.05))
 
     def test_is_retried(self, connect, hole):
         retry = Retry(attempts=3, backoff=Backoff(0))
@@ -125,21 +121,6 @@ class TestTwoAtOnce:
             with pytest.raises((ConnectionRefusedError, TimeoutError)) as caught:  # trio's clock may come first or last
                 self.three(connect, hole, [], dead, attempt_timeout=0.9)
             assert len(caught.value.__notes__) == 3
-
-
-@each_driver
-@pytest.mark.parametrize(
-    ("value", "kind", "text"),
-    [
-        (0, ValueError, "attempt_timeout must be more than 0 seconds, not 0"),
-        (-1, ValueError, "attempt_timeout must be more than 0 seconds, not -1"),
-        (float("nan"), ValueError, "attempt_timeout must be more than 0 seconds, not nan"),
-        ("1", TypeError, "attempt_timeout must be a number of seconds or None, not str"),
-    ],
-)
-def test_what_is_no_time_for_an_attempt(connect, value, kind, text):
-    with pytest.raises(kind, match=text):
-        connect(("127.0.0.1", 1), 5, attempt_timeout=value)
 
 
 def test_timeout_0_waits_for_no_attempt(hole):

@@ -6,31 +6,21 @@ import logging
 import random
 import socket
 import threading
-import time
 from collections import Counter
 
 import pytest
 
 import safeconnect
-from safeconnect import Backoff, Retry, create_connection
+from safeconnect import Retry, create_connection
 from safeconnect._connect.state_machine import Dial
 from safeconnect._sockets import kernel
 from safeconnect.events import Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 from .. import support
-from ..support import SOON, black_hole, closed_port, linux_only, needs_ipv6, one_port, resolver
+from ..support import black_hole, closed_port, linux_only, one_port, resolver
 
 
 class TestFailover:
-    @needs_ipv6
-    def test_families_take_turns(self, server):
-        closed = closed_port(1)
-        trace = []
-        addresses = [("127.0.0.1", closed), ("127.0.0.2", closed), ("::1", closed, 0, 0), server.getsockname()]
-        create_connection(("name", 1), 5, resolver=resolver(*addresses), trace=trace.append).close()
-        tried = [message.candidate[4] for message in trace if isinstance(message, Start)]
-        assert tried == [addresses[0], addresses[2], addresses[1], addresses[3]]
-
     def test_without_a_deadline(self, server):
         names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
         with create_connection(("name", 1), resolver=names) as sock:
@@ -81,29 +71,6 @@ class TestNoMachine:
             assert sock.getpeername() == server.getsockname()
             safeconnect._sockets.lifecycle.reset(sock)
         assert built
-
-
-class TestRetry:
-    def test_gives_up_before_a_pause_that_would_outlast_the_deadline(self):
-        retry = Retry(attempts=None, backoff=Backoff(initial=30, maximum=30, jitter="none"))
-        began = time.monotonic()
-        with pytest.raises(ConnectionRefusedError):
-            create_connection(("127.0.0.1", closed_port(1)), 5, retry=retry)
-        assert time.monotonic() - began < SOON
-
-    def test_says_how_often(self):
-        retry = Retry(attempts=3, backoff=Backoff(initial=0.001))
-        with pytest.raises(ConnectionRefusedError) as caught:
-            create_connection(("127.0.0.1", closed_port(1)), retry=retry)
-        assert [note.endswith("(3 times)") for note in caught.value.__notes__] == [True]
-
-    def test_not_what_is_permanent(self):
-        trace = []
-        with pytest.raises(OSError, match=r"."):
-            create_connection(
-                ("127.0.0.1", 1), 5, ("192.0.2.1", 0), retry=Retry(on=lambda _: False), trace=trace.append
-            )
-        assert [type(message) for message in trace].count(Start) == 1
 
 
 class TestTrace:

@@ -13,7 +13,6 @@ from safeconnect import (
     Backoff,
     ConnectMemory,
     Connector,
-    PortsExhaustedError,
     Retry,
     SelfConnectError,
     is_self_connected,
@@ -21,8 +20,8 @@ from safeconnect import (
 from safeconnect._sockets import kernel, lifecycle
 from safeconnect.events import Abandon, Connected, Failed, Resolve, Start
 
-from .. import namespace, support
-from ..drivers import DRIVERS, each_driver, on_asyncio, on_trio
+from .. import support
+from ..drivers import DRIVERS, each_driver
 from ..support import (
     SOON,
     black_hole,
@@ -269,27 +268,6 @@ class TestErrors:
         with pytest.raises(OSError, match=r"."):
             connect(server.getsockname(), 5, options=[(socket.SOL_SOCKET, 9999, 1)])
 
-    @pytest.mark.parametrize(
-        ("kind", "address", "arguments", "settings"),
-        [
-            (ValueError, ("127.0.0.1", 7), [-1], {}),
-            (TypeError, ("127.0.0.1", 7), ["soon"], {}),
-            (ValueError, ("127.0.0.1", 7, 0), [5], {}),
-            (ValueError, ("127.0.0.1",), [5], {}),
-            (TypeError, ("127.0.0.1", 7), [5], {"nonsense": 1}),
-            (TypeError, ("127.0.0.1", 7), [5], {"resolver": 1}),
-            (ValueError, ("127.0.0.1", 7), [5], {"happy_eyeballs_delay": -1}),
-        ],
-    )
-    def test_wrong_arguments(self, connect, kind, address, arguments, settings):
-        with pytest.raises(kind):
-            connect(address, *arguments, **settings)
-
-    @pytest.mark.parametrize("port", [-1, 65536])
-    def test_port_out_of_range(self, connect, port):
-        with pytest.raises((ValueError, OverflowError)):
-            connect(("127.0.0.1", port), 5)
-
 
 @each_driver
 @linux_only
@@ -320,30 +298,6 @@ class TestSelfConnect:
         with connect(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True, **settings) as sock:
             assert is_self_connected(sock)
             safeconnect._sockets.lifecycle.reset(sock)
-
-
-@linux_only
-@needs_port_range
-@pytest.mark.parametrize("driver", [on_asyncio, on_trio], ids=lambda driver: driver.__name__)
-def test_ports_that_run_out(driver):
-    code = f"""
-        import socket, safeconnect
-        from tests import drivers
-        connect = drivers.{driver.__name__}
-        server = socket.create_server(("127.0.0.1", 7))
-        held, error = [], None
-        while not error:
-            try:
-                held.append(connect(server.getsockname(), 5))
-            except safeconnect.PortsExhaustedError as caught:
-                error = caught
-        print(*sorted(sock.getsockname()[1] for sock in held), error.errno)
-        for sock in held:
-            sock.close()
-    """
-    printed = namespace.run(code, ports="40000 40004").split()
-    assert printed == [*map(str, range(40000, 40005)), str(errno.EADDRNOTAVAIL)]
-    assert issubclass(PortsExhaustedError, OSError)
 
 
 @linux_only

@@ -8,7 +8,6 @@ import pytest
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
 from safeconnect._sockets import kernel, lifecycle
-from safeconnect._sockets.endpoint import same_endpoint
 
 from .. import namespace
 from ..support import (
@@ -114,26 +113,6 @@ class TestRecognition:
         left, right = socket.socketpair()
         with left, right:
             assert not is_self_connected(left)
-
-    @pytest.mark.parametrize(
-        ("local", "peer", "same"),
-        [
-            (("fe80::1", 5, 0, 1), ("fe80::1", 5, 0, 2), False),
-            (("fe80::1", 5, 0, 2), ("fe80::1%eth0", 5, 0, 2), True),
-            (("2001:db8::1", 5, 0, 1), ("2001:db8::1", 5, 0, 0), True),
-            (("::ffff:10.0.0.1", 5, 0, 0), ("10.0.0.1", 5), True),
-            (("::ffff:10.0.0.1", 5, 0, 0), ("::ffff:10.0.0.2", 5, 0, 0), False),
-            (("10.0.0.1", 5), ("10.0.0.1", 6), False),
-            (("10.0.0.1", 5), ("10.0.0.2", 5), False),
-            ("", "", False),
-            (b"\0name", b"\0name", False),
-            ((0, 0), (0, 0), False),
-            (("0.0.0.0", 0), ("0.0.0.0", 0), False),
-        ],
-        ids=str,
-    )
-    def test_compares_what_counts(self, local, peer, same):
-        assert same_endpoint(local, peer) is same
 
 
 @linux_only

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import pytest
@@ -328,23 +327,6 @@ for handle in handles:
     handle.cancel()
 """
     assert run(code) == "0\n"
-
-
-def test_the_end_of_the_interpreter_waits_for_no_lookup():
-    code = """
-entered = threading.Semaphore(0)
-def hanging(n):
-    entered.release()
-    time.sleep(60)
-kept = []
-for n in range(10):
-    kept.append(lookups.start(hanging, (n,), print))
-for _ in range(10):
-    entered.acquire()
-print(time.time())
-"""
-    last = float(run(code))
-    assert time.time() - last < 30  # the lookups take 60 s
 
 
 LOOK_UP = """
