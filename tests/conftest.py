@@ -79,3 +79,8 @@ def server():
 def hole():
     with support.black_hole() as address:
         yield address
+
+
+@pytest.fixture
+def address(server):
+    return server.getsockname()

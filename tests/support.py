@@ -1,14 +1,17 @@
 """What several tests need: closed ports, listeners, a look into the kernel's tables."""
 
 import contextlib
+import functools
 import os
 import random
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -129,12 +132,45 @@ def ran_into(kind, call, *arguments, **settings):
     return caught.value
 
 
+def notes_of(error):
+    """The notes without their durations."""
+    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
+
+
 def wait_until(condition):
     """Wait for something that happens in another thread or in the kernel, 10 seconds at most."""
     until = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def meanwhile(work):
+    """Let a function run in a thread, and pass on what it raises."""
+    raised = []
+
+    def run():
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    for error in raised:
+        raise error
+
+
+def in_threads(work, arguments):
+    """Call a function in a thread for each of these arguments, and wait until all have returned."""
+    with contextlib.ExitStack() as stack:
+        for argument in arguments:
+            stack.enter_context(meanwhile(functools.partial(work, argument)))
 
 
 def timed(connect):

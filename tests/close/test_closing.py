@@ -15,8 +15,8 @@ from safeconnect import Closed, close_gracefully
 from safeconnect._close.policy import LIMIT
 
 from .. import support
-from ..support import linux_only
-from .kit import blocking, close_blocking_tls, each_tls, each_way, meanwhile, on_asyncio, on_trio
+from ..support import linux_only, meanwhile
+from .kit import blocking, close_blocking_tls, each_tls, each_way, on_asyncio, on_trio
 
 
 def send_for_ever(sock):

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -244,10 +243,8 @@ class TestTimeWait:
     def test_the_client(self, pair, close):
         one, other = pair
         port, client = other.getsockname()[1], one.getsockname()[1]
-        thread = threading.Thread(target=close_when_told, args=[other])
-        thread.start()
-        close(one)
-        thread.join()
+        with support.meanwhile(lambda: close_when_told(other)):
+            close(one)
         wait_until(lambda: ends(port, client) == ([TIME_WAIT], []))
         bind_plainly(port)
 

@@ -31,12 +31,6 @@ class Float:
         return 5.0
 
 
-@pytest.fixture
-def address():
-    with listening() as server:
-        yield server.getsockname()
-
-
 NO_TIMES = [Decimal("NaN"), Decimal(5), Fraction(5), Float(), "5", b"5", 5j, [5]]
 names_of = {"ids": lambda value: type(value).__name__}
 

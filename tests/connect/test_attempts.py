@@ -1,30 +1,20 @@
 """How long one attempt may last: shares of a short time, ``attempt_timeout``, and a server that is busy for a while."""
 
-import re
-
 import pytest
 
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, testing
+from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Keep, Start
 
 from .. import support
 from ..drivers import each_driver
-from ..support import closed_port, linux_only, ran_into, resolver, timed, wait_until
+from ..support import closed_port, linux_only, notes_of, ran_into, resolver, timed, wait_until
 
 TWICE = Retry(attempts=2, backoff=Backoff(0))
 SOON_AGAIN = Retry(attempts=None, backoff=Backoff(initial=0.01))
 MODES = ["a race", "a retry", "a row"]
 
 pytestmark = linux_only
-
-
-def notes_of(error):
-    """The notes without their durations."""
-    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
-
-
-def written(address):
-    return f"{address[0]}:{address[1]}"
 
 
 @each_driver

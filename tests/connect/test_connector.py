@@ -16,7 +16,7 @@ from safeconnect import ConnectMemory, Connector, NoDelay, Retry, RetryBudget, c
 from safeconnect._sockets.lifecycle import DEFAULT_TIMEOUT
 from safeconnect.typing import AsyncKeywords, Keywords
 
-from ..support import python
+from ..support import in_threads, python
 
 COPIES = [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 
@@ -201,9 +201,5 @@ class TestMemory:
                 if answer not in (None, ((str(host), 1), 0.2)) or len(memory) > 8:
                     failed.append(answer)
 
-        threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work, range(8))
         assert failed == []

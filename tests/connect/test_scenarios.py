@@ -1,7 +1,6 @@
 """One suite for all drivers: the same outcomes, errors, notes and traces."""
 
 import errno
-import re
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from safeconnect import (
     is_self_connected,
 )
 from safeconnect._sockets import kernel, lifecycle
+from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Connected, Failed, Resolve, Start
 
 from .. import support
@@ -29,6 +29,7 @@ from ..support import (
     linux_only,
     needs_ipv6,
     needs_port_range,
+    notes_of,
     one_port,
     ran_into,
     resolver,
@@ -36,15 +37,6 @@ from ..support import (
 )
 
 REFUSED = "[Errno 111] Connection refused"
-
-
-def notes_of(error):
-    """The notes without their durations."""
-    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
-
-
-def written(address):
-    return f"{address[0]}:{address[1]}"
 
 
 @each_driver

@@ -6,7 +6,6 @@ SAFECONNECT_EXCHANGES sets how many there are for each driver, 10000 say.
 import os
 import random
 import socket
-import threading
 
 import pytest
 
@@ -46,11 +45,7 @@ class Tally:
 
 def in_threads(work):
     tallies = [Tally(seed) for seed in range(CONNECTIONS)]
-    threads = [threading.Thread(target=work, args=[tally]) for tally in tallies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    support.in_threads(work, tallies)
     return tallies
 
 

@@ -8,12 +8,11 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import PersistentConnection
 
 from .. import interrupting, replying, support
 from ..drivers import EAGER, uvloop
 from ..replying import number_of, request
-from .kit import AT_ONCE
+from .kit import AT_ONCE, Adapted, drive
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
 each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
@@ -37,38 +36,8 @@ def check_reply(connection_id, reply, where):
     assert number_of(reply) == connection_id, f"another's reply, after an interrupt at {where}"
 
 
-class Blocking:
-    """The blocking connection as the scenarios see it."""
-
-    def __init__(self, address):
-        self.connection = PersistentConnection(address, retry=AT_ONCE)
-
-    def operate(self, block, runs):
-        what, late, timeout, ends_with = block
-
-        def work(exchange):
-            exchange.sendall(request(exchange.id, what, late))
-            if ends_with is OwnError:
-                raise OwnError
-            exchange.verify(number_of(exchange.recv_exactly(8)))
-
-        if runs:
-            self.connection.run(work, timeout, idempotent=True)
-        else:
-            with self.connection.exchange(timeout) as exchange:
-                work(exchange)
-
-    def check(self, where):
-        with self.connection.exchange(5) as exchange:
-            exchange.sendall(request(exchange.id))
-            check_reply(exchange.id, exchange.recv_exactly(8), where)
-
-    def close(self):
-        self.connection.close()
-
-
 class OnALoop:
-    """The connection of a library with an event loop, which is stopped by each interrupt and run again."""
+    """The connection of a library with an event loop, which is stopped by each interrupt and run again; or none."""
 
     def __init__(self, address, kind, run):
         self.connection = kind(address, retry=AT_ONCE)
@@ -141,7 +110,7 @@ class OnAsyncio(OnALoop):
 
 
 DRIVERS = {
-    "blocking": Blocking,
+    "blocking": partial(OnALoop, kind=Adapted, run=lambda main: drive(main())),
     "asyncio": OnAsyncio,
     "eager tasks": partial(OnAsyncio, eager=True),
     "uvloop": partial(OnAsyncio, loop_factory=getattr(uvloop, "new_event_loop", None)),

@@ -52,15 +52,8 @@ class Holder(threading.Thread):
 
 
 def test_threads_take_turns(connection, server):
-    def work():
-        replies.extend(ask(connection) for _ in range(50))
-
     replies = []
-    threads = [threading.Thread(target=work) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    support.in_threads(lambda _: replies.extend(ask(connection) for _ in range(50)), range(10))
     assert sorted(replies) == list(range(1, 501))
     assert server.requests == [(1, number) for number in range(1, 501)]
 

@@ -12,19 +12,13 @@ from safeconnect.testing._servers import bound
 
 from .. import namespace
 from ..drivers import each_driver
-from ..support import linux_only, listening, ran_into
+from ..support import linux_only, ran_into
 
 DGRAM = (socket.AF_INET, socket.SOCK_DGRAM, 17, "")
 
 
 def answering(*candidates):
     return lambda *_: iter(candidates)
-
-
-@pytest.fixture
-def address():
-    with listening() as server:
-        yield server.getsockname()
 
 
 class TestTypes:
