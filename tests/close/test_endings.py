@@ -192,6 +192,7 @@ def find_a_plain_one_reset(sock):
     assert sock.recv(1) == b""  # as if it had ended well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["blocking", "on_asyncio", "on_trio"])
 def test_a_server_restarted_under_an_idle_connection(driver):
     if not shutil.which("nft"):

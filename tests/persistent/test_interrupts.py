@@ -15,7 +15,6 @@ from ..replying import number_of, request
 from .kit import AT_ONCE, Adapted, drive
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
-each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
 
 
 class OwnError(Exception):
@@ -117,18 +116,21 @@ DRIVERS = {
     "trio": partial(OnALoop, kind=safeconnect.trio.PersistentConnection, run=trio.run),
 }
 MISSING = {"eager tasks": not EAGER, "uvloop": uvloop is None}
-each_driver = pytest.mark.parametrize(
-    "driver",
-    [
-        pytest.param(driver, id=name, marks=pytest.mark.skipif(MISSING.get(name, False), reason=f"no {name} here"))
-        for name, driver in DRIVERS.items()
-    ],
-)
 
 
-@each_driver
+def ways():
+    """Each driver at each line and call; what runs on the same lines as asyncio, at each call only, unless slow."""
+    for name, driver in DRIVERS.items():
+        marks = [pytest.mark.skipif(MISSING.get(name, False), reason=f"no {name} here")]
+        yield pytest.param(driver, "calls", marks=marks, id=f"{name}-calls")
+        yield pytest.param(driver, "lines", marks=[*marks, *[pytest.mark.slow] * (name in MISSING)], id=f"{name}-lines")
+
+
+each_way = pytest.mark.parametrize(("driver", "kind"), list(ways()))
+
+
+@each_way
 @each_block
-@each_kind
 def test_no_reply_crosses(driver, block, kind, server):
     connection = driver(server.address)
     connection.check(None)
@@ -145,8 +147,7 @@ def test_no_reply_crosses(driver, block, kind, server):
     assert points > 10
 
 
-@each_driver
-@each_kind
+@each_way
 def test_run(driver, kind, server):
     connection = driver(server.address)
     connection.check(None)
