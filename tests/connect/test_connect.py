@@ -286,16 +286,6 @@ class TestErrors:
         assert second.startswith(f"127.0.0.1:{port} from 127.0.0.7:0: [Errno {errno.ECONNREFUSED}] ")
         assert second.endswith(" ms")
 
-    def test_an_answer_says_more_than_a_failure_of_local_set_up(self, monkeypatch):
-        port = closed_port(1)
-        found = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
-        ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        with pytest.raises(ConnectionRefusedError):
-            create_connection(("name", port), 5, ("127.0.0.7", 0))
-
     def test_a_failed_lookup_names_the_host(self):
         with pytest.raises(socket.gaierror) as caught:
             create_connection(("no-such-host.invalid", 80), 5)

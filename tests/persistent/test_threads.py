@@ -13,11 +13,11 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Backoff, PersistentConnection, Retry
+from safeconnect import PersistentConnection
 
 from .. import interrupting, replying, support
 from ..replying import number_of, request
-from .kit import AT_ONCE
+from .kit import AT_ONCE, SLOWLY
 from .kit import ask_blocking as ask
 
 pytestmark = support.linux_only
@@ -82,8 +82,7 @@ def test_closed_while_another_thread_reads(connection):
 
 
 def test_closed_while_it_waits_out_a_pause(server):
-    slowly = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
-    connection = PersistentConnection(server.address, retry=slowly)
+    connection = PersistentConnection(server.address, retry=SLOWLY)
     with pytest.raises(ConnectionResetError):
         ask(connection, replying.RESET)
     raised = []
