@@ -100,6 +100,8 @@ class TestNotTried:
         assert error.__notes__[-1] == (
             f"not tried: {', '.join(f'192.0.2.{number}:80' for number in range(6, 14))} and 7 more"
         )
+        error = World("4.1-13 silent", delay=None, timeout=0.05).run().error
+        assert error.__notes__[-1].endswith(", 192.0.2.13:80"), "all of eight"
 
     def test_a_race_that_is_cut_off(self):
         error = World("4.1-4 silent", timeout=0.025).run().error
