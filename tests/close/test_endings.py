@@ -318,8 +318,18 @@ async def ask(connection, what, timeout):
             (ConnectionResetError, errno.ECONNRESET),
             "the server was restarted, or has dropped it",
         ),
-        (serving, replying.CLOSE, (PeerClosedError, errno.ECONNRESET), "the peer closed the connection in order"),
-        (serving, replying.HALF, (PeerClosedError, errno.ECONNRESET), "the peer closed the connection in order"),
+        (
+            serving,
+            replying.CLOSE,
+            (PeerClosedError, errno.ECONNRESET),
+            "the peer closed after 0 of 8 bytes; exchange 1: the peer closed the connection in order",
+        ),
+        (
+            serving,
+            replying.HALF,
+            (PeerClosedError, errno.ECONNRESET),
+            "the peer closed after 3 of 8 bytes; exchange 1: the peer closed the connection in order",
+        ),
     ],
     ids=["refused", "silence", "silence after the request", "reset", "closed", "closed within the reply"],
 )
@@ -329,11 +339,13 @@ def test_the_errors_tell_them_apart(run, place, what, expected, told):
             async with connect(address, retry=ONCE) as connection:
                 with pytest.raises(expected[0]) as caught:
                     await ask(connection, what, 0.1 if expected[0] is TimeoutError else 5)
+                if place is serving:
+                    assert await ask(connection, replying.ANSWER, 5) == 2
         return caught.value
 
     error = run(scenario)
     assert (type(error), error.errno) == expected
-    assert told in "\n".join(error.__notes__)
+    assert told in "; ".join([str(error), *error.__notes__])
 
 
 @each_driver

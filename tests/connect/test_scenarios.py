@@ -24,7 +24,6 @@ from .. import support
 from ..drivers import DRIVERS, each_driver
 from ..support import (
     SOON,
-    black_hole,
     closed_port,
     linux_only,
     needs_ipv6,
@@ -79,16 +78,6 @@ class TestConnected:
             assert sock.getpeername() == server.getsockname()
         assert 0.25 <= seconds < SOON
 
-    @pytest.mark.slow
-    @linux_only
-    def test_past_9_silent_ones_before_the_deadline(self, connect, server):
-        with black_hole(9) as holes:  # one more than are tried at once
-            names = resolver(*holes, server.getsockname())
-            with connect(
-                ("name", 1), 20, resolver=names
-            ) as sock:  # how they share less time: tests/connect/test_dial_limits.py
-                assert sock.getpeername() == server.getsockname()
-
     @linux_only
     def test_once_the_black_hole_heals(self, connect, hole):
         # The first SYN again comes after a second, when there is room.
@@ -100,10 +89,6 @@ class TestConnected:
 
             with connect(hole, 10, trace=tell) as sock:
                 assert sock.getpeername() == hole
-
-    def test_from_a_source_address(self, connect, server):
-        with connect(server.getsockname(), 5, source_address=("127.0.0.1", 0)) as sock:
-            assert sock.getsockname()[0] == "127.0.0.1"
 
     def test_with_socket_options(self, connect, server):
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -250,11 +235,6 @@ class TestErrors:
                 raise KeyError(message)
 
         ran_into(KeyError, connect, server.getsockname(), 5, trace=tell)
-
-    def test_source_of_another_family_is_passed_over(self, connect, server):
-        names = resolver(("::1", 7, 0, 0), server.getsockname())
-        with connect(("name", 1), 5, resolver=names, source_address=("127.0.0.1", 0)) as sock:
-            assert sock.getpeername() == server.getsockname()
 
     def test_option_that_cannot_be_set(self, connect, server):
         with pytest.raises(OSError, match=r"."):

@@ -177,15 +177,6 @@ class TestDetectionAlone:
         assert met[0].fileno() == -1, "the socket that met itself must be closed"
 
     @needs_port_range
-    def test_allow_self_connect_lets_it_through(self):
-        port = closed_port()
-        with create_connection(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True) as sock:
-            assert is_self_connected(sock)
-            sock.sendall(b"to me")
-            assert sock.recv(16) == b"to me"
-            lifecycle.reset(sock)
-
-    @needs_port_range
     def test_is_reset_even_where_the_connect_does_not_wait(self):
         port = closed_port()
         with pytest.raises(BlockingIOError):

@@ -101,37 +101,6 @@ async def test_a_crossed_reply_that_is_caught_inside(connect, server):
     assert server.requests == [(1, 77), (2, 2)]
 
 
-@pytest.mark.parametrize(
-    ("what", "kind", "told"),
-    [
-        (replying.CLOSE, PeerClosedError, "the peer closed after 0 of 8 bytes"),
-        (replying.HALF, PeerClosedError, "the peer closed after 3 of 8 bytes"),
-        (replying.RESET, ConnectionResetError, "the server was restarted, or has dropped it"),
-    ],
-    ids=["closes", "half a reply", "resets"],
-)
-async def test_the_ending_is_told(connect, server, what, kind, told):
-    async with connect(server.address, retry=AT_ONCE) as connection:
-        with pytest.raises(kind) as caught:
-            await ask(connection, what)
-        assert type(caught.value) is kind
-        assert told in "\n".join([str(caught.value), *caught.value.__notes__])
-        assert await ask(connection) == 2
-
-
-async def test_refused(connect):
-    async with connect(("127.0.0.1", support.closed_port()), retry=Retry(attempts=1)) as connection:
-        with pytest.raises(ConnectionRefusedError):
-            await ask(connection)
-
-
-async def test_silence(connect, hole):
-    async with connect(hole, retry=Retry(attempts=1)) as connection:
-        with pytest.raises(TimeoutError) as caught:
-            await ask(connection, timeout=0.05)
-        assert "timed out after" in "\n".join(caught.value.__notes__)
-
-
 async def test_the_connectors_own_timeout(connect, hole):
     connector = Connector(timeout=0.05)
     async with connect(hole, connector=connector, retry=Retry(attempts=1)) as connection:
