@@ -14,7 +14,7 @@ import safeconnect.trio
 from safeconnect import Connector, SelfConnectError
 from safeconnect._local.binding import reserve_port
 
-from ..simultaneous.meetings import A, B
+from ..simultaneous.kit import A, B
 from ..support import held_port, linux_only, listening, meanwhile, resolver
 from .kit import drops, on_asyncio, on_trio, with_asyncio
 

@@ -54,7 +54,7 @@ class TestBlocks:
         assert budget.level == 9
 
     @pytest.mark.parametrize("timeout", [float("inf"), 1e12])
-    async def test_for_ever(self, connect, server, timeout):
+    async def test_without_a_limit(self, connect, server, timeout):
         async with connect(server.address) as connection:
             assert await ask(connection, timeout=timeout) == 1
 
