@@ -25,8 +25,7 @@ def pytest_configure(config):
     """Give a worker of xdist a network of its own, where it may have one: no port is taken by a neighbour's test."""
     if hasattr(config, "workerinput") and sys.platform == "linux" and os.geteuid() == 0:
         with contextlib.suppress(PermissionError):
-            namespace.unshare_net()
-            namespace.set_up()
+            namespace.unshare_net_for_tests()
 
 
 # A busy machine is no reason for a property to fail.
@@ -80,3 +79,8 @@ def server():
 def hole():
     with support.black_hole() as address:
         yield address
+
+
+@pytest.fixture
+def address(server):
+    return server.getsockname()

@@ -1,5 +1,6 @@
 """Run Python code in a user and network namespace of its own, where it may change what it likes, without root."""
 
+import contextlib
 import ctypes
 import fcntl
 import functools
@@ -45,6 +46,21 @@ def unavailable():
 def unshare_net():
     """Move this process into another network namespace, under the user namespace that it is in."""
     _unshare(_CLONE_NEWNET)
+
+
+def unshare_net_for_tests():
+    """As `unshare_net`, with lo up and a hash table of its own: to read /proc/net/tcp, the kernel walks all of it.
+
+    That takes 8 ms in the host's own table of 262,144 places, and 0.5 ms in this one.
+    """
+    unshare_net()
+    with contextlib.suppress(FileNotFoundError):  # Linux 6.1 and later
+        Path("/proc/sys/net/ipv4/tcp_child_ehash_entries").write_text("16384")
+        unshare_net()
+        # As with a large table.
+        Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("131072")
+        Path("/proc/sys/net/ipv4/tcp_max_syn_backlog").write_text("2048")
+    set_up()
 
 
 def _unshare(flags):

@@ -1,14 +1,17 @@
 """What several tests need: closed ports, listeners, a look into the kernel's tables."""
 
 import contextlib
+import functools
 import os
 import random
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -102,7 +105,8 @@ def black_hole(count=None, host="127.0.0.1", port=0):
 
 def has_company(port):
     """Whether earlier connections to a listener's port are in TIME_WAIT: they would be counted with its own."""
-    return tcp_sockets(port, remote=True) or len(tcp_sockets(port)) > 1
+    ends = list(tcp_table())
+    return any(port == peer for _, peer, _ in ends) or sum(port == own for own, _, _ in ends) > 1
 
 
 # Far above what is expected and far below what a failure takes: 250 ms is the attempt delay, 5 s the timeout.
@@ -128,12 +132,45 @@ def ran_into(kind, call, *arguments, **settings):
     return caught.value
 
 
+def notes_of(error):
+    """The notes without their durations."""
+    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
+
+
 def wait_until(condition):
     """Wait for something that happens in another thread or in the kernel, 10 seconds at most."""
     until = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def meanwhile(work):
+    """Let a function run in a thread, and pass on what it raises."""
+    raised = []
+
+    def run():
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    for error in raised:
+        raise error
+
+
+def in_threads(work, arguments):
+    """Call a function in a thread for each of these arguments, and wait until all have returned."""
+    with contextlib.ExitStack() as stack:
+        for argument in arguments:
+            stack.enter_context(meanwhile(functools.partial(work, argument)))
 
 
 def timed(connect):
@@ -170,15 +207,16 @@ def tcp_sockets(port, *, remote=False, peer=None):
 
     With ``peer`` only those to that port: other tests may have connections from the same one.
     """
-    states = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        path = Path(table)
+    wanted = ((ends[remote], ends[not remote], state) for *ends, state in tcp_table())
+    return [state for near, far, state in wanted if near == port and peer in (None, far)]
+
+
+def tcp_table():
+    """All TCP sockets of this network namespace: own port, peer's port, state."""
+    for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in path.read_text().splitlines()[1:] if path.exists() else ():
-            ends, state = line.split()[1:3], line.split()[3]
-            ports = [int(end.rpartition(":")[2], 16) for end in ends]
-            if ports[remote] == port and peer in (None, ports[not remote]):
-                states.append(int(state, 16))
-    return states
+            local, remote, state = line.split()[1:4]
+            yield int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16), int(state, 16)
 
 
 def python(code, *, timeout=60, **settings):

@@ -153,7 +153,7 @@ def create_connection(
     True
     """
     connector = _PLAIN
-    if source_address or all_errors or settings:
+    if source_address is not None or all_errors or settings:
         try:
             others: Any = settings
             connector = Connector(source_address=source_address, all_errors=all_errors, **others)

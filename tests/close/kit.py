@@ -1,9 +1,7 @@
 """close_gracefully of each driver as a plain function, and over TLS."""
 
 import asyncio
-import contextlib
 import socket
-import threading
 
 import pytest
 import trio
@@ -97,24 +95,3 @@ def close_trio_tls(address, context, before):
 
 
 each_tls = pytest.mark.parametrize("close", [close_blocking_tls, close_asyncio_tls, close_trio_tls])
-
-
-@contextlib.contextmanager
-def meanwhile(work):
-    """Let a function run in a thread, and pass on what it raises."""
-    raised = []
-
-    def run():
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised below
-            raised.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    for error in raised:
-        raise error

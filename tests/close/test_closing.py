@@ -15,8 +15,8 @@ from safeconnect import Closed, close_gracefully
 from safeconnect._close.policy import LIMIT
 
 from .. import support
-from ..support import linux_only
-from .kit import blocking, each_tls, each_way, meanwhile, on_asyncio, on_trio
+from ..support import linux_only, meanwhile
+from .kit import blocking, close_blocking_tls, each_tls, each_way, on_asyncio, on_trio
 
 
 def send_for_ever(sock):
@@ -205,9 +205,7 @@ def test_tls_peer_has_more_to_say(server, contexts):
             sock.sendall(b"z" * 50_000)
 
     with meanwhile(peer):
-        raw = socket.create_connection(server.getsockname())
-        with client.wrap_socket(raw, server_hostname="localhost") as sock:
-            closed = close_gracefully(sock)
+        closed = close_blocking_tls(server.getsockname(), client, b"")
     assert closed.is_clean
     assert 150_000 - 2**14 <= closed.dropped <= 150_000  # unwrap() may have thrown a record away
 
@@ -220,9 +218,7 @@ def test_tls_limit_is_that_of_the_data(server, contexts):
             send_for_ever(sock)
 
     with meanwhile(peer):
-        raw = socket.create_connection(server.getsockname())
-        with client.wrap_socket(raw, server_hostname="localhost") as sock:
-            closed = close_gracefully(sock)
+        closed = close_blocking_tls(server.getsockname(), client, b"")
     assert closed.how == "overflow"
     assert LIMIT < closed.dropped <= LIMIT + 2**16
 

@@ -11,8 +11,8 @@ import safeconnect.asyncio
 from safeconnect import Closed, close_gracefully
 
 from .. import support
-from ..support import linux_only
-from .kit import each_tls, each_way, meanwhile
+from ..support import linux_only, meanwhile
+from .kit import each_tls, each_way
 
 
 @linux_only

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -193,6 +192,7 @@ def find_a_plain_one_reset(sock):
     assert sock.recv(1) == b""  # as if it had ended well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["blocking", "on_asyncio", "on_trio"])
 def test_a_server_restarted_under_an_idle_connection(driver):
     if not shutil.which("nft"):
@@ -244,10 +244,8 @@ class TestTimeWait:
     def test_the_client(self, pair, close):
         one, other = pair
         port, client = other.getsockname()[1], one.getsockname()[1]
-        thread = threading.Thread(target=close_when_told, args=[other])
-        thread.start()
-        close(one)
-        thread.join()
+        with support.meanwhile(lambda: close_when_told(other)):
+            close(one)
         wait_until(lambda: ends(port, client) == ([TIME_WAIT], []))
         bind_plainly(port)
 
@@ -320,8 +318,18 @@ async def ask(connection, what, timeout):
             (ConnectionResetError, errno.ECONNRESET),
             "the server was restarted, or has dropped it",
         ),
-        (serving, replying.CLOSE, (PeerClosedError, errno.ECONNRESET), "the peer closed the connection in order"),
-        (serving, replying.HALF, (PeerClosedError, errno.ECONNRESET), "the peer closed the connection in order"),
+        (
+            serving,
+            replying.CLOSE,
+            (PeerClosedError, errno.ECONNRESET),
+            "the peer closed after 0 of 8 bytes; exchange 1: the peer closed the connection in order",
+        ),
+        (
+            serving,
+            replying.HALF,
+            (PeerClosedError, errno.ECONNRESET),
+            "the peer closed after 3 of 8 bytes; exchange 1: the peer closed the connection in order",
+        ),
     ],
     ids=["refused", "silence", "silence after the request", "reset", "closed", "closed within the reply"],
 )
@@ -331,11 +339,13 @@ def test_the_errors_tell_them_apart(run, place, what, expected, told):
             async with connect(address, retry=ONCE) as connection:
                 with pytest.raises(expected[0]) as caught:
                     await ask(connection, what, 0.1 if expected[0] is TimeoutError else 5)
+                if place is serving:
+                    assert await ask(connection, replying.ANSWER, 5) == 2
         return caught.value
 
     error = run(scenario)
     assert (type(error), error.errno) == expected
-    assert told in "\n".join(error.__notes__)
+    assert told in "; ".join([str(error), *error.__notes__])
 
 
 @each_driver

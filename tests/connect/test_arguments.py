@@ -4,6 +4,7 @@ import asyncio
 import socket
 from decimal import Decimal
 from fractions import Fraction
+from ipaddress import ip_network
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ import trio
 import safeconnect
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Connector, NoDelay, PortRange, PortSet, close_gracefully
+from safeconnect import Connector, NoDelay, PortRange, PortSet, SourcePool, close_gracefully
 from safeconnect.cli import _targets
 
 from ..drivers import blocking, each_driver
@@ -28,12 +29,6 @@ class Index:
 class Float:
     def __float__(self):
         return 5.0
-
-
-@pytest.fixture
-def address():
-    with listening() as server:
-        yield server.getsockname()
 
 
 NO_TIMES = [Decimal("NaN"), Decimal(5), Fraction(5), Float(), "5", b"5", 5j, [5]]
@@ -80,7 +75,7 @@ class TestSeconds:
             Connector().connect(address, -1)
 
     @each_driver
-    @pytest.mark.parametrize("value", [-1, float("nan"), -HUGE], ids=["negative", "nan", "huge"])
+    @pytest.mark.parametrize("value", [-1, -0.001, float("nan"), -HUGE], ids=["negative", "a little", "nan", "huge"])
     def test_of_a_wrong_value(self, connect, address, value):
         with pytest.raises(ValueError, match="timeout must be 0 or more seconds, not"):
             connect(address, value)
@@ -150,6 +145,76 @@ class TestSeveralTargets:
     @each_driver
     def test_one_as_a_list_is_one(self, connect, address):
         connect(list(address), 5).close()
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("settings", "kind", "match"),
+        [
+            ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds"),
+            ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None"),
+            ({"attempt_timeout": 0}, ValueError, "attempt_timeout must be more than 0 seconds, not 0"),
+            ({"attempt_timeout": -1}, ValueError, "attempt_timeout must be more than 0 seconds, not -1"),
+            ({"attempt_timeout": "1"}, TypeError, "attempt_timeout must be a number of seconds or None"),
+            ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be 0 or more"),
+            ({"resolution_delay": "x"}, TypeError, "resolution_delay must be a number"),
+            ({"trace": 5}, TypeError, "trace must be callable"),
+            ({"resolver": "dns"}, TypeError, "resolver must be callable"),
+            ({"retry": 3}, TypeError, "retry must be a Retry"),
+            ({"attempt_timeout": float("nan")}, ValueError, "attempt_timeout must be more than 0 seconds, not nan"),
+            ({"source_address": 5}, TypeError, "source_address must be"),
+            ({"allow_self_connect": "no"}, TypeError, "allow_self_connect must be a bool"),
+            ({"all_errors": "no"}, TypeError, "all_errors must be a bool"),
+            ({"memory": {}}, TypeError, "memory must be a ConnectMemory"),
+            ({"options": NoDelay()}, TypeError, "options must be several options"),
+            ({"options": [5]}, TypeError, "options must be"),
+            ({"family": "AF_INET"}, TypeError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not str"),
+            ({"family": None}, TypeError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not NoneType"),
+            ({"family": True}, TypeError, "family must be .* not bool"),
+            ({"family": False}, TypeError, "family must be .* not bool"),
+            ({"family": 4}, ValueError, "family must be socket.AF_UNSPEC, AF_INET or AF_INET6, not 4"),
+            ({"allow": 5}, TypeError, "allow must be callable or several networks, not int"),
+            ({"allow": "10.0.0.0/8"}, TypeError, r"networks, not str; put it in a list: \['10.0.0.0/8'\]"),
+            ({"allow": ip_network("10.0.0.0/8")}, TypeError, r"IPv4Network; put it in a list: \['10.0.0.0/8'\]"),
+            ({"allow": b"10.0.0.0/8"}, TypeError, "allow must be callable or several networks, not bytes$"),
+            ({"allow": [10]}, TypeError, "allow must be networks such as '10.0.0.0/8', not int: 10"),
+            ({"allow": ["a.test"]}, ValueError, "allow must be networks such as '10.0.0.0/8', not 'a.test'"),
+            ({"allow": ["10.0.0.1/8"]}, ValueError, "'10.0.0.1/8': 10.0.0.1/8 has host bits set"),
+            ({"allow": ["::ffff:10.0.0.0/104"]}, ValueError, "allow must have IPv4 networks as such"),
+            ({"allow": []}, ValueError, "allow must have a network in it"),
+            ({"nonsense": 5}, TypeError, "nonsense"),
+            ({"source_ports": 1.5}, TypeError, "source_ports must be"),
+            ({"source_ports": PortSet()}, ValueError, "source_ports holds no port"),
+            ({"source_ports": "0"}, ValueError, "source_ports holds no port"),
+            (
+                {"source_address": ("127.0.0.1", 7), "source_ports": "20000-20499"},
+                ValueError,
+                "either source_ports or a port",
+            ),
+            ({"source_address": SourcePool(["::1"]), "source_ports": "20000-20499"}, ValueError, "to the SourcePool"),
+            ({"share_source": 1}, TypeError, "share_source must be a bool"),
+            ({"source_address": []}, ValueError, "source_address must hold at least one address, not \\[\\]"),
+            ({"source_address": set(), "source_ports": "20000-20499"}, ValueError, "at least one address"),
+            ({"source_address": ["name"]}, ValueError, "literal addresses, not 'name'"),
+            ({"source_address": [("127.0.0.1", 70000)]}, ValueError, "0-65535"),
+            ({"source_address": [("127.0.0.1",)]}, TypeError, "must hold addresses"),
+            ({"source_address": "an interface with a long name"}, ValueError, "source_address must be 1-15 bytes"),
+            *(
+                ({"source_address": source}, TypeError, r"source_address must be \(host, port\)")
+                for source in (("127.0.0.1",), ("127.0.0.1", 0, 0, 0, 0), {"127.0.0.1": 0})
+            ),
+            *(
+                ({"options": [option]}, TypeError, r"options must be \(level, name, value\) tuples")
+                for option in ((1, 2), (1, 2, 3, 4, 5), "TCP_NODELAY", [6, 1, 1], ("a", 1, 1))
+            ),
+        ],
+        ids=str,
+    )
+    def test_wrong_ones(self, settings, kind, match):
+        with pytest.raises(kind, match=match):
+            Connector(**settings)
+        with pytest.raises(kind, match=match):
+            safeconnect.create_connection(("127.0.0.1", 1), **settings)
 
 
 class TestUnknownSettings:

@@ -1,30 +1,20 @@
 """How long one attempt may last: shares of a short time, ``attempt_timeout``, and a server that is busy for a while."""
 
-import re
-
 import pytest
 
 from safeconnect import Backoff, ConnectMemory, Connector, Retry, testing
+from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Keep, Start
 
 from .. import support
 from ..drivers import each_driver
-from ..support import closed_port, linux_only, ran_into, resolver, timed, wait_until
+from ..support import closed_port, linux_only, notes_of, ran_into, resolver, timed, wait_until
 
 TWICE = Retry(attempts=2, backoff=Backoff(0))
 SOON_AGAIN = Retry(attempts=None, backoff=Backoff(initial=0.01))
 MODES = ["a race", "a retry", "a row"]
 
 pytestmark = linux_only
-
-
-def notes_of(error):
-    """The notes without their durations."""
-    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
-
-
-def written(address):
-    return f"{address[0]}:{address[1]}"
 
 
 @each_driver
@@ -46,16 +36,12 @@ class TestShares:
 
 @each_driver
 class TestAttemptTimeout:
-    def test_silence_ends_the_attempt_not_the_call(self, connect, hole):
-        error = ran_into(TimeoutError, connect, hole, 60, attempt_timeout=0.05)
+    @pytest.mark.parametrize("timeout", [60, None])
+    @pytest.mark.parametrize("settings", [{"attempt_timeout": 0.05}, {"connector": Connector(attempt_timeout=0.05)}])
+    def test_silence_ends_the_attempt_not_the_call(self, connect, hole, timeout, settings):
+        error = ran_into(TimeoutError, connect, hole, timeout, **settings)
         assert (error.args, error.errno) == (("timed out (attempt_timeout)",), None)
         assert notes_of(error) == [f"{written(hole)}: timed out (attempt_timeout) after ..."]
-
-    def test_without_a_deadline(self, connect, hole):
-        ran_into(TimeoutError, connect, hole, None, attempt_timeout=0.05)
-
-    def test_by_a_connector(self, connect, hole):
-        ran_into(TimeoutError, connect, hole, 60, connector=Connector(attempt_timeout=0.05))
 
     def test_is_retried(self, connect, hole):
         retry = Retry(attempts=3, backoff=Backoff(0))
@@ -125,21 +111,6 @@ class TestTwoAtOnce:
             with pytest.raises((ConnectionRefusedError, TimeoutError)) as caught:  # trio's clock may come first or last
                 self.three(connect, hole, [], dead, attempt_timeout=0.9)
             assert len(caught.value.__notes__) == 3
-
-
-@each_driver
-@pytest.mark.parametrize(
-    ("value", "kind", "text"),
-    [
-        (0, ValueError, "attempt_timeout must be more than 0 seconds, not 0"),
-        (-1, ValueError, "attempt_timeout must be more than 0 seconds, not -1"),
-        (float("nan"), ValueError, "attempt_timeout must be more than 0 seconds, not nan"),
-        ("1", TypeError, "attempt_timeout must be a number of seconds or None, not str"),
-    ],
-)
-def test_what_is_no_time_for_an_attempt(connect, value, kind, text):
-    with pytest.raises(kind, match=text):
-        connect(("127.0.0.1", 1), 5, attempt_timeout=value)
 
 
 def test_timeout_0_waits_for_no_attempt(hole):

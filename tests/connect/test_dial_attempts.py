@@ -4,139 +4,89 @@ import pytest
 
 from safeconnect._connect.state_machine import Dial, Rules
 from safeconnect.events import Abandon, Connected, Resolved, Start, Tick
-from safeconnect.retry import Backoff, Retry, RetryBudget, is_transient
+from safeconnect.retry import Retry, RetryBudget
 
-from .world import World, candidate, many, script, sockaddr, table
+from .world import AT_ONCE, World, candidate, played, scripts, sockaddr
 
-AT_ONCE = Backoff(0)
-SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
-ON_AND_ON = Retry(attempts=None, backoff=AT_ONCE)
+ATTEMPTS = """
+an answer in time
+    4.1 ok@0.9 | attempt_timeout=1
+    0: start 4.1; 0.9: keep 4.1
+an answer at the last moment
+    4.1 ok@1 | attempt_timeout=1
+    0: start 4.1; 1: keep 4.1
+silence
+    4.1 silent | attempt_timeout=1
+    0: start 4.1; 1: abandon 4.1, give up: TimeoutError
+an answer too late
+    4.1 ok@1.1 | attempt_timeout=1
+    0: start 4.1; 1: abandon 4.1, give up: TimeoutError
+in a race each has its own time
+    4.1 silent, 4.2 silent, 4.3 ok@0.9 | attempt_timeout=1
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 1: abandon 4.1; 1.25: abandon 4.2; 1.4: keep 4.3
+shorter than the delay, it starts the next
+    4.1 silent, 4.2 ok@0.05 | attempt_timeout=0.1
+    0: start 4.1; 0.1: abandon 4.1, start 4.2; 0.15: keep 4.2
+longer than the deadline, it does nothing
+    4.1 silent | attempt_timeout=3, timeout=2
+    0: start 4.1; 2: abandon 4.1, give up: TimeoutError
+in a row without a deadline
+    4.1 silent, 4.2 ok@0.5 | attempt_timeout=1, delay=None
+    0: start 4.1; 1: abandon 4.1, start 4.2; 1.5: keep 4.2
+a self-connect gives no more time
+    4.1 self@0.6 ok@0.6 | attempt_timeout=1
+    0: start 4.1; 0.6: reset 4.1, start 4.1; 1: abandon 4.1, give up: TimeoutError
+a refusal says more than silence
+    4.1 refused@0.1, 4.2 silent | attempt_timeout=1
+    0: start 4.1; 0.1: start 4.2; 1.1: abandon 4.2, give up: ConnectionRefusedError
+all_errors
+    4.1 refused@0.1, 4.2 silent | attempt_timeout=1, all_errors=True
+    0: start 4.1; 0.1: start 4.2; 1.1: abandon 4.2, give up: [ConnectionRefusedError, TimeoutError]
+two whose time ends at once make place for two
+    4.1-9 silent, 4.10 ok@0.5 | attempt_timeout=1, delay=0
+    0: start 4.1-8; 1: abandon 4.1, start 4.9, abandon 4.2, start 4.10, abandon 4.3-8; 1.5: abandon 4.9, keep 4.10
+"""
 
-ATTEMPTS = {
-    "an answer in time": ("4.1 ok@0.9", {"attempt_timeout": 1}, "0: start 4.1; 0.9: keep 4.1"),
-    "an answer at the last moment": ("4.1 ok@1", {"attempt_timeout": 1}, "0: start 4.1; 1: keep 4.1"),
-    "silence": ("4.1 silent", {"attempt_timeout": 1}, "0: start 4.1; 1: abandon 4.1, give up: TimeoutError"),
-    "an answer too late": ("4.1 ok@1.1", {"attempt_timeout": 1}, "0: start 4.1; 1: abandon 4.1, give up: TimeoutError"),
-    "in a race each has its own time": (
-        "4.1 silent, 4.2 silent, 4.3 ok@0.9",
-        {"attempt_timeout": 1},
-        "0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 1: abandon 4.1; 1.25: abandon 4.2; 1.4: keep 4.3",
-    ),
-    "shorter than the delay, it starts the next": (
-        "4.1 silent, 4.2 ok@0.05",
-        {"attempt_timeout": 0.1},
-        "0: start 4.1; 0.1: abandon 4.1, start 4.2; 0.15: keep 4.2",
-    ),
-    "longer than the deadline, it does nothing": (
-        "4.1 silent",
-        {"attempt_timeout": 3, "timeout": 2},
-        "0: start 4.1; 2: abandon 4.1, give up: TimeoutError",
-    ),
-    "in a row without a deadline": (
-        "4.1 silent, 4.2 ok@0.5",
-        {"attempt_timeout": 1, "delay": None},
-        "0: start 4.1; 1: abandon 4.1, start 4.2; 1.5: keep 4.2",
-    ),
-    "meeting itself gives no more time": (
-        "4.1 self@0.6 ok@0.6",
-        {"attempt_timeout": 1},
-        "0: start 4.1; 0.6: reset 4.1, start 4.1; 1: abandon 4.1, give up: TimeoutError",
-    ),
-    "a refusal says more than silence": (
-        "4.1 refused@0.1, 4.2 silent",
-        {"attempt_timeout": 1},
-        "0: start 4.1; 0.1: start 4.2; 1.1: abandon 4.2, give up: ConnectionRefusedError",
-    ),
-    "all_errors": (
-        "4.1 refused@0.1, 4.2 silent",
-        {"attempt_timeout": 1, "all_errors": True},
-        "0: start 4.1; 0.1: start 4.2; 1.1: abandon 4.2, give up: [ConnectionRefusedError, TimeoutError]",
-    ),
-    "two whose time ends at once make place for two": (
-        f"{many(8, 'silent')}, 4.9 silent, 4.10 ok@0.5",
-        {"attempt_timeout": 1, "delay": 0},
-        (
-            f"0: {', '.join(f'start 4.{number}' for number in range(1, 9))}; "
-            "1: abandon 4.1, start 4.9, abandon 4.2, start 4.10, "
-            f"{', '.join(f'abandon 4.{number}' for number in range(3, 9))}; 1.5: abandon 4.9, keep 4.10"
-        ),
-    ),
-}
-
-ROUNDS = {
-    "silence is tried again": (
-        "4.1 silent ok@0.1",
-        {"retry": Retry(backoff=SECONDS), "attempt_timeout": 1},
-        "0: start 4.1; 1: abandon 4.1; 2: start 4.1; 2.1: keep 4.1",
-    ),
-    "not without attempt_timeout": (
-        "4.1 silent ok@0.1",
-        {"retry": ON_AND_ON, "timeout": 5},
-        "0: start 4.1; 5: abandon 4.1, give up: TimeoutError",
-    ),
-    "no more often than attempts says": (
-        "4.1 silent",
-        {"retry": Retry(attempts=2, backoff=AT_ONCE), "attempt_timeout": 1, "timeout": 9},
-        "0: start 4.1; 1: abandon 4.1; 1: start 4.1; 2: abandon 4.1, give up: TimeoutError",
-    ),
-    "until the deadline, whose error is the last": (
-        "4.1 silent",
-        {"retry": ON_AND_ON, "attempt_timeout": 1, "timeout": 2.5},
-        (
-            "0: start 4.1; 1: abandon 4.1; 1: start 4.1; 2: abandon 4.1; 2: start 4.1; "
-            "2.5: abandon 4.1, give up: TimeoutError"
-        ),
-    ),
-    "only when all are silent": (
-        "4.1 silent, 4.2 silent ok@0.1",
-        {"retry": Retry(backoff=SECONDS), "attempt_timeout": 1},
-        (
-            "0: start 4.1; 0.25: start 4.2; 1: abandon 4.1; 1.25: abandon 4.2; 2.25: start 4.1; 2.5: start 4.2; "
-            "2.6: abandon 4.1, keep 4.2"
-        ),
-    ),
-    "in a row with shares": (
-        "4.1 silent, 4.2 silent ok@0.1",
-        {"retry": Retry(backoff=SECONDS), "attempt_timeout": 1, "timeout": 9, "delay": None},
-        (
-            "0: start 4.1; 1: abandon 4.1, start 4.2; 2: abandon 4.2; 3: start 4.1; 4: abandon 4.1, start 4.2; "
-            "4.1: keep 4.2"
-        ),
-    ),
-    "a pause past the deadline is not begun": (
-        "4.1 silent ok",
-        {"retry": Retry(backoff=SECONDS), "attempt_timeout": 1, "timeout": 1.5},
-        "0: start 4.1; 1: abandon 4.1, give up: TimeoutError",
-    ),
-    "where refusals are an answer, silence is still tried again": (
-        "4.1 silent refused",
-        {
-            "retry": Retry(backoff=SECONDS, on=lambda error: is_transient(error, refused=False)),
-            "attempt_timeout": 1,
-        },
-        "0: start 4.1; 1: abandon 4.1; 2: start 4.1, give up: ConnectionRefusedError",
-    ),
-}
+ROUNDS = """
+silence is tried again
+    4.1 silent ok@0.1 | retry=Retry(backoff=SECONDS), attempt_timeout=1
+    0: look up both, start 4.1; 1: abandon 4.1; 2: look up both, start 4.1; 2.1: keep 4.1
+not without attempt_timeout
+    4.1 silent ok@0.1 | retry=ON_AND_ON, timeout=5
+    0: look up both, start 4.1; 5: abandon 4.1, give up: TimeoutError
+no more often than attempts says
+    4.1 silent | retry=Retry(attempts=2, backoff=AT_ONCE), attempt_timeout=1, timeout=9
+    0: look up both, start 4.1; 1: abandon 4.1, look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError
+until the deadline, whose error is the last
+    4.1 silent | retry=ON_AND_ON, attempt_timeout=1, timeout=2.5
+    0: look up both, start 4.1; 1: abandon 4.1, look up both, start 4.1; 2: abandon 4.1, look up both, start 4.1;
+        2.5: abandon 4.1, give up: TimeoutError
+only when all are silent
+    4.1 silent, 4.2 silent ok@0.1 | retry=Retry(backoff=SECONDS), attempt_timeout=1
+    0: look up both, start 4.1; 0.25: start 4.2; 1: abandon 4.1; 1.25: abandon 4.2; 2.25: look up both, start 4.1;
+        2.5: start 4.2; 2.6: abandon 4.1, keep 4.2
+in a row with shares
+    4.1 silent, 4.2 silent ok@0.1 | retry=Retry(backoff=SECONDS), attempt_timeout=1, timeout=9, delay=None
+    0: look up both, start 4.1; 1: abandon 4.1, start 4.2; 2: abandon 4.2; 3: look up both, start 4.1; 4: abandon 4.1,
+        start 4.2; 4.1: keep 4.2
+a pause past the deadline is not begun
+    4.1 silent ok | retry=Retry(backoff=SECONDS), attempt_timeout=1, timeout=1.5
+    0: look up both, start 4.1; 1: abandon 4.1, give up: TimeoutError
+where refusals are an answer, silence is still tried again
+    4.1 silent refused | retry=Retry(backoff=SECONDS, on=lambda error: is_transient(error, refused=False)),
+        attempt_timeout=1
+    0: look up both, start 4.1; 1: abandon 4.1; 2: look up both, start 4.1, give up: ConnectionRefusedError
+"""
 
 
-@table("hosts settings expected", ATTEMPTS)
-def test_attempt(hosts, settings, expected):
-    assert script(hosts, **settings) == expected
+@scripts(ATTEMPTS)
+def test_attempt(given, expected):
+    assert played(given, expected) == expected
 
 
-@table("hosts settings expected", ROUNDS)
-def test_round(hosts, settings, expected):
-    instants = "; ".join(f"{time:g}: {line}" for time, line in _lines(World(hosts, **settings).run()))
-    assert instants == expected
-
-
-def _lines(world):
-    """The script, with the end of one round apart from the beginning of the next."""
-    for instant in world.script(lookups=True).split("; "):
-        time, _, orders = instant.partition(": ")
-        for part in orders.split("look up both"):
-            if line := part.strip(", "):
-                yield float(time), line
+@scripts(ROUNDS)
+def test_round(given, expected):
+    assert played(given, expected) == expected
 
 
 @pytest.mark.parametrize("timeout", [None, 0.3])

@@ -1,4 +1,4 @@
-"""Where a race has limits: 8 in flight, 64 candidates, 16 meetings, and nothing after the end."""
+"""Where a race has limits: 8 in flight, 64 candidates, 16 self-connects, and nothing after the end."""
 
 import pytest
 
@@ -6,126 +6,90 @@ from safeconnect import SelfConnectError
 from safeconnect._connect.state_machine import Dial, Rules
 from safeconnect.events import Abandon, Connected, Failed, Keep, Resolved, Start, Tick
 
-from .world import World, candidate, many, script, sockaddr, table
+from .world import World, candidate, played, scripts, sockaddr
 
-MEETINGS = {
-    "meets itself once": ("4.1 self@0.01 ok@0.1", {}, "0: start 4.1; 0.01: reset 4.1, start 4.1; 0.11: keep 4.1"),
-    "in the middle of a race": (
-        "6.1 silent, 4.1 self@0.01 ok@0.1, 4.2 silent",
-        {},
-        "0: start 6.1; 0.25: start 4.1; 0.26: reset 4.1, start 4.1; 0.36: abandon 6.1, keep 4.1",
-    ),
-    "given port, one try": (
-        "4.1 self@0.1",
-        {"port_is_given": True},
-        "0: start 4.1; 0.1: reset 4.1, give up: SelfConnectError",
-    ),
-    "given port, next at once": (
-        "4.1 self@0.1, 6.1 ok@0.1",
-        {"port_is_given": True},
-        "0: start 4.1; 0.1: reset 4.1, start 6.1; 0.2: keep 6.1",
-    ),
-    "meeting itself is allowed": ("4.1 self@0.1", {"allow_self_connect": True}, "0: start 4.1; 0.1: keep 4.1"),
-    "allowed, and in a race": (
-        "6.1 silent, 4.1 self@0.1",
-        {"allow_self_connect": True},
-        "0: start 6.1; 0.25: start 4.1; 0.35: abandon 6.1, keep 4.1",
-    ),
-    "meets itself, then refused": (
-        "4.1 self@0.1 refused@0.1",
-        {},
-        "0: start 4.1; 0.1: reset 4.1, start 4.1; 0.2: give up: ConnectionRefusedError",
-    ),
-    "meets itself until deadline": (
-        "4.1 self@0.3",
-        {"timeout": 1},
-        (
-            "0: start 4.1; 0.3: reset 4.1, start 4.1; 0.6: reset 4.1, start 4.1; 0.9: reset 4.1, start 4.1; "
-            "1: abandon 4.1, give up: TimeoutError"
-        ),
-    ),
-    "the next one need not wait longer for it": (
-        "4.1 self@0.2 silent, 4.2 ok@1",
-        {},
-        "0: start 4.1; 0.2: reset 4.1, start 4.1; 0.25: start 4.2; 1.25: abandon 4.1, keep 4.2",
-    ),
-    "serial meets itself within its share": (
-        "4.1 self@1.5, 4.2 ok@0.1",
-        {"delay": None, "timeout": 5},
-        "0: start 4.1; 1.5: reset 4.1, start 4.1; 2.5: abandon 4.1, start 4.2; 2.6: keep 4.2",
-    ),
-    "deadline and meeting at once": (
-        "4.1 self@1",
-        {"timeout": 1},
-        "0: start 4.1; 1: reset 4.1, start 4.1, abandon 4.1, give up: TimeoutError",
-    ),
-    "in both families": (
-        "6.1 self, 4.1 self",
-        {"port_is_given": True},
-        "0: start 6.1, reset 6.1, start 4.1, reset 4.1, give up: SelfConnectError",
-    ),
-}
+SELF_CONNECTS = """
+self-connects once
+    4.1 self@0.01 ok@0.1
+    0: start 4.1; 0.01: reset 4.1, start 4.1; 0.11: keep 4.1
+in the middle of a race
+    6.1 silent, 4.1 self@0.01 ok@0.1, 4.2 silent
+    0: start 6.1; 0.25: start 4.1; 0.26: reset 4.1, start 4.1; 0.36: abandon 6.1, keep 4.1
+given port, one try
+    4.1 self@0.1 | port_is_given=True
+    0: start 4.1; 0.1: reset 4.1, give up: SelfConnectError
+given port, next at once
+    4.1 self@0.1, 6.1 ok@0.1 | port_is_given=True
+    0: start 4.1; 0.1: reset 4.1, start 6.1; 0.2: keep 6.1
+a self-connect is allowed
+    4.1 self@0.1 | allow_self_connect=True
+    0: start 4.1; 0.1: keep 4.1
+allowed, and in a race
+    6.1 silent, 4.1 self@0.1 | allow_self_connect=True
+    0: start 6.1; 0.25: start 4.1; 0.35: abandon 6.1, keep 4.1
+self-connects, then refused
+    4.1 self@0.1 refused@0.1
+    0: start 4.1; 0.1: reset 4.1, start 4.1; 0.2: give up: ConnectionRefusedError
+self-connects until deadline
+    4.1 self@0.3 | timeout=1
+    0: start 4.1; 0.3: reset 4.1, start 4.1; 0.6: reset 4.1, start 4.1; 0.9: reset 4.1, start 4.1; 1: abandon 4.1,
+        give up: TimeoutError
+the next one need not wait longer for it
+    4.1 self@0.2 silent, 4.2 ok@1
+    0: start 4.1; 0.2: reset 4.1, start 4.1; 0.25: start 4.2; 1.25: abandon 4.1, keep 4.2
+serial self-connects within its share
+    4.1 self@1.5, 4.2 ok@0.1 | delay=None, timeout=5
+    0: start 4.1; 1.5: reset 4.1, start 4.1; 2.5: abandon 4.1, start 4.2; 2.6: keep 4.2
+deadline and self-connect at once
+    4.1 self@1 | timeout=1
+    0: start 4.1; 1: reset 4.1, start 4.1, abandon 4.1, give up: TimeoutError
+in both families
+    6.1 self, 4.1 self | port_is_given=True
+    0: start 6.1, reset 6.1, start 4.1, reset 4.1, give up: SelfConnectError
+"""
 
-# Eight starts 250 ms apart, after which the house is full.
-STAIRS = "; ".join(f"{0.25 * step:g}: start 4.{step + 1}" for step in range(8))
-AT_ONCE = ", ".join(f"start 4.{number}" for number in range(1, 9))
-
-
-def closed(first, last):
-    return ", ".join(f"abandon 4.{number}" for number in range(first, last + 1))
-
-
-FULL_HOUSES = {
-    "without a deadline the ninth waits for a failure": (
-        f"{many(7, 'timeout@127')}, 4.8 refused@3, 4.9 ok@0.1",
-        {},
-        f"{STAIRS}; 4.75: start 4.9; 4.85: {closed(1, 7)}, keep 4.9",
-    ),
-    "however long that takes": (
-        f"{many(8, 'timeout@127')}, 4.9 ok@0.1",
-        {},
-        f"{STAIRS}; 127: start 4.9; 127.1: {closed(2, 8)}, keep 4.9",
-    ),
-    "with a deadline the oldest makes room": (
-        f"{many(8, 'silent')}, 4.9 ok@0.1",
-        {"timeout": 60},
-        f"{STAIRS}; 2: abandon 4.1, start 4.9; 2.1: {closed(2, 8)}, keep 4.9",
-    ),
-    "one place is free, nobody makes room": (
-        f"{many(7, 'silent')}, 4.8 refused@0.1, 4.9 ok@0.1",
-        {"timeout": 60},
-        f"{STAIRS}; 1.85: start 4.9; 1.95: {closed(1, 7)}, keep 4.9",
-    ),
-    "a winner of the eight needs no room": (
-        f"4.1 ok@1.9, {many(8, 'silent', 2)}",
-        {"timeout": 60},
-        f"{STAIRS}; 1.9: {closed(2, 8)}, keep 4.1",
-    ),
-    "no delay does not mean no time": (
-        f"{many(9, 'silent')}, 4.10 ok@0.1",
-        {"timeout": 60, "delay": 0},
-        f"0: {AT_ONCE}; 0.25: abandon 4.1, start 4.9; 0.5: abandon 4.2, start 4.10; 0.6: {closed(3, 9)}, keep 4.10",
-    ),
-    "no delay and little time: fair shares": (
-        f"{many(9, 'silent')}, 4.10 ok@0.1",
-        {"timeout": 0.6, "delay": 0},
-        f"0: {AT_ONCE}; 0.2: abandon 4.1, start 4.9; 0.4: abandon 4.2, start 4.10; 0.5: {closed(3, 9)}, keep 4.10",
-    ),
-}
+FULL = """
+without a deadline the ninth waits for a failure
+    4.1-7 timeout@127, 4.8 refused@3, 4.9 ok@0.1
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 0.75: start 4.4; 1: start 4.5; 1.25: start 4.6; 1.5: start 4.7;
+        1.75: start 4.8; 4.75: start 4.9; 4.85: abandon 4.1-7, keep 4.9
+however long that takes
+    4.1-8 timeout@127, 4.9 ok@0.1
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 0.75: start 4.4; 1: start 4.5; 1.25: start 4.6; 1.5: start 4.7;
+        1.75: start 4.8; 127: start 4.9; 127.1: abandon 4.2-8, keep 4.9
+with a deadline the oldest makes room
+    4.1-8 silent, 4.9 ok@0.1 | timeout=60
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 0.75: start 4.4; 1: start 4.5; 1.25: start 4.6; 1.5: start 4.7;
+        1.75: start 4.8; 2: abandon 4.1, start 4.9; 2.1: abandon 4.2-8, keep 4.9
+one place is free, nobody makes room
+    4.1-7 silent, 4.8 refused@0.1, 4.9 ok@0.1 | timeout=60
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 0.75: start 4.4; 1: start 4.5; 1.25: start 4.6; 1.5: start 4.7;
+        1.75: start 4.8; 1.85: start 4.9; 1.95: abandon 4.1-7, keep 4.9
+a winner of the eight needs no room
+    4.1 ok@1.9, 4.2-9 silent | timeout=60
+    0: start 4.1; 0.25: start 4.2; 0.5: start 4.3; 0.75: start 4.4; 1: start 4.5; 1.25: start 4.6; 1.5: start 4.7;
+        1.75: start 4.8; 1.9: abandon 4.2-8, keep 4.1
+no delay does not mean no time
+    4.1-9 silent, 4.10 ok@0.1 | timeout=60, delay=0
+    0: start 4.1-8; 0.25: abandon 4.1, start 4.9; 0.5: abandon 4.2, start 4.10; 0.6: abandon 4.3-9, keep 4.10
+no delay and little time: fair shares
+    4.1-9 silent, 4.10 ok@0.1 | timeout=0.6, delay=0
+    0: start 4.1-8; 0.2: abandon 4.1, start 4.9; 0.4: abandon 4.2, start 4.10; 0.5: abandon 4.3-9, keep 4.10
+"""
 
 
-@table("hosts settings expected", MEETINGS)
-def test_meeting_itself(hosts, settings, expected):
-    assert script(hosts, **settings) == expected
+@scripts(SELF_CONNECTS)
+def test_self_connect(given, expected):
+    assert played(given, expected) == expected
 
 
-@table("hosts settings expected", FULL_HOUSES)
-def test_full_house(hosts, settings, expected):
-    assert script(hosts, **settings) == expected
+@scripts(FULL)
+def test_full_house(given, expected):
+    assert played(given, expected) == expected
 
 
 def test_the_delay_is_never_shorter_than_10_ms():
-    world = World(many(64, "silent"), timeout=0.3).run()
+    world = World("4.1-64 silent", timeout=0.3).run()
     assert [time for time, _ in world.starts()] == pytest.approx([0.01 * place for place in range(30)])
 
 
@@ -147,7 +111,7 @@ def test_at_most_64_candidates_with_both_families_among_them():
 
 
 def test_a_remembered_address_is_within_the_64():
-    tried = [host for _, host in World(many(100, "refused"), first=sockaddr("4.90")).run().starts()]
+    tried = [host for _, host in World("4.1-100 refused", first=sockaddr("4.90")).run().starts()]
     assert tried == ["4.90", *(f"4.{number}" for number in range(1, 64))]
 
 

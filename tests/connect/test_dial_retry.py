@@ -8,186 +8,97 @@ from safeconnect._connect.state_machine import Dial, Rules
 from safeconnect.events import Failed, Resolve, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget
 
-from .world import World, candidate, said, script, table
+from .world import SECONDS, THRICE, World, candidate, played, said, script, scripts
 
-SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
-THRICE = Retry(attempts=3, backoff=SECONDS)
-
-ROUNDS = {
-    "second round": (
-        "4.1 refused@0.1 ok@0.1",
-        "",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: keep 4.1",
-    ),
-    "third round": (
-        "4.1 refused@0.1 refused@0.1 ok@0.1",
-        "",
-        {"retry": THRICE},
-        ("0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; 3.3: keep 4.1"),
-    ),
-    "gives up": (
-        "4.1 refused@0.1",
-        "",
-        {"retry": THRICE},
-        (
-            "0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; "
-            "3.3: give up: ConnectionRefusedError"
-        ),
-    ),
-    "only after all failed": (
-        "4.1 refused@0.1 ok@0.1, 6.1 refused@0.5",
-        "",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 0.1: start 6.1; 1.6: look up both, start 4.1; 1.7: keep 4.1",
-    ),
-    "a permanent error": (
-        "4.1 denied@0.1 ok",
-        "",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 0.1: give up: PermissionError",
-    ),
-    "a permanent error beside a transient one": (
-        "4.1 denied@0.1 silent, 6.1 unreachable@0.1 ok@0.2",
-        "",
-        {"retry": THRICE},
-        (
-            "0: look up both, start 4.1; 0.1: start 6.1; 1.2: look up both, start 4.1; 1.45: start 6.1; "
-            "1.65: abandon 4.1, keep 6.1"
-        ),
-    ),
-    "pause would pass deadline": (
-        "4.1 refused@0.5 ok",
-        "",
-        {"retry": THRICE, "timeout": 1.5},
-        "0: look up both, start 4.1; 0.5: give up: ConnectionRefusedError",
-    ),
-    "pause just fits": (
-        "4.1 refused@0.5 ok@0.05",
-        "",
-        {"retry": THRICE, "timeout": 1.6},
-        "0: look up both, start 4.1; 1.5: look up both, start 4.1; 1.55: keep 4.1",
-    ),
-    "deadline in second round": (
-        "4.1 refused@0.5 silent",
-        "",
-        {"retry": THRICE, "timeout": 2},
-        "0: look up both, start 4.1; 1.5: look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError",
-    ),
-    "as many as deadline allows": (
-        "4.1 refused@0.1",
-        "",
-        {"retry": Retry(attempts=None, backoff=Backoff(1, jitter="none")), "timeout": 10},
-        (
-            "0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; "
-            "7.3: look up both, start 4.1; 7.4: give up: ConnectionRefusedError"
-        ),
-    ),
-    "lookup fails, retried": (
-        "4.1 ok@0.1",
-        "both@0.1!EAI_AGAIN both@0.2=4.1",
-        {"retry": THRICE},
-        "0: look up both; 1.1: look up both; 1.3: start 4.1; 1.4: keep 4.1",
-    ),
-    "no such name not retried": (
-        "4.1 ok@0.1",
-        "both@0.1!EAI_NONAME both@0.2=4.1",
-        {"retry": THRICE},
-        "0: look up both; 0.1: give up: EAI_NONAME",
-    ),
-    "each round looks up anew": (
-        "4.1 refused@0.1, 4.2 ok@0.1",
-        "both=4.1 both=4.2",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 1.1: look up both, start 4.2; 1.2: keep 4.2",
-    ),
-    "the name is gone in the second round": (
-        "4.1 refused@0.1",
-        "both=4.1 both!EAI_NONAME",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 1.1: look up both, give up: EAI_NONAME",
-    ),
-    "a permanent error in the second round": (
-        "4.1 refused@0.1 denied@0.1",
-        "",
-        {"retry": THRICE},
-        "0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: give up: PermissionError",
-    ),
-    "a given port waits a second": (
-        "4.1 taken ok",
-        "",
-        {"retry": Retry(backoff=Backoff(jitter="none")), "port_is_given": True},
-        "0: look up both, start 4.1; 1: look up both, start 4.1, keep 4.1",
-    ),
-    "a free port does not": (
-        "4.1 taken ok",
-        "",
-        {"retry": Retry(backoff=Backoff(jitter="none"))},
-        "0: look up both, start 4.1; 0.1: look up both, start 4.1, keep 4.1",
-    ),
-    "jitter draws": (
-        "4.1 refused ok",
-        "",
-        {"retry": Retry(backoff=Backoff(1)), "draw": 0.25},
-        "0: look up both, start 4.1; 0.25: look up both, start 4.1, keep 4.1",
-    ),
-    "decorrelated": (
-        "4.1 refused refused ok",
-        "",
-        {"retry": Retry(backoff=Backoff(1, jitter="decorrelated")), "draw": 0.5},
-        "0: look up both, start 4.1; 2: look up both, start 4.1; 5.5: look up both, start 4.1, keep 4.1",
-    ),
-    "two families apart each round": (
-        "6.1 refused ok, 4.1 refused",
-        "AAAA@0.1=6.1 A=4.1",
-        {"retry": THRICE, "resolution_delay": 0.05},
-        (
-            "0: look up AAAA, look up A; 0.05: start 4.1; 0.1: start 6.1; 1.1: look up AAAA, look up A; "
-            "1.15: start 4.1; 1.2: start 6.1, keep 6.1"
-        ),
-    ),
-    "families restart in 2nd round": (
-        "6.1 refused silent, 4.1 refused silent, 6.2 refused ok",
-        "",
-        {"retry": THRICE},
-        (
-            "0: look up both, start 6.1, start 4.1, start 6.2; 1: look up both, start 6.1; 1.25: start 4.1; "
-            "1.5: start 6.2, abandon 6.1, abandon 4.1, keep 6.2"
-        ),
-    ),
-    "one round only": (
-        "4.1 refused",
-        "",
-        {"retry": Retry(attempts=1)},
-        "0: look up both, start 4.1, give up: ConnectionRefusedError",
-    ),
-    "a meeting is retried": (
-        "4.1 self@0.1 ok",
-        "",
-        {"retry": THRICE, "port_is_given": True},
-        "0: look up both, start 4.1; 0.1: reset 4.1; 1.1: look up both, start 4.1, keep 4.1",
-    ),
-    "all_errors once per address": (
-        "4.1 refused@0.1 reset@0.1, 6.1 unreachable",
-        "",
-        {"retry": Retry(attempts=2, backoff=Backoff(1, jitter="none")), "all_errors": True},
-        (
-            "0: look up both, start 4.1; 0.1: start 6.1; 1.1: look up both, start 4.1; "
-            "1.2: start 6.1, give up: [ConnectionResetError, OSError EHOSTUNREACH]"
-        ),
-    ),
-    "serial rounds": (
-        "4.1 refused@0.1, 4.2 refused@0.1 ok@0.1",
-        "",
-        {"retry": THRICE, "delay": None, "timeout": 10},
-        ("0: look up both, start 4.1; 0.1: start 4.2; 1.2: look up both, start 4.1; 1.3: start 4.2; 1.4: keep 4.2"),
-    ),
-}
+ROUNDS = """
+second round
+    4.1 refused@0.1 ok@0.1 | retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: keep 4.1
+third round
+    4.1 refused@0.1 refused@0.1 ok@0.1 | retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; 3.3: keep 4.1
+gives up
+    4.1 refused@0.1 | retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1;
+        3.3: give up: ConnectionRefusedError
+only after all failed
+    4.1 refused@0.1 ok@0.1, 6.1 refused@0.5 | retry=THRICE
+    0: look up both, start 4.1; 0.1: start 6.1; 1.6: look up both, start 4.1; 1.7: keep 4.1
+a permanent error
+    4.1 denied@0.1 ok | retry=THRICE
+    0: look up both, start 4.1; 0.1: give up: PermissionError
+a permanent error beside a transient one
+    4.1 denied@0.1 silent, 6.1 unreachable@0.1 ok@0.2 | retry=THRICE
+    0: look up both, start 4.1; 0.1: start 6.1; 1.2: look up both, start 4.1; 1.45: start 6.1; 1.65: abandon 4.1,
+        keep 6.1
+pause would pass deadline
+    4.1 refused@0.5 ok | retry=THRICE, timeout=1.5
+    0: look up both, start 4.1; 0.5: give up: ConnectionRefusedError
+pause just fits
+    4.1 refused@0.5 ok@0.05 | retry=THRICE, timeout=1.6
+    0: look up both, start 4.1; 1.5: look up both, start 4.1; 1.55: keep 4.1
+deadline in second round
+    4.1 refused@0.5 silent | retry=THRICE, timeout=2
+    0: look up both, start 4.1; 1.5: look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError
+as many as deadline allows
+    4.1 refused@0.1 | retry=Retry(attempts=None, backoff=SECONDS), timeout=10
+    0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; 7.3: look up both,
+        start 4.1; 7.4: give up: ConnectionRefusedError
+lookup fails, retried
+    4.1 ok@0.1 | names="both@0.1!EAI_AGAIN both@0.2=4.1", retry=THRICE
+    0: look up both; 1.1: look up both; 1.3: start 4.1; 1.4: keep 4.1
+no such name not retried
+    4.1 ok@0.1 | names="both@0.1!EAI_NONAME both@0.2=4.1", retry=THRICE
+    0: look up both; 0.1: give up: EAI_NONAME
+each round looks up anew
+    4.1 refused@0.1, 4.2 ok@0.1 | names="both=4.1 both=4.2", retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, start 4.2; 1.2: keep 4.2
+the name is gone in the second round
+    4.1 refused@0.1 | names="both=4.1 both!EAI_NONAME", retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, give up: EAI_NONAME
+a permanent error in the second round
+    4.1 refused@0.1 denied@0.1 | retry=THRICE
+    0: look up both, start 4.1; 1.1: look up both, start 4.1; 1.2: give up: PermissionError
+a given port waits a second
+    4.1 taken ok | retry=Retry(backoff=Backoff(jitter="none")), port_is_given=True
+    0: look up both, start 4.1; 1: look up both, start 4.1, keep 4.1
+a free port does not
+    4.1 taken ok | retry=Retry(backoff=Backoff(jitter="none"))
+    0: look up both, start 4.1; 0.1: look up both, start 4.1, keep 4.1
+jitter draws
+    4.1 refused ok | retry=Retry(backoff=Backoff(1)), draw=0.25
+    0: look up both, start 4.1; 0.25: look up both, start 4.1, keep 4.1
+decorrelated
+    4.1 refused refused ok | retry=Retry(backoff=Backoff(1, jitter="decorrelated")), draw=0.5
+    0: look up both, start 4.1; 2: look up both, start 4.1; 5.5: look up both, start 4.1, keep 4.1
+two families apart each round
+    6.1 refused ok, 4.1 refused | names="AAAA@0.1=6.1 A=4.1", retry=THRICE, resolution_delay=0.05
+    0: look up AAAA, look up A; 0.05: start 4.1; 0.1: start 6.1; 1.1: look up AAAA, look up A; 1.15: start 4.1;
+        1.2: start 6.1, keep 6.1
+families restart in 2nd round
+    6.1 refused silent, 4.1 refused silent, 6.2 refused ok | retry=THRICE
+    0: look up both, start 6.1, start 4.1, start 6.2; 1: look up both, start 6.1; 1.25: start 4.1; 1.5: start 6.2,
+        abandon 6.1, abandon 4.1, keep 6.2
+one round only
+    4.1 refused | retry=Retry(attempts=1)
+    0: look up both, start 4.1, give up: ConnectionRefusedError
+a self-connect is retried
+    4.1 self@0.1 ok | retry=THRICE, port_is_given=True
+    0: look up both, start 4.1; 0.1: reset 4.1; 1.1: look up both, start 4.1, keep 4.1
+all_errors once per address
+    4.1 refused@0.1 reset@0.1, 6.1 unreachable | retry=Retry(attempts=2, backoff=SECONDS),
+        all_errors=True
+    0: look up both, start 4.1; 0.1: start 6.1; 1.1: look up both, start 4.1; 1.2: start 6.1,
+        give up: [ConnectionResetError, OSError EHOSTUNREACH]
+serial rounds
+    4.1 refused@0.1, 4.2 refused@0.1 ok@0.1 | retry=THRICE, delay=None, timeout=10
+    0: look up both, start 4.1; 0.1: start 4.2; 1.2: look up both, start 4.1; 1.3: start 4.2; 1.4: keep 4.2
+"""
 
 
-@table("hosts names settings expected", ROUNDS)
-def test_rounds(hosts, names, settings, expected):
-    assert script(hosts, names, lookups=True, **settings) == expected
+@scripts(ROUNDS)
+def test_rounds(given, expected):
+    assert played(given, expected) == expected
 
 
 class TestBudget:

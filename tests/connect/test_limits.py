@@ -26,12 +26,6 @@ def not_loopback(address):
     return not address.is_loopback
 
 
-@pytest.fixture
-def server():
-    with listening() as listener:
-        yield listener
-
-
 def port_of(listener):
     return listener.getsockname()[1]
 

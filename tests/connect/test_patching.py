@@ -3,9 +3,6 @@
 import http.client
 import http.server
 import socket
-import subprocess
-import sys
-import textwrap
 import threading
 
 import pytest
@@ -13,8 +10,7 @@ import pytest
 import safeconnect
 from safeconnect import create_connection, install, patched, uninstall
 
-from ..namespace import ROOT
-from ..support import linux_only
+from ..support import in_threads, linux_only, python
 
 STANDARD = socket.create_connection
 
@@ -122,28 +118,21 @@ def test_a_child_forked_while_the_lock_is_held_can_install():
                 os._exit(0 if socket.create_connection is safeconnect.create_connection else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30, check=True, cwd=ROOT
-    )
-    assert done.stdout == "0\n"
+    assert python(code) == "0\n"
 
 
 def test_overlapping_blocks_in_many_threads():
     start = threading.Barrier(16)
     wrong = []
 
-    def work():
+    def work(_):
         start.wait()
         for _ in range(200):
             with patched():
                 if socket.create_connection is not create_connection:
                     wrong.append("not in force inside a block")
 
-    threads = [threading.Thread(target=work) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, range(16))
     assert not wrong
     assert socket.create_connection is STANDARD
 

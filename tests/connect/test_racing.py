@@ -1,4 +1,4 @@
-"""The race on real sockets: black holes, refusals, hanging resolvers, retries, and nothing left over."""
+"""The race on real sockets: names under a deadline, what is traced, and nothing left over."""
 
 import contextlib
 import errno
@@ -18,19 +18,10 @@ from safeconnect._sockets import kernel
 from safeconnect.events import Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 from .. import support
-from ..support import SOON, black_hole, closed_port, linux_only, needs_ipv6, one_port, resolver
+from ..support import black_hole, closed_port, linux_only, needs_ipv6, one_port, resolver
 
 
 class TestFailover:
-    @needs_ipv6
-    def test_families_take_turns(self, server):
-        closed = closed_port(1)
-        trace = []
-        addresses = [("127.0.0.1", closed), ("127.0.0.2", closed), ("::1", closed, 0, 0), server.getsockname()]
-        create_connection(("name", 1), 5, resolver=resolver(*addresses), trace=trace.append).close()
-        tried = [message.candidate[4] for message in trace if isinstance(message, Start)]
-        assert tried == [addresses[0], addresses[2], addresses[1], addresses[3]]
-
     def test_without_a_deadline(self, server):
         names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
         with create_connection(("name", 1), resolver=names) as sock:
@@ -83,27 +74,78 @@ class TestNoMachine:
         assert built
 
 
-class TestRetry:
-    def test_gives_up_before_a_pause_that_would_outlast_the_deadline(self):
-        retry = Retry(attempts=None, backoff=Backoff(initial=30, maximum=30, jitter="none"))
-        began = time.monotonic()
-        with pytest.raises(ConnectionRefusedError):
-            create_connection(("127.0.0.1", closed_port(1)), 5, retry=retry)
-        assert time.monotonic() - began < SOON
+class TestNames:
+    def test_time_spent_on_the_name_is_gone(self, server):
+        def slow(*_):
+            time.sleep(0.05)  # the subject: a lookup that takes time
+            return resolver(server.getsockname())("name", 1)
 
-    def test_says_how_often(self):
-        retry = Retry(attempts=3, backoff=Backoff(initial=0.001))
-        with pytest.raises(ConnectionRefusedError) as caught:
-            create_connection(("127.0.0.1", closed_port(1)), retry=retry)
-        assert [note.endswith("(3 times)") for note in caught.value.__notes__] == [True]
+        with create_connection(("name", 1), 5, resolver=slow) as sock:
+            assert sock.gettimeout() == 5, "the socket keeps what the caller asked for"
 
-    def test_not_what_is_permanent(self):
+    @pytest.mark.parametrize(
+        "error", [socket.gaierror(socket.EAI_NONAME, "no such name"), OSError("odd"), UnicodeError("odd")]
+    )
+    @pytest.mark.parametrize("timeout", [None, 5])
+    @pytest.mark.parametrize(
+        "settings", [{}, {"retry": Retry(attempts=2)}, {"resolution_delay": 0.05}], ids=["plain", "retry", "apart"]
+    )
+    def test_an_error_of_the_resolver_arrives(self, error, timeout, settings):
+        def fails(*_):
+            raise error
+
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            create_connection(("name", 1), timeout, resolver=fails, **settings)
+
+    @needs_ipv6
+    def test_families_apart_late_answers_join(self, server):
+        closed = ("::1", closed_port(1), 0, 0)
+        asked = threading.Barrier(2)
+        refused = threading.Event()
+
+        def getaddrinfo(host, port, family, kind):
+            asked.wait()
+            if family == socket.AF_INET:
+                refused.wait()  # until the other family's attempt has failed
+                return resolver(server.getsockname())(host, port, family, kind)
+            return resolver(closed)(host, port, family, kind)
+
+        def tell(message):
+            if isinstance(message, Failed):
+                refused.set()
+
+        with create_connection(("name", 1), 5, resolver=getaddrinfo, resolution_delay=0.05, trace=tell) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_families_apart_without_a_deadline(self, server):
+        with create_connection(("name", 1), resolver=resolver(server.getsockname()), resolution_delay=0.05) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_a_literal_is_not_looked_up_apart(self, server):
         trace = []
-        with pytest.raises(OSError, match=r"."):
-            create_connection(
-                ("127.0.0.1", 1), 5, ("192.0.2.1", 0), retry=Retry(on=lambda _: False), trace=trace.append
-            )
-        assert [type(message) for message in trace].count(Start) == 1
+        create_connection(server.getsockname(), 5, resolution_delay=0.05, trace=trace.append).close()
+        assert trace[0] == Resolve("both")
+
+    def test_the_resolver_is_asked_anew_each_round(self, server):
+        closed = ("127.0.0.1", closed_port(1))
+        answers = iter([[closed], [server.getsockname()]])
+
+        def changing(*question):
+            return resolver(*next(answers))(*question)
+
+        settings = {"resolver": changing, "retry": Retry(backoff=Backoff(initial=0.01))}
+        with create_connection(("name", 1), 5, **settings) as sock:
+            assert sock.getpeername() == server.getsockname()
+
+    def test_nothing_is_looked_up_in_a_thread_for_literals_and_localhost(self, server, monkeypatch):
+        def no_thread(*_):
+            pytest.fail("a thread was started")
+
+        monkeypatch.setattr("safeconnect._sockets.lookups.start", no_thread)
+        port = server.getsockname()[1]
+        for host in ("127.0.0.1", "localhost", b"localhost"):
+            for settings in ({}, {"retry": Retry()}):
+                create_connection((host, port), 5, **settings).close()
 
 
 class TestTrace:
@@ -161,14 +203,9 @@ class TestNothingIsLeftOver:
             server.settimeout(0.05)
             before = support.descriptors().keys()
             addresses = [*holes, ("127.0.0.1", closed_port(1)), server.getsockname()]
-            racers = [threading.Thread(target=race, args=[addresses]) for _ in range(8)]
-            accepter = threading.Thread(target=accept)
-            for thread in (*racers, accepter):
-                thread.start()
-            for thread in racers:
-                thread.join()
-            done.set()
-            accepter.join()
+            with support.meanwhile(accept):
+                support.in_threads(race, [addresses] * 8)
+                done.set()
             assert support.descriptors().keys() == before
         assert outcomes.total() == 10000
         assert min(outcomes[kind] for kind in (TimeoutError, ConnectionRefusedError, "connected")) > 50, outcomes

@@ -1,7 +1,6 @@
 """One suite for all drivers: the same outcomes, errors, notes and traces."""
 
 import errno
-import re
 import socket
 import threading
 import time
@@ -13,23 +12,23 @@ from safeconnect import (
     Backoff,
     ConnectMemory,
     Connector,
-    PortsExhaustedError,
     Retry,
     SelfConnectError,
     is_self_connected,
 )
 from safeconnect._sockets import kernel, lifecycle
+from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Connected, Failed, Resolve, Start
 
-from .. import namespace, support
-from ..drivers import DRIVERS, each_driver, on_asyncio, on_trio
+from .. import support
+from ..drivers import DRIVERS, each_driver
 from ..support import (
     SOON,
-    black_hole,
     closed_port,
     linux_only,
     needs_ipv6,
     needs_port_range,
+    notes_of,
     one_port,
     ran_into,
     resolver,
@@ -37,15 +36,6 @@ from ..support import (
 )
 
 REFUSED = "[Errno 111] Connection refused"
-
-
-def notes_of(error):
-    """The notes without their durations."""
-    return [re.sub(r"after [\d.]+ m?s", "after ...", note) for note in error.__notes__]
-
-
-def written(address):
-    return f"{address[0]}:{address[1]}"
 
 
 @each_driver
@@ -88,16 +78,6 @@ class TestConnected:
             assert sock.getpeername() == server.getsockname()
         assert 0.25 <= seconds < SOON
 
-    @pytest.mark.slow
-    @linux_only
-    def test_past_9_silent_ones_before_the_deadline(self, connect, server):
-        with black_hole(9) as holes:  # one more than are tried at once
-            names = resolver(*holes, server.getsockname())
-            with connect(
-                ("name", 1), 20, resolver=names
-            ) as sock:  # how they share less time: tests/connect/test_dial_limits.py
-                assert sock.getpeername() == server.getsockname()
-
     @linux_only
     def test_once_the_black_hole_heals(self, connect, hole):
         # The first SYN again comes after a second, when there is room.
@@ -109,10 +89,6 @@ class TestConnected:
 
             with connect(hole, 10, trace=tell) as sock:
                 assert sock.getpeername() == hole
-
-    def test_from_a_source_address(self, connect, server):
-        with connect(server.getsockname(), 5, source_address=("127.0.0.1", 0)) as sock:
-            assert sock.getsockname()[0] == "127.0.0.1"
 
     def test_with_socket_options(self, connect, server):
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -221,8 +197,8 @@ class TestErrors:
         closed = ("127.0.0.1", closed_port(1))
         names = resolver(closed, hole)
         began = time.monotonic()
-        error = ran_into(TimeoutError, connect, ("name", 1), 1, resolver=names)
-        assert 1 <= time.monotonic() - began < SOON
+        error = ran_into(TimeoutError, connect, ("name", 1), 0.5, resolver=names)
+        assert 0.5 <= time.monotonic() - began < SOON
         assert notes_of(error) == [f"{written(closed)}: {REFUSED} after ...", f"{written(hole)}: timed out after ..."]
 
     def test_resolver_hangs(self, connect):
@@ -260,35 +236,9 @@ class TestErrors:
 
         ran_into(KeyError, connect, server.getsockname(), 5, trace=tell)
 
-    def test_source_of_another_family_is_passed_over(self, connect, server):
-        names = resolver(("::1", 7, 0, 0), server.getsockname())
-        with connect(("name", 1), 5, resolver=names, source_address=("127.0.0.1", 0)) as sock:
-            assert sock.getpeername() == server.getsockname()
-
     def test_option_that_cannot_be_set(self, connect, server):
         with pytest.raises(OSError, match=r"."):
             connect(server.getsockname(), 5, options=[(socket.SOL_SOCKET, 9999, 1)])
-
-    @pytest.mark.parametrize(
-        ("kind", "address", "arguments", "settings"),
-        [
-            (ValueError, ("127.0.0.1", 7), [-1], {}),
-            (TypeError, ("127.0.0.1", 7), ["soon"], {}),
-            (ValueError, ("127.0.0.1", 7, 0), [5], {}),
-            (ValueError, ("127.0.0.1",), [5], {}),
-            (TypeError, ("127.0.0.1", 7), [5], {"nonsense": 1}),
-            (TypeError, ("127.0.0.1", 7), [5], {"resolver": 1}),
-            (ValueError, ("127.0.0.1", 7), [5], {"happy_eyeballs_delay": -1}),
-        ],
-    )
-    def test_wrong_arguments(self, connect, kind, address, arguments, settings):
-        with pytest.raises(kind):
-            connect(address, *arguments, **settings)
-
-    @pytest.mark.parametrize("port", [-1, 65536])
-    def test_port_out_of_range(self, connect, port):
-        with pytest.raises((ValueError, OverflowError)):
-            connect(("127.0.0.1", port), 5)
 
 
 @each_driver
@@ -320,30 +270,6 @@ class TestSelfConnect:
         with connect(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True, **settings) as sock:
             assert is_self_connected(sock)
             safeconnect._sockets.lifecycle.reset(sock)
-
-
-@linux_only
-@needs_port_range
-@pytest.mark.parametrize("driver", [on_asyncio, on_trio], ids=lambda driver: driver.__name__)
-def test_ports_that_run_out(driver):
-    code = f"""
-        import socket, safeconnect
-        from tests import drivers
-        connect = drivers.{driver.__name__}
-        server = socket.create_server(("127.0.0.1", 7))
-        held, error = [], None
-        while not error:
-            try:
-                held.append(connect(server.getsockname(), 5))
-            except safeconnect.PortsExhaustedError as caught:
-                error = caught
-        print(*sorted(sock.getsockname()[1] for sock in held), error.errno)
-        for sock in held:
-            sock.close()
-    """
-    printed = namespace.run(code, ports="40000 40004").split()
-    assert printed == [*map(str, range(40000, 40005)), str(errno.EADDRNOTAVAIL)]
-    assert issubclass(PortsExhaustedError, OSError)
 
 
 @linux_only

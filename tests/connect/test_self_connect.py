@@ -8,7 +8,6 @@ import pytest
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
 from safeconnect._sockets import kernel, lifecycle
-from safeconnect._sockets.endpoint import same_endpoint
 
 from .. import namespace
 from ..support import (
@@ -115,26 +114,6 @@ class TestRecognition:
         with left, right:
             assert not is_self_connected(left)
 
-    @pytest.mark.parametrize(
-        ("local", "peer", "same"),
-        [
-            (("fe80::1", 5, 0, 1), ("fe80::1", 5, 0, 2), False),
-            (("fe80::1", 5, 0, 2), ("fe80::1%eth0", 5, 0, 2), True),
-            (("2001:db8::1", 5, 0, 1), ("2001:db8::1", 5, 0, 0), True),
-            (("::ffff:10.0.0.1", 5, 0, 0), ("10.0.0.1", 5), True),
-            (("::ffff:10.0.0.1", 5, 0, 0), ("::ffff:10.0.0.2", 5, 0, 0), False),
-            (("10.0.0.1", 5), ("10.0.0.1", 6), False),
-            (("10.0.0.1", 5), ("10.0.0.2", 5), False),
-            ("", "", False),
-            (b"\0name", b"\0name", False),
-            ((0, 0), (0, 0), False),
-            (("0.0.0.0", 0), ("0.0.0.0", 0), False),
-        ],
-        ids=str,
-    )
-    def test_compares_what_counts(self, local, peer, same):
-        assert same_endpoint(local, peer) is same
-
 
 @linux_only
 class TestDetectionAlone:
@@ -196,15 +175,6 @@ class TestDetectionAlone:
         with create_connection(server.getsockname(), 5) as sock:
             assert sock.getpeername() == server.getsockname()
         assert met[0].fileno() == -1, "the socket that met itself must be closed"
-
-    @needs_port_range
-    def test_allow_self_connect_lets_it_through(self):
-        port = closed_port()
-        with create_connection(("127.0.0.1", port), 5, options=[one_port(port)], allow_self_connect=True) as sock:
-            assert is_self_connected(sock)
-            sock.sendall(b"to me")
-            assert sock.recv(16) == b"to me"
-            lifecycle.reset(sock)
 
     @needs_port_range
     def test_is_reset_even_where_the_connect_does_not_wait(self):

@@ -72,7 +72,7 @@ class TestPortsOnTheRealKernel:
             from tests.support import reset
             chance = random.Random(7)
             server = socket.create_server(("127.0.0.1", 40003), backlog=64)
-            for _ in range(300):
+            for _ in range(150):
                 allowed = PortSet(chance.sample(range(39995, 40012), chance.randrange(1, 9)))
                 taken = []
                 for port in chance.sample(range(39995, 40012), chance.randrange(0, 14)):
@@ -163,33 +163,11 @@ class TestAddresses:
 
 
 @linux_only
-class TestSharing:
-    def test_the_session_of_two_sockets_and_two_servers(self, server):
-        with support.listening() as other:
-            source = {"source_address": ("127.0.0.1", 20555), "share_source": True}
-            with create_connection(server.getsockname(), 5, **source) as one:
-                with create_connection(other.getsockname(), 5, **source) as two:
-                    assert one.getsockname() == two.getsockname() == ("127.0.0.1", 20555)
-                    with pytest.raises(OSError, match="Cannot assign requested address") as caught:
-                        create_connection(other.getsockname(), 5, **source)
-                    assert caught.value.errno == errno.EADDRNOTAVAIL
-                    target = f"127.0.0.1:{other.getsockname()[1]}"
-                    note = f"there is a connection from 127.0.0.1:20555 to {target} already, or was a moment ago: "
-                    assert any(each.startswith(note) for each in caught.value.__notes__), caught.value.__notes__
-                    support.reset(two)
-                support.reset(one)
-
-    def test_without_it_the_port_is_taken(self, server):
-        with create_connection(server.getsockname(), 5, ("127.0.0.1", 20556)) as one:
-            with pytest.raises(OSError, match="in use"):
-                create_connection(server.getsockname(), 5, ("127.0.0.1", 20556))
-            support.reset(one)
-
-    def test_elsewhere(self, monkeypatch, server):
-        monkeypatch.setattr(sys, "platform", "win32")
-        monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
-        with pytest.raises(OSError, match="no safe way to share"):
-            create_connection(server.getsockname(), 5, ("127.0.0.1", 20557), share_source=True)
+def test_a_platform_without_a_safe_way_to_share(monkeypatch, server):
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
+    with pytest.raises(OSError, match="no safe way to share"):
+        create_connection(server.getsockname(), 5, ("127.0.0.1", 20557), share_source=True)
 
 
 @each_driver
@@ -289,27 +267,6 @@ class TestPoolsTurns:
 
 
 class TestSettings:
-    @pytest.mark.parametrize(
-        ("settings", "kind", "words"),
-        [
-            ({"source_ports": 1.5}, TypeError, "source_ports must be"),
-            ({"source_ports": PortSet()}, ValueError, "source_ports holds no port"),
-            ({"source_ports": "0"}, ValueError, "source_ports holds no port"),
-            ({"source_address": ("127.0.0.1", 7), "source_ports": LOW}, ValueError, "either source_ports or a port"),
-            ({"source_address": SourcePool(["::1"]), "source_ports": LOW}, ValueError, "to the SourcePool"),
-            ({"share_source": 1}, TypeError, "share_source must be a bool"),
-            ({"source_address": []}, ValueError, "source_address must hold at least one address, not \\[\\]"),
-            ({"source_address": set(), "source_ports": LOW}, ValueError, "at least one address"),
-            ({"source_address": ["name"]}, ValueError, "literal addresses, not 'name'"),
-            ({"source_address": [("127.0.0.1", 70000)]}, ValueError, "0-65535"),
-            ({"source_address": [("127.0.0.1",)]}, TypeError, "must hold addresses"),
-            ({"source_address": "an interface with a long name"}, ValueError, "source_address must be 1-15 bytes"),
-        ],
-    )
-    def test_wrong_ones(self, settings, kind, words):
-        with pytest.raises(kind, match=words):
-            Connector(**settings)
-
     def test_are_compared_by_value(self):
         assert Connector(source_ports=LOW) == Connector(source_ports=PortRange(20000, 20499))
         assert Connector(source_ports=LOW) != Connector()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -66,6 +65,7 @@ def test_passes_with_safeconnect_installed(name):
 
 SAMPLE = """
 import socket, sys, unittest
+from test import support
 
 def connect():
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -79,48 +79,32 @@ class Sample(unittest.TestCase):
         BODY
 """
 OURS = "assert not socket.create_connection.__module__.startswith('safeconnect')"
+# An event without a socket: nothing leaves this machine, even were the runner to let it pass.
+LEAVES = "sys.audit('socket.connect', None, ('192.0.2.1', 9))"
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "verdict", "line"),
+    ("name", "body", "code", "verdict", "line"),
     [
-        ("pass", 0, "ok", ""),
-        ("self.fail()", 0, "ok", "baseline: sample.Sample.test_body"),
-        (OURS, 1, "FAILED", "ours: sample.Sample.test_body"),
-        ("socket.create_connection = print", 1, "REPLACED", ""),
-        # An event without a socket: nothing leaves this machine, even were the runner to let it pass.
+        ("sample", "pass", 0, "ok", "2 run, 0 failures"),
+        ("sample", "self.fail()", 0, "ok", "baseline: sample.Sample.test_body"),
+        ("sample", OURS, 1, "FAILED", "ours: sample.Sample.test_body"),
+        ("sample", "socket.create_connection = print", 1, "REPLACED", ""),
+        ("sample", LEAVES, 1, "LEFT LOOPBACK", "baseline: sample.Sample.test_body"),
+        ("sample.Sample.test_body", "pass", 1, "NOT EXERCISED", "1 run, 0 failures, 0 errors, 0 skipped, 0 connects"),
         (
-            "sys.audit('socket.connect', None, ('192.0.2.1', 9))",
-            1,
-            "LEFT LOOPBACK",
-            "baseline: sample.Sample.test_body",
+            "sample",
+            "pass\n\nsupport.requires('network')",
+            NOTHING_RAN,
+            "skipped",
+            "skipped: Use of the 'network' resource not enabled",
         ),
     ],
 )
-def test_tells_whose_failure_it_is(tmp_path, body, code, verdict, line):
+def test_tells_whose_failure_it_is(tmp_path, *, name, body, code, verdict, line):
     skip_without_tests("support")
     (tmp_path / "sample.py").write_text(SAMPLE.replace("BODY", body), encoding="utf-8")
-    done, output = run("sample", path=tmp_path)
+    done, output = run(name, path=tmp_path)
     assert done.returncode == code, output
     assert FIGURES.search(done.stdout)["verdict"] == verdict, output
     assert line in done.stdout, output
-
-
-def test_fails_where_nothing_connects_through_safeconnect(tmp_path):
-    skip_without_tests("support")
-    (tmp_path / "sample.py").write_text(SAMPLE.replace("BODY", "pass"), encoding="utf-8")
-    done, output = run("sample.Sample.test_body", path=tmp_path)
-    assert done.returncode == 1, output
-    assert "NOT EXERCISED: 1 run, 0 failures, 0 errors, 0 skipped, 0 connects" in done.stdout, output
-
-
-def test_names_the_reason_where_all_is_skipped(tmp_path):
-    skip_without_tests("support")
-    source = """
-        from test import support
-        support.requires("network")
-    """
-    (tmp_path / "sample.py").write_text(dedent(source), encoding="utf-8")
-    done, output = run("sample", path=tmp_path)
-    assert done.returncode == NOTHING_RAN, output
-    assert "skipped: Use of the 'network' resource not enabled" in done.stdout, output

@@ -132,21 +132,6 @@ class TestAsyncioStreams:
 
 
 class TestAsyncioTransports:
-    def test_protocol(self, server):
-        class Greeter(asyncio.Protocol):
-            def connection_made(self, transport):
-                transport.write(b"hello")
-
-        async def main():
-            transport, protocol = await safeconnect.asyncio.connect_transport(Greeter, server.getsockname(), 5)
-            assert isinstance(protocol, Greeter)
-            with server.accept()[0] as peer:
-                assert peer.recv(100) == b"hello"
-                transport.abort()
-                await asyncio.sleep(0)
-
-        run(main)
-
     def test_a_factory_that_fails_leaves_nothing(self, server):
         async def main():
             with pytest.raises(ZeroDivisionError):

@@ -2,13 +2,14 @@
 
 A world is written down as text. Hosts stand in the resolver's order, each with what happens to its first attempt, its
 second, ... (the last goes on for ever): ``"6.1 silent, 4.1 refused@0.1 ok@0.2"``. ``6.1`` is 2001:db8::1 and ``4.1`` is
-192.0.2.1, both port 80. Lookups are written likewise: ``"AAAA@0.1=6.1+6.2 A=4.1"``, ``"both@0.2!EAI_AGAIN both=4.1"``,
-``"A=never AAAA="``.
+192.0.2.1, both port 80; ``4.1-8 silent`` are eight hosts. Lookups are written likewise: ``"AAAA@0.1=6.1+6.2 A=4.1"``,
+``"both@0.2!EAI_AGAIN both=4.1"``, ``"A=never AAAA="``.
 """
 
 import errno
 import heapq
 import os
+import re
 import socket
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from safeconnect._connect.state_machine import MOST_CANDIDATES, MOST_IN_FLIGHT, Dial, Rules
 from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
+from safeconnect.retry import Backoff, Retry, is_transient
 
 ERRORS = {
     "refused": errno.ECONNREFUSED,
@@ -28,6 +30,10 @@ ERRORS = {
     "taken": errno.EADDRNOTAVAIL,
 }
 NEVER = float("inf")
+AT_ONCE = Backoff(0)
+SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
+THRICE = Retry(attempts=3, backoff=SECONDS)
+ON_AND_ON = Retry(attempts=None, backoff=AT_ONCE)
 
 
 def sockaddr(host):
@@ -48,7 +54,7 @@ class World:
     """Runs a dial to its end; afterwards `stream` is the whole trace: ``[(time, event or order), ...]``."""
 
     def __init__(self, hosts="", names=None, draw=0.5, late=0.0, start=0.0, **settings):
-        self.hosts = dict(_host(part) for part in hosts.split(",") if part.strip())
+        self.hosts = dict(_hosts(hosts))
         self.names = _lookups(names or "both=" + "+".join(self.hosts))
         self.dial = Dial(Rules(**settings), lambda: draw)
         self.rules = self.dial.rules
@@ -230,9 +236,17 @@ def script(hosts="", names=None, lookups=False, **settings):
     return World(hosts, names, **settings).run().script(lookups=lookups)
 
 
-def _host(text):
-    host, *outcomes = text.split()
-    return host, [_outcome(each) for each in outcomes]
+def _hosts(text):
+    for part in filter(None, map(str.strip, text.split(","))):
+        host, *outcomes = part.split()
+        for each in _each(host):
+            yield each, [_outcome(outcome) for outcome in outcomes]
+
+
+def _each(hosts):
+    """``4.1-3`` is 4.1, 4.2 and 4.3."""
+    family, first, last = re.fullmatch(r"(\d)\.(\d+)(?:-(\d+))?", hosts).groups()
+    return [f"{family}.{number}" for number in range(int(first), int(last or first) + 1)]
 
 
 def _outcome(text):
@@ -286,11 +300,27 @@ def said(number):
     return f"[Errno {number}] {os.strerror(number)}"
 
 
-def many(count, outcome, first=1):
-    """``count`` IPv4 hosts of one kind, as text."""
-    return ", ".join(f"4.{number} {outcome}" for number in range(first, first + count))
+# What the settings of a case are written with.
+NAMES = {"Retry": Retry, "Backoff": Backoff, "is_transient": is_transient, "sockaddr": sockaddr}
+NAMES |= {"AT_ONCE": AT_ONCE, "SECONDS": SECONDS, "THRICE": THRICE, "ON_AND_ON": ON_AND_ON}
 
 
-def table(columns, rows):
-    """One test for each named row."""
-    return pytest.mark.parametrize(columns.split(), list(rows.values()), ids=list(rows))
+def scripts(text):
+    """One test for each case: its name, its hosts and behind a bar the world's settings, the orders that it leads to.
+
+    What is further to the right goes on with the line before.
+    """
+    lines = re.sub(r"\n {8}", " ", text).strip().split("\n")
+    expected = (re.sub(r"(\w+) (\d\.\d+-\d+)", _for_each, line) for line in lines[2::3])
+    cases = [(given.strip(), line.strip()) for given, line in zip(lines[1::3], expected, strict=True)]
+    return pytest.mark.parametrize(("given", "expected"), cases, ids=lines[::3])
+
+
+def _for_each(found):
+    return ", ".join(f"{found[1]} {host}" for host in _each(found[2]))
+
+
+def played(given, expected, **settings):
+    """The script of a case, with the lookups where it is to have them."""
+    hosts, _, more = given.partition("|")
+    return script(hosts, lookups="look up" in expected, **settings, **eval(f"dict({more})", NAMES))

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from functools import partial
 
 import safeconnect
 from safeconnect import (
@@ -24,20 +25,14 @@ AGAIN = Retry(attempts=3, backoff=Backoff(initial=0.001))
 CASES = {}
 
 
-def case(kind, **settings):
-    """A case is a function that gives the address and further settings, or a context manager that does."""
-
-    def added(function):
-        name = function.__name__
-        CASES[name] = lambda: _prepared(function, kind, settings)
-        return function
-
-    return added
+def case(place, label, kind=ConnectionRefusedError, **settings):
+    """Add a case; ``place`` is a generator function that gives the address and further settings."""
+    CASES[label] = lambda: _prepared(place, kind, settings)
 
 
 @contextlib.contextmanager
-def _prepared(function, kind, settings):
-    with contextlib.contextmanager(function)() as (address, more):
+def _prepared(place, kind, settings):
+    with contextlib.contextmanager(place)() as (address, more):
         yield address, kind, {"timeout": 5, **settings, **more}
 
 
@@ -47,15 +42,15 @@ def two_refused(held):
     return resolver(("127.0.0.1", port), ("127.0.0.2", port))
 
 
-def _refused(name, kind=ConnectionRefusedError, **settings):
-    def refused():
+def at(host, *, named=False):
+    def place():
         with held_port() as held:
-            yield held.getsockname(), {}
+            yield (host, held.getsockname()[1]), {"resolver": two_refused(held)} if named else {}
 
-    refused.__name__ = name
-    case(kind, **settings)(refused)
+    return place
 
 
+_refused = partial(case, at("127.0.0.1"))
 _refused("a refused literal")
 _refused("a refused literal, without a timeout", timeout=None)
 _refused("a refused literal, all errors", ExceptionGroup, all_errors=True)
@@ -88,16 +83,7 @@ _refused("a resolver that is none", TypeError, resolver=5)
 _refused("a retry that is none", TypeError, retry=5)
 _refused("a source of a wrong type", TypeError, source_address=5.5)
 
-
-def _name(label, kind=ConnectionRefusedError, **settings):
-    def name():
-        with held_port() as held:
-            yield ("name.test", held.getsockname()[1]), {"resolver": two_refused(held)}
-
-    name.__name__ = label
-    case(kind, **settings)(name)
-
-
+_name = partial(case, at("name.test", named=True))
 _name("a refused name")
 _name("a name that is not allowed", AddressNotAllowedError, allow=["::1"])
 _name("a name that is not allowed, all errors", ExceptionGroup, allow=["::1"], all_errors=True)
@@ -111,20 +97,22 @@ _name("a refused name, one by one", happy_eyeballs_delay=None)
 _name("a refused name, resolution_delay", resolution_delay=0.05)
 _name("a refused name, from an address", source_address=("127.0.0.3", 0))
 
+case(at("localhost"), "localhost")
 
-def _lookup(label, kind, answer, *, timeout=5, **settings):
-    def lookup():
-        def getaddrinfo(*_):
-            if isinstance(answer, type) and issubclass(answer, BaseException):
-                raise answer(socket.EAI_NONAME, "no such name")
-            return answer
 
+def looked_up(answer):
+    def getaddrinfo(*_):
+        if isinstance(answer, type) and issubclass(answer, BaseException):
+            raise answer(socket.EAI_NONAME, "no such name")
+        return answer
+
+    def place():
         yield ("name.test", 80), {"resolver": getaddrinfo}
 
-    lookup.__name__ = label
-    case(kind, timeout=timeout, **settings)(lookup)
+    return place
 
 
+_fault = partial(case, looked_up(LookupError))
 for _label, _settings in (
     ("", {}),
     (", without a timeout", {"timeout": None}),
@@ -133,27 +121,18 @@ for _label, _settings in (
     (", resolution_delay", {"resolution_delay": 0.01}),
     (", trace", {"trace": lambda _: None}),
 ):
-    _lookup(f"a lookup that fails{_label}", socket.gaierror, socket.gaierror, **_settings)
-    _lookup(f"an empty answer{_label}", OSError, [], **_settings)
-
-
-_lookup("a resolver with a fault, without a timeout", LookupError, LookupError, timeout=None)
-_lookup("a resolver with a fault", LookupError, LookupError)
-_lookup("a resolver with a fault, resolution_delay", LookupError, LookupError, resolution_delay=0.01)
-
-
-@case(ConnectionRefusedError)
-def localhost():
-    with held_port() as held:
-        yield ("localhost", held.getsockname()[1]), {}
+    case(looked_up(socket.gaierror), f"a lookup that fails{_label}", socket.gaierror, **_settings)
+    case(looked_up([]), f"an empty answer{_label}", OSError, **_settings)
+_fault("a resolver with a fault, without a timeout", LookupError, timeout=None)
+_fault("a resolver with a fault", LookupError)
+_fault("a resolver with a fault, resolution_delay", LookupError, resolution_delay=0.01)
 
 
 def _arguments(label, kind, address):
-    def arguments():
+    def place():
         yield address, {}
 
-    arguments.__name__ = label
-    case(kind)(arguments)
+    case(place, label, kind)
 
 
 _arguments("a port that is too high", ValueError, ("127.0.0.1", 70000))
@@ -165,92 +144,85 @@ _arguments("a name that is none", UnicodeError, ("a..b", 80))
 _arguments("an option of a host without IPv6", OSError, ("2001:db8::1", 0))
 
 
-def _hung(label, **settings):
-    def hung():
-        released = threading.Event()
-
-        def getaddrinfo(*_):
-            released.wait()
-            return []
-
-        try:
-            yield ("name.test", 80), {"resolver": getaddrinfo}
-        finally:
-            released.set()
-
-    hung.__name__ = label
-    case(TimeoutError, timeout=0.05, **settings)(hung)
+def hangs():
+    released = threading.Event()
+    try:
+        yield ("name.test", 80), {"resolver": lambda *_: [] if released.wait() else None}
+    finally:
+        released.set()
 
 
+_hung = partial(case, hangs, kind=TimeoutError, timeout=0.05)
 _hung("a lookup that hangs")
 _hung("a lookup that hangs, all errors", all_errors=True)
 _hung("a lookup that hangs, retry", retry=AGAIN)
 _hung("a lookup that hangs, resolution_delay", resolution_delay=0.01)
 
 
-def _silent(label, kind=TimeoutError, **settings):
-    def silent():
-        with black_hole() as hole:
-            yield hole, {}
-
-    silent.__name__ = label
-    case(kind, timeout=0.05, **settings)(silent)
+def silent():
+    with black_hole() as hole:
+        yield hole, {}
 
 
-_silent("no answer")
+_silent = partial(case, silent, timeout=0.05)
+_silent("no answer", TimeoutError)
 _silent("no answer, all errors", ExceptionGroup, all_errors=True)
-_silent("no answer, retry", retry=AGAIN)
-_silent("no answer, one by one", happy_eyeballs_delay=None)
-_silent("no answer, attempt_timeout", attempt_timeout=0.01)
+_silent("no answer, retry", TimeoutError, retry=AGAIN)
+_silent("no answer, one by one", TimeoutError, happy_eyeballs_delay=None)
+_silent("no answer, attempt_timeout", TimeoutError, attempt_timeout=0.01)
 _silent("no answer, attempt_timeout and all errors", ExceptionGroup, attempt_timeout=0.01, all_errors=True)
-_silent("no answer, attempt_timeout and retry", attempt_timeout=0.01, retry=AGAIN)
+_silent("no answer, attempt_timeout and retry", TimeoutError, attempt_timeout=0.01, retry=AGAIN)
 
 
-@case(TimeoutError, timeout=0.015, happy_eyeballs_delay=None)
+def added(kind, **settings):
+    return lambda place: case(place, place.__name__, kind, **settings)
+
+
+@added(TimeoutError, timeout=0.015, happy_eyeballs_delay=None)
 def no_answer_and_no_time_for_the_last():
     with black_hole(3) as holes:
         yield ("name.test", 80), {"resolver": resolver(*holes)}
 
 
-@case(TimeoutError, timeout=0.3, happy_eyeballs_delay=0.02)
+@added(TimeoutError, timeout=0.3, happy_eyeballs_delay=0.02)
 def no_answer_and_a_refusal():
     with black_hole() as hole, held_port() as held:
         yield ("name.test", 80), {"resolver": resolver(hole, held.getsockname())}
 
 
-@case(PortsExhaustedError, source_address="127.0.0.1")
+@added(PortsExhaustedError, source_address="127.0.0.1")
 def no_source_port_left():
     with listening() as server, reserve_port() as reserved:
         yield server.getsockname(), {"source_ports": str(reserved.port)}
 
 
-@case(OSError)
+@added(OSError)
 def a_pool_without_a_port():
     with listening() as server, reserve_port(["127.0.0.2", "127.0.0.3"]) as reserved:
         pool = SourcePool(["127.0.0.2", "127.0.0.3"], str(reserved.port))
         yield server.getsockname(), {"source_address": pool}
 
 
-@case(OSError)
+@added(OSError)
 def a_source_port_that_is_taken():
     with listening() as server, reserve_port() as reserved:
         yield server.getsockname(), {"source_address": reserved.address}
 
 
-@case(OSError, share_source=True)
+@added(OSError, share_source=True)
 def a_source_port_that_is_not_shared():
     with listening() as server, listening() as other:
         yield server.getsockname(), {"source_address": other.getsockname()}
 
 
-@case(SelfConnectError)
+@added(SelfConnectError)
 def a_connection_that_meets_itself():
     with reserve_port() as reserved:
         address = reserved.address
     yield address, {"source_address": address}
 
 
-@case(SelfConnectError)
+@added(SelfConnectError)
 def connections_that_meet_themselves():
     with reserve_port("127.0.0.1", _own_range()) as reserved:
         address = reserved.address
@@ -262,7 +234,7 @@ def _own_range():
     return f"{ports.first}-{ports.last}"
 
 
-@case(RuntimeError)
+@added(RuntimeError)
 def a_trace_that_fails():
     def trace(_):
         raise RuntimeError
@@ -271,7 +243,7 @@ def a_trace_that_fails():
         yield held.getsockname(), {"trace": trace}
 
 
-@case(ExceptionGroup, connector=Connector(all_errors=True, retry=AGAIN, timeout=5), timeout=None)
+@added(ExceptionGroup, connector=Connector(all_errors=True, retry=AGAIN, timeout=5), timeout=None)
 def a_connector_of_its_own():
     with held_port() as held:
         yield held.getsockname(), {}

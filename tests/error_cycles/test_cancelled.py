@@ -9,7 +9,7 @@ import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import ConnectMemory
 
-from ..simultaneous.meetings import A, B
+from ..simultaneous.kit import A, B
 from ..support import linux_only
 from .kit import ON_ASYNCIO, on_trio
 

@@ -1,5 +1,7 @@
 """Every connect of every driver, in every way in which it can fail."""
 
+from functools import partial
+
 import anyio
 import pytest
 
@@ -10,7 +12,7 @@ import safeconnect.trio
 
 from ..support import linux_only
 from .failing import CASES
-from .kit import ON_ASYNCIO, drops, on_asyncio, on_trio
+from .kit import drops, on_asyncio, on_trio, with_asyncio
 
 pytestmark = linux_only  # where black holes are, and taken ports
 
@@ -24,60 +26,37 @@ def failing(request):
 def test_create_connection(failing):
     address, kind, settings = failing
     connector = settings.pop("connector", None)
-    if connector is None:
-        drops(lambda: safeconnect.create_connection(address, **settings), kind)
-    else:
-        drops(lambda: connector.connect(address, **settings), kind)
+    connect = safeconnect.create_connection if connector is None else connector.connect
+    drops(lambda: connect(address, **settings), kind)
 
 
-@pytest.mark.parametrize("run", [*ON_ASYNCIO])
-def test_on_asyncio(run, failing):
+def apart(connect):
+    """For one that takes a host and a port."""
+
+    def connect_apart(address, **settings):
+        if len(address) > 2 or (connect is safeconnect.trio.open_tcp_stream and not isinstance(address[1], int)):
+            pytest.skip("it takes a host and a port, trio's a number")
+        return connect(*address, **settings)
+
+    return connect_apart
+
+
+@pytest.mark.parametrize(
+    ("run", "connect"),
+    [
+        *with_asyncio(safeconnect.asyncio.create_connection),
+        (on_trio, safeconnect.trio.create_connection),
+        (on_asyncio, safeconnect.asyncio.open_connection),
+        (on_asyncio, partial(safeconnect.asyncio.connect_transport, anyio.abc.AsyncResource)),
+        (on_trio, apart(safeconnect.trio.open_tcp_stream)),
+        (on_asyncio, apart(safeconnect.anyio.connect_tcp)),
+        (on_trio, apart(safeconnect.anyio.connect_tcp)),
+    ],
+)
+def test_on_a_loop(run, connect, failing):
     address, kind, settings = failing
 
     async def call():
-        await safeconnect.asyncio.create_connection(address, **settings)
-
-    run(call, kind)
-
-
-def test_on_trio(failing):
-    address, kind, settings = failing
-
-    async def call():
-        await safeconnect.trio.create_connection(address, **settings)
-
-    on_trio(call, kind)
-
-
-@pytest.mark.parametrize("name", ["open_connection", "connect_transport"])
-def test_streams(name, failing):
-    address, kind, settings = failing
-    factory = () if name == "open_connection" else (anyio.abc.AsyncResource,)
-
-    async def call():
-        await getattr(safeconnect.asyncio, name)(*factory, address, **settings)
-
-    on_asyncio(call, kind)
-
-
-def test_open_tcp_stream(failing):
-    address, kind, settings = failing
-    if len(address) > 2 or not isinstance(address[1], int):
-        pytest.skip("it takes a host and a number")
-
-    async def call():
-        await safeconnect.trio.open_tcp_stream(*address, **settings)
-
-    on_trio(call, kind)
-
-
-@pytest.mark.parametrize("run", [on_asyncio, on_trio])
-def test_anyio(run, failing):
-    address, kind, settings = failing
-    if len(address) > 2:
-        pytest.skip("it takes a host and a port")
-
-    async def call():
-        await safeconnect.anyio.connect_tcp(*address, **settings)
+        await connect(address, **settings)
 
     run(call, kind)

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import threading
 from contextlib import ExitStack
 
 import pytest
@@ -15,8 +14,8 @@ import safeconnect.trio
 from safeconnect import Connector, SelfConnectError
 from safeconnect._local.binding import reserve_port
 
-from ..simultaneous.meetings import A, B
-from ..support import held_port, linux_only, listening, resolver
+from ..simultaneous.kit import A, B
+from ..support import held_port, linux_only, listening, meanwhile, resolver
 from .kit import drops, on_asyncio, on_trio, with_asyncio
 
 pytestmark = linux_only
@@ -195,12 +194,8 @@ def test_a_peer_that_does_not_speak_tls(run, server):
             peer.sendall(b"220 this is no TLS\r\n" * 20)
             peer.recv(10000)
 
-    thread = threading.Thread(target=say_no)
-    thread.start()
-    try:
+    with meanwhile(say_no):
         run(lambda: _tls("connect_tcp", server.getsockname(), timeout=5))
-    finally:
-        thread.join()
 
 
 def test_a_protocol_that_cannot_be_made(server):

@@ -31,12 +31,8 @@ def test_a_hundred_hung_names_beside_good_ones(server):
         with pytest.raises(TimeoutError):
             Connector(timeout=0.3, resolver=resolver).connect((f"hung{number}", 1))
 
-    threads = [threading.Thread(target=ask, args=[number]) for number in range(HUNG)]
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        support.in_threads(ask, range(HUNG))
         for number in range(20):
             Connector(timeout=support.SOON, resolver=resolver).connect((f"good{number}", 1)).close()
         assert len(interrupting.lookup_threads()) <= lookups.MAX_THREADS_IN_ALL
@@ -102,11 +98,9 @@ def test_a_lock_that_another_thread_holds_at_a_fork(owner):
         return 0
 
     holds, ends = threading.Event(), threading.Event()
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert holds.wait(10)
-    try:
-        assert in_a_child(work) == 0
-    finally:
-        ends.set()
-        thread.join()
+    with support.meanwhile(hold):
+        assert holds.wait(10)
+        try:
+            assert in_a_child(work) == 0
+        finally:
+            ends.set()

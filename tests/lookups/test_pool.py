@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from safeconnect._sockets import lookups
 
 from ..namespace import ROOT
-from ..support import linux_only, wait_until
+from ..support import in_threads, linux_only, wait_until
 from .kit import FOUND, WAIT, Inbox, Resolver, fill, idle, join, run, start
 
 # -- bounds
@@ -282,13 +281,9 @@ def test_2000_lookups_from_20_threads_are_each_done_once(pool):
 
             start(third_unknown, (name,), done)
 
-    threads = [threading.Thread(target=ask, args=[100 * n]) for n in range(20)]
-    for thread in threads:
-        thread.start()
+    in_threads(ask, range(0, 2000, 100))
     for _ in range(2000):
         assert finished.acquire(timeout=WAIT)
-    for thread in threads:
-        thread.join()
     join(pool)
     assert outcomes <= {(n, n, None) if n % 3 else (n, None, (socket.EAI_NONAME, "unknown")) for n in range(40)}
     assert counts == [1] * 2000
@@ -328,23 +323,6 @@ for handle in handles:
     handle.cancel()
 """
     assert run(code) == "0\n"
-
-
-def test_the_end_of_the_interpreter_waits_for_no_lookup():
-    code = """
-entered = threading.Semaphore(0)
-def hanging(n):
-    entered.release()
-    time.sleep(60)
-kept = []
-for n in range(10):
-    kept.append(lookups.start(hanging, (n,), print))
-for _ in range(10):
-    entered.acquire()
-print(time.time())
-"""
-    last = float(run(code))
-    assert time.time() - last < 30  # the lookups take 60 s
 
 
 LOOK_UP = """

@@ -17,6 +17,7 @@ from ..drivers import uvloop
 from ..replying import number_of, request
 
 AT_ONCE = Retry(backoff=Backoff(initial=0))
+SLOWLY = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
 
 
 def drive(coroutine):

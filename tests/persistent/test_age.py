@@ -27,9 +27,9 @@ class Time:
 
     def __init__(self, connection):
         self.now = 1000.0
-        line = getattr(connection, "connection", connection)._link
-        line.clock = lambda: self.now
-        line.draw = lambda: 0.5
+        link = getattr(connection, "connection", connection)._link
+        link.clock = lambda: self.now
+        link.draw = lambda: 0.5
 
 
 async def use(connection):
@@ -121,7 +121,7 @@ class TestEachDriver:
             connect(("host", 1), max_age=value)
 
 
-def line(max_age, draw, now=0.0):
+def link(max_age, draw, now=0.0):
     made = Link(("host", 1), None, retry=None, idle_limit=None, max_age=max_age, on_connect=None)
     made.clock, made.draw = lambda: now, draw
     with closing(socket.socket()) as sock:
@@ -136,7 +136,7 @@ def is_stale(made, now):
 
 @given(st.floats(0.001, 1e6), st.floats(0, 1, exclude_max=True), st.floats(0, 1e6))
 def test_the_age_is_from_four_fifths_of_the_limit_up_to_it(max_age, share, made_at):
-    made = line(max_age, lambda: share, made_at)
+    made = link(max_age, lambda: share, made_at)
     assert not is_stale(made, made_at + 0.79 * max_age)
     assert is_stale(made, made_at + 1.01 * max_age)
     assert made_at + 0.8 * max_age <= made._old_at * (1 + 1e-9)
@@ -144,16 +144,16 @@ def test_the_age_is_from_four_fifths_of_the_limit_up_to_it(max_age, share, made_
 
 
 def test_without_a_limit_no_chance_is_asked_for():
-    made = line(None, draw=None)
+    made = link(None, draw=None)
     assert not is_stale(made, 1e12)
 
 
 def test_an_unlimited_age():
-    assert not is_stale(line(float("inf"), lambda: 0.5), 1e12)
+    assert not is_stale(link(float("inf"), lambda: 0.5), 1e12)
 
 
 def test_a_fleet_that_connected_at_one_instant_comes_back_over_a_fifth_of_the_limit():
     draw = random.Random(20811).random
-    ends = [line(MAX_AGE, draw)._old_at for _ in range(2000)]
+    ends = [link(MAX_AGE, draw)._old_at for _ in range(2000)]
     for second in range(80, 100):
         assert 60 <= sum(second <= end < second + 1 for end in ends) <= 140  # of 100

@@ -3,22 +3,15 @@
 SAFECONNECT_EXCHANGES sets how many there are for each driver, 10000 say.
 """
 
-import asyncio
 import os
 import random
 import socket
-import threading
 
 import pytest
-import trio
-
-import safeconnect
-import safeconnect.asyncio
-import safeconnect.trio
 
 from .. import support
 from ..replying import number_of, read_exactly, request
-from .kit import AT_ONCE
+from .kit import AT_ONCE, each_driver
 
 pytestmark = [support.linux_only, pytest.mark.slow]
 
@@ -50,71 +43,30 @@ class Tally:
             self.wrong += 1
 
 
-def check(tallies):
+def in_threads(work):
+    tallies = [Tally(seed) for seed in range(CONNECTIONS)]
+    support.in_threads(work, tallies)
+    return tallies
+
+
+@each_driver
+def test_no_reply_crosses(run, server):
+    async def scenario(connect, tally):
+        async with connect(server.address, retry=AT_ONCE) as connection:
+            for number in range(1, EACH + 1):
+                try:
+                    async with connection.exchange(timeout_of(number)) as exchange:
+                        await exchange.sendall(tally.question(exchange.id))
+                        tally.answered(exchange.id, number_of(await exchange.recv_exactly(8)))
+                except TimeoutError:
+                    tally.late += 1
+
+    tallies = in_threads(lambda tally: run(lambda connect: scenario(connect, tally)))
     right, late, wrong = (sum(getattr(tally, kind) for tally in tallies) for kind in ("right", "late", "wrong"))
     assert right + late + wrong == CONNECTIONS * EACH
     assert right > 0
     assert late > 0
     assert wrong == 0
-
-
-def in_threads(work):
-    tallies = [Tally(seed) for seed in range(CONNECTIONS)]
-    threads = [threading.Thread(target=work, args=[tally]) for tally in tallies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return tallies
-
-
-def test_blocking(server):
-    def work(tally):
-        with safeconnect.PersistentConnection(server.address, retry=AT_ONCE) as connection:
-            for number in range(1, EACH + 1):
-                try:
-                    with connection.exchange(timeout_of(number)) as exchange:
-                        exchange.sendall(tally.question(exchange.id))
-                        tally.answered(exchange.id, number_of(exchange.recv_exactly(8)))
-                except TimeoutError:
-                    tally.late += 1
-
-    check(in_threads(work))
-
-
-async def work_async(connection_class, server, tally):
-    async with connection_class(server.address, retry=AT_ONCE) as connection:
-        for number in range(1, EACH + 1):
-            try:
-                async with connection.exchange(timeout_of(number)) as exchange:
-                    await exchange.sendall(tally.question(exchange.id))
-                    tally.answered(exchange.id, number_of(await exchange.recv_exactly(8)))
-            except TimeoutError:
-                tally.late += 1
-
-
-def test_asyncio(server):
-    tallies = [Tally(seed) for seed in range(CONNECTIONS)]
-
-    async def main():
-        await asyncio.gather(
-            *(work_async(safeconnect.asyncio.PersistentConnection, server, tally) for tally in tallies)
-        )
-
-    asyncio.run(main())
-    check(tallies)
-
-
-def test_trio(server):
-    tallies = [Tally(seed) for seed in range(CONNECTIONS)]
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            for tally in tallies:
-                nursery.start_soon(work_async, safeconnect.trio.PersistentConnection, server, tally)
-
-    trio.run(main)
-    check(tallies)
 
 
 def test_a_naive_client_crosses_them(server):

@@ -1,7 +1,6 @@
 """PersistentConnection: errors that are caught inside a block, on_connect, pauses, turns."""
 
 import asyncio
-import errno
 import os
 import socket
 import time
@@ -11,15 +10,13 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Backoff, Connector, Retry, RetryBudget
+from safeconnect import Connector, Retry, RetryBudget
 
 from .. import replying, support
 from ..replying import number_of, request
-from .kit import AT_ONCE, ask
+from .kit import AT_ONCE, SLOWLY, ask
 
 pytestmark = support.linux_only
-
-SLOWLY = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
 
 
 class TestBlocks:
@@ -57,7 +54,7 @@ class TestBlocks:
         assert budget.level == 9
 
     @pytest.mark.parametrize("timeout", [float("inf"), 1e12])
-    async def test_for_ever(self, connect, server, timeout):
+    async def test_without_a_limit(self, connect, server, timeout):
         async with connect(server.address) as connection:
             assert await ask(connection, timeout=timeout) == 1
 
@@ -83,31 +80,8 @@ async def give_up_soon(exchange):
             await exchange.recv_exactly(8)
 
 
-class TestOnConnect:
-    async def test_that_closes_what_it_was_given(self, connect, server):
-        def close(sock):
-            sock.close()
-
-        async with connect(server.address, on_connect=close) as connection:
-            with pytest.raises(RuntimeError, match="on_connect has closed the socket"):
-                await ask(connection)
-
-    async def test_that_closes_it_and_fails(self, connect, server):
-        """Its error is not replaced."""
-
-        def refuse(sock):
-            sock.close()
-            raise PermissionError(errno.EACCES, "login refused")
-
-        async with connect(server.address, on_connect=refuse) as connection:
-            with pytest.raises(PermissionError, match="login refused"):
-                await ask(connection)
-
-
 @pytest.mark.parametrize("kind", ["asyncio", "trio"])
 def test_close_ends_a_pause(kind, server):
-    retry = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
-
     async def lose_and_wait(connection):
         with pytest.raises(ConnectionResetError):
             await ask(connection, replying.RESET)
@@ -115,7 +89,7 @@ def test_close_ends_a_pause(kind, server):
             await ask(connection, timeout=None)
 
     async def on_asyncio():
-        connection = safeconnect.asyncio.PersistentConnection(server.address, retry=retry)
+        connection = safeconnect.asyncio.PersistentConnection(server.address, retry=SLOWLY)
         waiting = asyncio.create_task(lose_and_wait(connection))
         while connection._link.pause is None:
             await asyncio.sleep(0)
@@ -123,7 +97,7 @@ def test_close_ends_a_pause(kind, server):
         await waiting
 
     async def on_trio():
-        connection = safeconnect.trio.PersistentConnection(server.address, retry=retry)
+        connection = safeconnect.trio.PersistentConnection(server.address, retry=SLOWLY)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lose_and_wait, connection)
             while connection._link.reconnection.lost == 0 or connection._link.pause is None:

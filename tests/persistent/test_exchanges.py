@@ -10,7 +10,7 @@ from safeconnect import Backoff, Connector, CrossedReplyError, PeerClosedError, 
 
 from .. import replying, support
 from ..replying import number_of, request
-from .kit import AT_ONCE, ask, wait_for_data
+from .kit import AT_ONCE, SLOWLY, ask, wait_for_data
 
 pytestmark = support.linux_only
 
@@ -67,11 +67,11 @@ async def test_bytes_that_nobody_asked_for(connect, server):
 
 @pytest.mark.parametrize("end", [None, support.reset], ids=["closed", "reset"])
 async def test_the_server_has_closed_an_idle_connection(connect, server, end):
-    async with connect(server.address) as connection:
-        assert await ask(connection) == 1
-        server.end_all(end)
-        assert await ask(connection) == 2
-    assert server.requests == [(1, 1), (2, 2)]
+    async with connect(server.address, retry=SLOWLY) as connection:  # no pause is due
+        for number in range(1, 4):
+            assert await ask(connection) == number
+            server.end_all(end)
+    assert server.requests == [(1, 1), (2, 2), (3, 3)]
 
 
 async def test_idle_for_too_long(connect, server):
@@ -101,37 +101,6 @@ async def test_a_crossed_reply_that_is_caught_inside(connect, server):
     assert server.requests == [(1, 77), (2, 2)]
 
 
-@pytest.mark.parametrize(
-    ("what", "kind", "told"),
-    [
-        (replying.CLOSE, PeerClosedError, "the peer closed after 0 of 8 bytes"),
-        (replying.HALF, PeerClosedError, "the peer closed after 3 of 8 bytes"),
-        (replying.RESET, ConnectionResetError, "the server was restarted, or has dropped it"),
-    ],
-    ids=["closes", "half a reply", "resets"],
-)
-async def test_the_ending_is_told(connect, server, what, kind, told):
-    async with connect(server.address, retry=AT_ONCE) as connection:
-        with pytest.raises(kind) as caught:
-            await ask(connection, what)
-        assert type(caught.value) is kind
-        assert told in "\n".join([str(caught.value), *caught.value.__notes__])
-        assert await ask(connection) == 2
-
-
-async def test_refused(connect):
-    async with connect(("127.0.0.1", support.closed_port()), retry=Retry(attempts=1)) as connection:
-        with pytest.raises(ConnectionRefusedError):
-            await ask(connection)
-
-
-async def test_silence(connect, hole):
-    async with connect(hole, retry=Retry(attempts=1)) as connection:
-        with pytest.raises(TimeoutError) as caught:
-            await ask(connection, timeout=0.05)
-        assert "timed out after" in "\n".join(caught.value.__notes__)
-
-
 async def test_the_connectors_own_timeout(connect, hole):
     connector = Connector(timeout=0.05)
     async with connect(hole, connector=connector, retry=Retry(attempts=1)) as connection:
@@ -158,9 +127,14 @@ class TestOnConnect:
             assert await ask(connection) == 2
         assert len(seen) == 2
 
-    async def test_that_fails(self, connect, server):
+    @pytest.mark.parametrize("closes", [False, True])
+    async def test_that_fails(self, connect, server, closes):
+        """Its error is not replaced, even if it has closed what it was given."""
+
         def refuse(sock):
-            raise PermissionError("wrong password")
+            if closes:
+                sock.close()
+            raise PermissionError(errno.EACCES, "wrong password")
 
         async with connect(server.address, on_connect=refuse, retry=AT_ONCE) as connection:
             for _ in range(2):
@@ -168,12 +142,15 @@ class TestOnConnect:
                     await ask(connection)
         assert server.has_accepted(2)
 
+    async def test_that_closes_what_it_was_given(self, connect, server):
+        async with connect(server.address, on_connect=lambda sock: sock.close()) as connection:
+            with pytest.raises(RuntimeError, match="on_connect has closed the socket"):
+                await ask(connection)
+
 
 class TestPauses:
     async def test_a_pause_longer_than_the_time_is_told_at_once(self, connect, server):
-        slowly = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
-
-        async with connect(server.address, retry=slowly) as connection:
+        async with connect(server.address, retry=SLOWLY) as connection:
             with pytest.raises(ConnectionResetError):
                 await ask(connection, replying.RESET)
             began = time.monotonic()
@@ -195,14 +172,6 @@ class TestPauses:
                 await ask(connection, replying.RESET)
             await ask(connection)
             assert time.monotonic() - began > 0.14
-
-    async def test_none_where_the_server_had_closed_the_idle_connection(self, connect, server):
-        slowly = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
-
-        async with connect(server.address, retry=slowly) as connection:
-            for number in range(1, 4):
-                assert await ask(connection) == number
-                server.end_all(None)
 
 
 class TestClosing:

@@ -8,15 +8,13 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import PersistentConnection
 
 from .. import interrupting, replying, support
 from ..drivers import EAGER, uvloop
 from ..replying import number_of, request
-from .kit import AT_ONCE
+from .kit import AT_ONCE, Adapted, drive
 
 pytestmark = [support.linux_only, pytest.mark.timeout(300)]
-each_kind = pytest.mark.parametrize("kind", ["lines", "calls"])
 
 
 class OwnError(Exception):
@@ -37,38 +35,8 @@ def check_reply(connection_id, reply, where):
     assert number_of(reply) == connection_id, f"another's reply, after an interrupt at {where}"
 
 
-class Blocking:
-    """The blocking connection as the scenarios see it."""
-
-    def __init__(self, address):
-        self.connection = PersistentConnection(address, retry=AT_ONCE)
-
-    def operate(self, block, runs):
-        what, late, timeout, ends_with = block
-
-        def work(exchange):
-            exchange.sendall(request(exchange.id, what, late))
-            if ends_with is OwnError:
-                raise OwnError
-            exchange.verify(number_of(exchange.recv_exactly(8)))
-
-        if runs:
-            self.connection.run(work, timeout, idempotent=True)
-        else:
-            with self.connection.exchange(timeout) as exchange:
-                work(exchange)
-
-    def check(self, where):
-        with self.connection.exchange(5) as exchange:
-            exchange.sendall(request(exchange.id))
-            check_reply(exchange.id, exchange.recv_exactly(8), where)
-
-    def close(self):
-        self.connection.close()
-
-
 class OnALoop:
-    """The connection of a library with an event loop, which is stopped by each interrupt and run again."""
+    """The connection of a library with an event loop, which is stopped by each interrupt and run again; or none."""
 
     def __init__(self, address, kind, run):
         self.connection = kind(address, retry=AT_ONCE)
@@ -141,25 +109,28 @@ class OnAsyncio(OnALoop):
 
 
 DRIVERS = {
-    "blocking": Blocking,
+    "blocking": partial(OnALoop, kind=Adapted, run=lambda main: drive(main())),
     "asyncio": OnAsyncio,
     "eager tasks": partial(OnAsyncio, eager=True),
     "uvloop": partial(OnAsyncio, loop_factory=getattr(uvloop, "new_event_loop", None)),
     "trio": partial(OnALoop, kind=safeconnect.trio.PersistentConnection, run=trio.run),
 }
 MISSING = {"eager tasks": not EAGER, "uvloop": uvloop is None}
-each_driver = pytest.mark.parametrize(
-    "driver",
-    [
-        pytest.param(driver, id=name, marks=pytest.mark.skipif(MISSING.get(name, False), reason=f"no {name} here"))
-        for name, driver in DRIVERS.items()
-    ],
-)
 
 
-@each_driver
+def ways():
+    """Each driver at each line and call; what runs on the same lines as asyncio, at each call only, unless slow."""
+    for name, driver in DRIVERS.items():
+        marks = [pytest.mark.skipif(MISSING.get(name, False), reason=f"no {name} here")]
+        yield pytest.param(driver, "calls", marks=marks, id=f"{name}-calls")
+        yield pytest.param(driver, "lines", marks=[*marks, *[pytest.mark.slow] * (name in MISSING)], id=f"{name}-lines")
+
+
+each_way = pytest.mark.parametrize(("driver", "kind"), list(ways()))
+
+
+@each_way
 @each_block
-@each_kind
 def test_no_reply_crosses(driver, block, kind, server):
     connection = driver(server.address)
     connection.check(None)
@@ -176,8 +147,7 @@ def test_no_reply_crosses(driver, block, kind, server):
     assert points > 10
 
 
-@each_driver
-@each_kind
+@each_way
 def test_run(driver, kind, server):
     connection = driver(server.address)
     connection.check(None)

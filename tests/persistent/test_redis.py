@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -112,17 +111,6 @@ class Redis:
         finally:
             self.go_on()
 
-    @contextlib.contextmanager
-    def going_on_in(self, seconds):
-        """Stopped until about then."""
-        later = threading.Timer(seconds, self.go_on)
-        with self.stopped():
-            later.start()
-            try:
-                yield
-            finally:
-                later.join()
-
 
 @pytest.fixture(scope="module")
 def redis():
@@ -164,11 +152,6 @@ class Account:
             with pytest.raises(TimeoutError):
                 await request(TOO_SHORT)
 
-    async def ask_at_the_last_moment(self):
-        for request in (self.increment, self.ping, self.increment):
-            with contextlib.suppress(TimeoutError):
-                await request(TOO_SHORT)
-
     async def has_the_servers_number(self):
         """A request that was given up may have been carried out, but before those of later connections."""
         await self.work()
@@ -196,18 +179,3 @@ def test_replies_never_cross(run, redis, key):
         run(scenario)
         assert naive.wrong[:2] == [(b"PING", b":2\r\n"), (b"INCR", b"+PONG\r\n")]
         assert len(naive.wrong) > STOPS  # once late, for ever late
-
-
-@each_driver
-def test_a_server_that_goes_on_at_the_last_moment(run, redis, key):
-    async def scenario(connect):
-        async with connect(redis.address, retry=AT_ONCE) as connection:
-            account = Account(connection, key)
-            await account.work()
-            for _ in range(2 * STOPS):
-                with redis.going_on_in(TOO_SHORT):
-                    await account.ask_at_the_last_moment()
-                await account.work()
-            assert await account.has_the_servers_number()
-
-    run(scenario)

@@ -5,7 +5,6 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -83,12 +82,8 @@ async def all_tasks(address, tally):
 def test_nothing_is_crossed_nor_sent_twice(server):
     address, log = server
     tally = Tally()
-    threads = [threading.Thread(target=work, args=[address, client, tally]) for client in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    asyncio.run(all_tasks(address, tally))
-    for thread in threads:
-        thread.join()
+    with support.meanwhile(lambda: asyncio.run(all_tasks(address, tally))):
+        support.in_threads(lambda client: work(address, client, tally), range(THREADS))
     print(dict(tally.counts))
     assert tally.counts["right"] > 0
     assert tally.counts["wrong"] == 0

@@ -13,11 +13,11 @@ import trio
 
 import safeconnect.asyncio
 import safeconnect.trio
-from safeconnect import Backoff, PersistentConnection, Retry
+from safeconnect import PersistentConnection
 
 from .. import interrupting, replying, support
 from ..replying import number_of, request
-from .kit import AT_ONCE
+from .kit import AT_ONCE, SLOWLY
 from .kit import ask_blocking as ask
 
 pytestmark = support.linux_only
@@ -52,15 +52,8 @@ class Holder(threading.Thread):
 
 
 def test_threads_take_turns(connection, server):
-    def work():
-        replies.extend(ask(connection) for _ in range(50))
-
     replies = []
-    threads = [threading.Thread(target=work) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    support.in_threads(lambda _: replies.extend(ask(connection) for _ in range(50)), range(10))
     assert sorted(replies) == list(range(1, 501))
     assert server.requests == [(1, number) for number in range(1, 501)]
 
@@ -89,8 +82,7 @@ def test_closed_while_another_thread_reads(connection):
 
 
 def test_closed_while_it_waits_out_a_pause(server):
-    slowly = Retry(attempts=1, backoff=Backoff(initial=100, maximum=100, jitter="none"))
-    connection = PersistentConnection(server.address, retry=slowly)
+    connection = PersistentConnection(server.address, retry=SLOWLY)
     with pytest.raises(ConnectionResetError):
         ask(connection, replying.RESET)
     raised = []

@@ -9,20 +9,20 @@ import pytest
 
 from safeconnect._simultaneous import policy, shared
 
-from .meetings import A, B
+from .kit import A, B
 
 
-def tries_of(until, *, answered, shielded=False, at=0.0, interval=0.05, takes=0.0001, draw=lambda: 0.5):
+def tries_of(until, *, answered, filtered=False, at=0.0, interval=0.05, takes=0.0001, draw=lambda: 0.5):
     """When one side tries, each try ending without a connection after so long."""
-    meeting = policy.Schedule(at, interval, draw, filtered=shielded)
+    schedule = policy.Schedule(at, interval, draw, filtered=filtered)
     now, tries = at - policy.EARLY, []
     while now < until:
-        if meeting.next_try > now:
-            now = meeting.next_try
+        if schedule.next_try > now:
+            now = schedule.next_try
             continue
         tries.append(now)
         now += takes
-        meeting.failed(now, answered=answered)
+        schedule.failed(now, answered=answered)
     return tries
 
 
@@ -31,9 +31,9 @@ class TestNoSpin:
 
     @pytest.mark.parametrize("drawn", [0.0, 0.5, 0.999])
     @pytest.mark.parametrize("takes", [0.0, 0.0001])
-    @pytest.mark.parametrize(("answered", "shielded"), [(False, False), (False, True), (True, True)])
-    def test_of_the_policy(self, takes, drawn, answered, shielded):
-        tries = tries_of(2.9, takes=takes, draw=lambda: drawn, answered=answered, shielded=shielded)
+    @pytest.mark.parametrize(("answered", "filtered"), [(False, False), (False, True), (True, True)])
+    def test_of_the_policy(self, takes, drawn, answered, filtered):
+        tries = tries_of(2.9, takes=takes, draw=lambda: drawn, answered=answered, filtered=filtered)
         assert 30 < len(tries) < 200
 
     def test_the_first_tries_without_a_route_are_close_together(self):
@@ -44,8 +44,8 @@ class TestNoSpin:
         assert len([when for when in tries if when > policy.TIGHT]) < 80
         assert len(tries) > 1000
 
-    def test_behind_a_shield_tries_are_10_ms_apart(self):
-        tries = tries_of(policy.TIGHT, answered=True, shielded=True)
+    def test_behind_a_filter_tries_are_10_ms_apart(self):
+        tries = tries_of(policy.TIGHT, answered=True, filtered=True)
         pauses = [round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)]
         assert pauses == sorted(pauses)
         assert pauses[0] == policy.FIRST_PAUSE
@@ -53,11 +53,11 @@ class TestNoSpin:
 
     def test_an_answer_that_takes_longer_is_followed_at_once(self):
         """So that the SYNs of both sides cross on their way, where a firewall refuses each alone."""
-        tries = tries_of(policy.TIGHT, answered=True, shielded=True, takes=0.02)
+        tries = tries_of(policy.TIGHT, answered=True, filtered=True, takes=0.02)
         pauses = {round(later - earlier, 6) for earlier, later in itertools.pairwise(tries)}
         assert pauses == {0.02}
 
-    @pytest.mark.parametrize("shielded", [True, False])
+    @pytest.mark.parametrize("filtered", [True, False])
     @pytest.mark.parametrize(
         ("code", "hasty"),
         [
@@ -68,14 +68,14 @@ class TestNoSpin:
             (errno.ECONNRESET, True),
         ],
     )
-    def test_of_one_side(self, monkeypatch, code, hasty, shielded):
-        """Only what the other side answers is a reason for haste, and only where no shield lets it wait."""
+    def test_of_one_side(self, monkeypatch, code, hasty, filtered):
+        """Only what the other side answers is a reason for haste, and only where no filter lets it wait."""
 
         def fail(*_):
             raise OSError(code, "failed")
 
         monkeypatch.setattr(shared, "_begin", fail)
-        monkeypatch.setattr(shared, "open_syn_filter", lambda *_: socket.socket() if shielded else None)
+        monkeypatch.setattr(shared, "open_syn_filter", lambda *_: socket.socket() if filtered else None)
         now = 0.0
         waits = shared.Attempts(A, B, 3.0, allow_self_connect=False).run(None, 0.05, lambda: now)
         error = None
@@ -87,7 +87,7 @@ class TestNoSpin:
             else:
                 now += seconds + 0.0001  # what a turn takes
         (count,) = map(int, re.findall(r"did not meet in (\d+) tries", error.__notes__[0]))
-        if hasty and not shielded:
+        if hasty and not filtered:
             assert count > 1000, "tight around the agreed instant"
         else:
             assert 30 < count < 200
@@ -111,8 +111,8 @@ class TestPauses:
         assert max(self.tries_of(0.0, 0.0, 2.0)) > 1.9
 
     def test_pauses_are_spread(self):
-        meeting = policy.Schedule(0.0, 1.0, iter([0.0, 0.999]).__next__, filtered=False)
-        meeting.failed(10.0, answered=True)
-        first = meeting.next_try - 10.0
-        meeting.failed(10.0, answered=True)
-        assert (first, meeting.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)
+        schedule = policy.Schedule(0.0, 1.0, iter([0.0, 0.999]).__next__, filtered=False)
+        schedule.failed(10.0, answered=True)
+        first = schedule.next_try - 10.0
+        schedule.failed(10.0, answered=True)
+        assert (first, schedule.next_try - 10.0) == pytest.approx((0.0005, 0.00225), abs=0.0001)

@@ -22,7 +22,7 @@ from safeconnect._sockets.lifecycle import reset
 from .. import namespace, support
 from ..drivers import LoopWithoutWriters, uvloop
 from ..support import linux_only, needs_ipv6
-from .meetings import A, B, check_and_reset, free_addresses, meet
+from .kit import A, B, check_and_reset, free_addresses, meet
 
 
 @linux_only

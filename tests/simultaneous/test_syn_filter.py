@@ -16,15 +16,15 @@ from safeconnect._sockets.lifecycle import reset
 
 from .. import namespace, support
 from ..support import linux_only
-from .meetings import A, B, check_and_reset, free_addresses, meet
+from .kit import A, B, check_and_reset, free_addresses, meet
 
 
 @linux_only
-class TestWithoutAShield:
+class TestWithoutAFilter:
     """As on other platforms: both must be connecting in the same microseconds, or refusals must be lost."""
 
     @pytest.fixture(autouse=True)
-    def no_shield(self, monkeypatch):
+    def no_filter(self, monkeypatch):
         monkeypatch.setattr(shared, "open_syn_filter", lambda *_: None)
 
     def test_where_resets_are_dropped(self):
@@ -59,13 +59,13 @@ class TestWithoutAShield:
         assert caught.value.__notes__[0].startswith(f"{A[0]}:{A[1]} and {B[0]}:{B[1]} did not meet in ")
         assert "Connection refused" in caught.value.__notes__[0]
 
-    def test_the_shield_is_linuxs(self, monkeypatch):
+    def test_the_filter_is_linuxs(self, monkeypatch):
         monkeypatch.setattr(sys, "platform", "darwin")
         assert shared.open_syn_filter(socket.AF_INET, A) is None
 
 
 @linux_only
-class TestShields:
+class TestFilters:
     @pytest.fixture(params=["as it may", "without filters"])
     def kind(self, request, monkeypatch):
         if request.param == "without filters":
@@ -100,7 +100,7 @@ class TestShields:
     def test_no_privilege_is_needed(self):
         code = """
             import contextlib, os
-            from tests.simultaneous.meetings import check_and_reset, meet
+            from tests.simultaneous.kit import check_and_reset, meet
             check_and_reset(*meet())  # and so all is imported
             # Who is not root has none, nor has root of a user namespace over the network it came from.
             with contextlib.suppress(OSError):

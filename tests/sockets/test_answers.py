@@ -12,19 +12,13 @@ from safeconnect.testing import serve
 
 from .. import namespace
 from ..drivers import each_driver
-from ..support import linux_only, listening, ran_into
+from ..support import linux_only, ran_into
 
 DGRAM = (socket.AF_INET, socket.SOCK_DGRAM, 17, "")
 
 
 def answering(*candidates):
     return lambda *_: iter(candidates)
-
-
-@pytest.fixture
-def address():
-    with listening() as server:
-        yield server.getsockname()
 
 
 class TestTypes:
@@ -308,10 +302,21 @@ class TestNoAddresses:
             connect(("::1", 80, *tail), 5, resolver=answering())
 
     @each_driver
-    @pytest.mark.parametrize("port", ["9" * 5001, b"9" * 5001, 10**5000, "70000"], ids=["str", "bytes", "int", "short"])
+    @pytest.mark.parametrize(
+        "port",
+        ["9" * 5001, b"9" * 5001, 10**5000, "70000", -1, 65536, 70000, b"65536"],
+        ids=["str", "bytes", "int", "short", "negative", "above", "far above", "short bytes"],
+    )
     def test_of_a_port_that_is_none(self, connect, port):
-        with pytest.raises(ValueError, match="port must be 0-65535, not "):
+        with pytest.raises(ValueError, match="port must be 0-65535, not ") as caught:
             connect(("127.0.0.1", port), 5)
+        assert isinstance(caught.value, socket.gaierror), "clients that catch OSError go on as before"
+
+    @each_driver
+    @pytest.mark.parametrize("address", [(), ("a",), ("a", 1, 2), ("a", 1, 2, 3, 4)])
+    def test_of_a_wrong_length(self, connect, address):
+        with pytest.raises(ValueError, match=r"address must be \(host, port\)"):
+            connect(address, 5)
 
     def test_leading_zeros_are_no_digits_too_many(self):
         resolve.Question(("127.0.0.1", f"{80:0>6001}"))

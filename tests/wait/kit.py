@@ -1,8 +1,10 @@
-"""wait_for_port of each driver as a plain function, servers to wait for, and what is left of a try."""
+"""wait_for_port of each driver as a plain function, its policy, servers to wait for, and what is left of a try."""
 
 import asyncio
 import contextlib
+import errno
 import itertools
+import os
 import socket
 import threading
 from functools import partial
@@ -12,8 +14,10 @@ import trio
 
 import safeconnect._wait.asyncio
 import safeconnect._wait.trio
+from safeconnect import PortSet, PortsExhaustedError, SelfConnectError
 from safeconnect._sockets import port_window
 from safeconnect._wait.blocking import wait_for_port
+from safeconnect._wait.policy import Waiting
 
 from .. import support
 from ..drivers import uvloop
@@ -103,3 +107,20 @@ def note_of(wait, *arguments, **settings):
     error = support.ran_into(TimeoutError, wait, *arguments, **settings)
     assert (str(error), error.errno) == ("timed out", None)
     return error.__notes__[0]
+
+
+def os_error(number):
+    return OSError(number, os.strerror(number))
+
+
+ADDRESS = ("127.0.0.1", 8000)
+SELF_CONNECTED = SelfConnectError(errno.ECONNREFUSED, "nobody listens")
+EXHAUSTED = PortsExhaustedError(errno.EADDRNOTAVAIL, "there is no source port")
+REFUSED = os_error(errno.ECONNREFUSED)
+
+
+def a_wait(timeout=5.0, *, draw=lambda: 0.5, now=0.0, spare="", **settings):
+    defaults = {"interval": 0.1, "attempt_timeout": 1.0, "check": None, "gone": False}
+    return Waiting(
+        ADDRESS, timeout, draw=draw, now=now, spare_ports=lambda: PortSet.parse(spare), **{**defaults, **settings}
+    )

@@ -2,7 +2,6 @@
 
 import errno
 import itertools
-import os
 import re
 import socket
 from dataclasses import dataclass, field
@@ -13,40 +12,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import safeconnect._wait.blocking
-from safeconnect import Connector, FastOpenConnect, NoDelay, PortSet, PortsExhaustedError, Retry, SelfConnectError
-from safeconnect._wait.policy import LAST, SHORTEST, Greeting, Waiting, probe_settings
+from safeconnect._wait.policy import LAST, SHORTEST, Greeting
 
-from ..support import linux_only
+from .kit import EXHAUSTED, REFUSED, SELF_CONNECTED, a_wait, os_error
 
-ADDRESS = ("127.0.0.1", 8000)
-
-
-def os_error(number):
-    return OSError(number, os.strerror(number))
-
-
-REFUSED, RESET, UNREACHABLE = map(os_error, (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH))
+RESET, UNREACHABLE = map(os_error, (errno.ECONNRESET, errno.ENETUNREACH))
 NO_IPV6 = os_error(errno.EADDRNOTAVAIL)
-MET_ITSELF = SelfConnectError(errno.ECONNREFUSED, "nobody listens")
 SILENCE = TimeoutError("timed out")
 # Binary fractions, so that a clock may begin anywhere and still be exact.
 SECONDS = st.integers(0, 20 * 1024).map(lambda n: n / 1024)
 MORE_THAN_0 = st.integers(10, 3 * 1024).map(lambda n: n / 1024)
 AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-
-def a_wait(timeout=5.0, *, interval=0.1, attempt_timeout=1.0, check=None, gone=False, draw=lambda: 0.5, now=0.0):
-    return Waiting(
-        ADDRESS,
-        timeout,
-        interval=interval,
-        attempt_timeout=attempt_timeout,
-        check=check,
-        gone=gone,
-        draw=draw,
-        spare_ports=PortSet,
-        now=now,
-    )
 
 
 @dataclass
@@ -201,14 +177,14 @@ class TestWhatItTells:
         ("error", "kind"),
         [
             (REFUSED, "refused once"),
-            (MET_ITSELF, "met itself once"),
+            (SELF_CONNECTED, "met itself once"),
             (SILENCE, "timed out once"),
             (os_error(errno.ETIMEDOUT), "timed out once"),
             (RESET, "reset once"),
             (AGAIN, "name not looked up once"),
             (UNREACHABLE, "ENETUNREACH once"),
             (os_error(errno.EMFILE), "EMFILE once"),
-            (PortsExhaustedError(errno.EADDRNOTAVAIL, "all taken"), "EADDRNOTAVAIL once"),
+            (EXHAUSTED, "EADDRNOTAVAIL once"),
             (OSError("getaddrinfo returns an empty list"), "OSError once"),
             (OSError(99_999, "unheard of"), "OSError once"),
         ],
@@ -284,7 +260,7 @@ class TestWhatCounts:
             wait.failed(error, 0.1)
         assert caught.value is error
 
-    @pytest.mark.parametrize("error", [REFUSED, MET_ITSELF], ids=str)
+    @pytest.mark.parametrize("error", [REFUSED, SELF_CONNECTED], ids=str)
     def test_a_refusal_is_gone(self, error):
         for each in (error, ExceptionGroup("all", [error])):
             wait = a_wait(gone=True)
@@ -308,7 +284,7 @@ class TestWhatCounts:
             ([REFUSED, SILENCE], "timed out"),
             ([SILENCE, NO_IPV6, RESET, REFUSED], "reset"),
             ([NO_IPV6], "EADDRNOTAVAIL"),
-            ([REFUSED, PortsExhaustedError(errno.EADDRNOTAVAIL, "all taken")], "EADDRNOTAVAIL"),
+            ([REFUSED, EXHAUSTED], "EADDRNOTAVAIL"),
             ([os_error(errno.EHOSTUNREACH), REFUSED], "EHOSTUNREACH"),
             ([AGAIN], "name not looked up"),
         ],
@@ -355,45 +331,3 @@ def test_the_bytes_share_the_time_of_the_try(monkeypatch):
     sock = Mock(recv=Mock(side_effect=[b"2", b"2", b"0", b" "]))
     assert safeconnect._wait.blocking._is_right(sock, wait)
     assert sock.settimeout.mock_calls == [call(5), call(4), call(3), call(2)]
-
-
-class TestProbing:
-    def test_one_try_that_cannot_be_fooled(self):
-        own = Connector(timeout=7, retry=Retry(), allow_self_connect=True, all_errors=True, options=[NoDelay()])
-        assert probe_settings(own, gone=False) == Connector(timeout=7, options=[NoDelay()])
-        assert probe_settings(own, gone=True) == Connector(timeout=7, options=[NoDelay()], all_errors=True)
-        assert own.retry == Retry()
-
-    @linux_only
-    @pytest.mark.parametrize("option", [FastOpenConnect(), (6, 30, 1)], ids=str)
-    def test_a_fast_open_would_connect_to_nobody(self, option):
-        assert probe_settings(Connector(options=[(6, 1, 1), option]), gone=False) == Connector(options=[(6, 1, 1)])
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind", "text"),
-    [
-        ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds, not -1"),
-        ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None, not str"),
-        ({"interval": 0}, ValueError, "interval must be more than 0 and at most 86400 seconds, not 0"),
-        ({"interval": None}, TypeError, "interval must be a number of seconds, not NoneType"),
-        ({"attempt_timeout": 0.0}, ValueError, "attempt_timeout must be more than 0"),
-        ({"attempt_timeout": float("nan")}, ValueError, "attempt_timeout must be more than 0"),
-        ({"attempt_timeout": True}, TypeError, "attempt_timeout must be a number of seconds, not bool"),
-        ({"gone": 1}, TypeError, "gone must be a bool, not int"),
-        ({"check": "220 "}, TypeError, "check must be bytes or a callable, not str"),
-        ({"check": b""}, ValueError, "check must not be empty"),
-        ({"check": b"220 ", "gone": True}, ValueError, "check is not allowed with gone"),
-    ],
-    ids=str,
-)
-def test_arguments(settings, kind, text):
-    with pytest.raises(kind, match=text):
-        a_wait(**settings)
-
-
-def test_the_address(monkeypatch):
-    for address, kind in [("127.0.0.1:80", TypeError), (("127.0.0.1",), ValueError), (("::1", 80, 0), ValueError)]:
-        monkeypatch.setattr(f"{__name__}.ADDRESS", address)
-        with pytest.raises(kind, match=r"address must be \(host, port\)"):
-            a_wait()

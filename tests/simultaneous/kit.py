@@ -1,10 +1,10 @@
 """Two sides of a simultaneous open, in one process."""
 
-import threading
-
 from safeconnect import simultaneous_open
 from safeconnect._local.binding import reserve_port
 from safeconnect._sockets.lifecycle import reset
+
+from ..support import meanwhile
 
 
 def free_addresses(host="127.0.0.1"):
@@ -24,12 +24,8 @@ def meet(one=A, other=B, **settings):
     def side(local, peer):
         met[local] = simultaneous_open(local, peer, timeout=5, **settings)
 
-    thread = threading.Thread(target=side, args=(other, one))
-    thread.start()
-    try:
+    with meanwhile(lambda: side(other, one)):
         side(one, other)
-    finally:
-        thread.join()
     return met[one], met[other]
 
 
