@@ -70,29 +70,6 @@ class TestExitStatus:
         assert done.returncode == 126
         assert done.stderr == f"safeconnect: the command '{file}' cannot be run: Permission denied\n"
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["-n", "0", "--", "true"], "expected a number of 1 or more"),
-            (["--env", "A=B", "--", "true"], "no environment variable can have the name 'A=B'"),
-            (["--env", "", "--", "true"], "no environment variable can have the name ''"),
-            (["--"], "there is no command after --"),
-            (["true"], "expected a port from 1 to 65535, not 'true'"),
-            (["0"], "expected a port from 1 to 65535, not '0'"),
-            (["65536"], "expected a port from 1 to 65535, not '65536'"),
-            (["1", "2"], "unrecognized arguments: 2"),
-            (["1", "--", "true"], "PORT is not allowed with a command"),
-            (["1", "-n", "2"], "-n, --env, --host and --release need a command after --"),
-            (["-n", "2"], "-n, --env, --host and --release need a command after --"),
-            (["--release"], "-n, --env, --host and --release need a command after --"),
-        ],
-    )
-    def test_wrong_usage(self, arguments, message):
-        done = run("ports", *arguments)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert message in done.stderr
-
 
 class TestEnvironment:
     def test_one_port(self):
