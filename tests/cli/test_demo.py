@@ -14,7 +14,6 @@ from safeconnect.cli import _demo as demo
 from .. import namespace
 from ..support import closed_port, linux_only, needs_port_range
 
-
 # In a network of its own with few source ports, so that a connect soon meets itself.
 CODE = """
     import contextlib, os, signal, socket

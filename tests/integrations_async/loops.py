@@ -1,6 +1,7 @@
 """Event loops to run clients on, and connectors that tell what they do."""
 
 import asyncio
+import contextlib
 import sys
 import time
 
@@ -45,6 +46,13 @@ def leading_to(*sockaddrs, **settings):
 
 def url_of(sockaddr, scheme="http"):
     return f"{scheme}://{sockaddr[0]}:{sockaddr[1]}/"
+
+
+@contextlib.contextmanager
+def dead_addresses():
+    """Six addresses at which nothing answers. A client that gives each the whole timeout takes six times as long."""
+    with support.black_hole(host="0.0.0.0") as (_, port):
+        yield [(f"127.0.0.{last}", port) for last in range(1, 7)]
 
 
 class Trace:

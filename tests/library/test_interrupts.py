@@ -125,7 +125,7 @@ class TestOtherCalls:
     def test_wait_for_port_that_comes_late(self, kind):
         with testing.refused() as fault:
             interrupt(
-                lambda: support.ran_into(TimeoutError, safeconnect.wait_for_port, fault.address, 0.02, interval=0.005),
+                lambda: support.ran_into(TimeoutError, safeconnect.wait_for_port, fault.address, 0.01, interval=0.002),
                 kind,
             )
 
