@@ -204,6 +204,7 @@ class TestSockets:
         """
         assert namespace.run(code) == "DetectionTime(idle=inf, in_flight=102.2)\n"
 
+    @pytest.mark.slow
     def test_a_connect_that_nobody_answers(self):
         """It ends no sooner than foretold, and long before all linear retries would be over."""
         code = """

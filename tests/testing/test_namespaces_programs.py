@@ -14,7 +14,7 @@ import pytest
 
 from safeconnect._local.binding import reserve_port
 from safeconnect.testing import _namespaces as namespaces
-from safeconnect.testing import dead_peer, exposed_host, namespaces_unavailable
+from safeconnect.testing import dead_peer
 from tests import support
 
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -57,32 +57,13 @@ def tell(process, line):
     return process.stdout.readline().rstrip("\n")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def leaves_no_process():
     if sys.platform != "linux":
         pytest.skip("network namespaces exist on Linux only")
     before = children()
     yield
     assert children() == before
-
-
-@pytest.fixture
-def available(leaves_no_process):
-    reason = namespaces_unavailable()
-    if reason:
-        pytest.skip(reason)
-
-
-@pytest.fixture
-def host(available):
-    with exposed_host() as host:
-        yield host
-
-
-@pytest.fixture
-def peer(available):
-    with dead_peer() as peer:
-        yield peer
 
 
 class TestPrograms:
@@ -273,7 +254,7 @@ class TestHelpers:
             os.close(reading)
         assert enter.returncode == 127
 
-    def test_echo(self, leaves_no_process):
+    def test_echo(self):
         with reserve_port() as reserved:
             address = reserved.address
         with started("echo", *address) as server:

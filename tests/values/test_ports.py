@@ -8,7 +8,7 @@ import random
 from unittest import mock
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
@@ -170,6 +170,7 @@ class TestPortSet:
         for a, b in ((left, right), (left & both, both), (both, both | right), (both, both)):
             assert ORDER[symbol](a, b) == ORDER[symbol](members(a), members(b))
 
+    @settings(max_examples=30)  # each is 65,536 ports
     @given(wide_sets)
     def test_complement_is_all_the_others(self, ports):
         assert members(~ports) == ALL - members(ports)

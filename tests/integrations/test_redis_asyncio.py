@@ -10,8 +10,8 @@ import pytest
 from safeconnect import ConnectMemory, Connector
 
 from .. import support
-from ..integrations import kit
-from .loops import Trace, dead_addresses, leading_to, on_every_loop, run
+from . import kit
+from .kit import Trace, dead_addresses, leading_to, on_every_loop, run
 
 redis = pytest.importorskip("redis.asyncio", reason="redis is not installed")
 from redis.asyncio.retry import Retry  # noqa: E402 - only where redis is

@@ -8,9 +8,9 @@ import pytest
 from safeconnect import Backoff, ConnectMemory, Connector, Retry
 
 from .. import support
-from ..integrations import kit
-from .loops import Trace, dead_addresses, leading_to, url_of
-from .loops import run as run_on_a_loop
+from . import kit
+from .kit import Trace, dead_addresses, leading_to, url_of
+from .kit import run as run_on_a_loop
 
 anyio = pytest.importorskip("anyio", reason="anyio is not installed")
 trio = pytest.importorskip("trio", reason="trio is not installed")
@@ -19,7 +19,7 @@ httpcore = pytest.importorskip("httpcore", reason="httpcore is not installed")
 from safeconnect.integrations.httpcore_async import AsyncBackend  # noqa: E402 - they need httpcore and httpx
 from safeconnect.integrations.httpx_async import AsyncHTTPTransport  # noqa: E402
 
-on_every_loop = pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
+on_every_loop = pytest.mark.parametrize("loop", [*kit.LOOPS, "trio"])
 
 
 def run(main, loop="asyncio"):

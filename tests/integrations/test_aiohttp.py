@@ -15,8 +15,8 @@ from safeconnect import Backoff, ConnectMemory, Connector, Retry
 from safeconnect.events import Resolve
 
 from .. import support
-from ..integrations import kit
-from .loops import Trace, dead_addresses, on_every_loop, run, url_of
+from . import kit
+from .kit import Trace, dead_addresses, on_every_loop, run, url_of
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 from safeconnect.integrations.aiohttp import TCPConnector  # noqa: E402 - it needs aiohttp
