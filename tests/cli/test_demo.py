@@ -144,6 +144,12 @@ class TestAtAPort:
         assert demo.why_not(closed_port()) is None
 
 
+def bind_to(monkeypatch, reasons):
+    """Pretend what binds come to, one after the other: None where they succeed."""
+    ahead = iter(reasons)
+    monkeypatch.setattr(demo, "_bind_error", lambda _: next(ahead))
+
+
 class TestDemoThatSeesNothing:
     """Each way in which the demo can fail to see what it shows: exit status 1 and a reason."""
 
@@ -164,8 +170,8 @@ class TestDemoThatSeesNothing:
 
         monkeypatch.setattr(demo, "_connect_until_itself", meet)
 
-    def reason(self, capsys):
-        assert demo.show() == 1
+    def reason(self, capsys, port=None):
+        assert demo.show(port) == 1
         return capsys.readouterr().out.splitlines()[-1]
 
     def test_no_self_connect(self, capsys, monkeypatch):
@@ -180,15 +186,18 @@ class TestDemoThatSeesNothing:
         monkeypatch.setattr(socket, "create_connection", lambda _: connect(server.getsockname()))
         assert re.match(r"Not seen: a server has taken port \d+", self.reason(capsys))
 
-    def test_a_port_that_is_free_at_once(self, capsys, met, monkeypatch):
-        monkeypatch.setattr(demo, "_bind_error", lambda _: None)
-        assert re.match(r"Not seen: port \d+ was free at once", self.reason(capsys))
-
-    def test_a_port_that_is_blocked_after_the_reset(self, capsys, met, monkeypatch):
-        monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")
-        assert demo.show(40000) == 1
-        last = capsys.readouterr().out.splitlines()[-1]
-        assert last == "Not seen: after the reset the server could not bind to port 40000: Address already in use"
+    @pytest.mark.parametrize(
+        ("port", "binds", "said"),
+        [
+            (None, [None, None], r"port \d+ was free at once"),
+            (40000, ["in use"] * 2, "after the reset the server could not bind to port 40000: in use$"),
+            (None, [None, "in use", None, "in use"], "after safeconnect's tries the server could not bind"),
+        ],
+    )
+    @pytest.mark.usefixtures("met")
+    def test_a_port_that_is_free_or_blocked(self, capsys, monkeypatch, port, binds, said):
+        bind_to(monkeypatch, binds)
+        assert re.match(f"Not seen: {said}", self.reason(capsys, port))
 
     def test_a_peer_that_is_gone_leaves_nothing_open(self, monkeypatch):
         sock, other = socket.socketpair()
@@ -203,20 +212,13 @@ class TestDemoThatSeesNothing:
         assert self.reason(capsys).startswith("Not seen: no free port was found in ")
 
     def test_a_connection_by_safeconnect(self, capsys, met, monkeypatch, server):
-        reasons = iter([None, "in use", None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None])
         connect = demo.create_connection
         monkeypatch.setattr(demo, "create_connection", lambda _: connect(server.getsockname()))
         assert self.reason(capsys) == "Not seen: try 1 of safeconnect got a connection to a closed port"
 
-    def test_a_port_blocked_by_safeconnect(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, "in use"])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
-        assert re.match(r"Not seen: after safeconnect's tries the server could not bind", self.reason(capsys))
-
     def test_no_http(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
         monkeypatch.setattr(demo._Hello, "do_GET", lambda self: self.send_error(404))
         assert self.reason(capsys).startswith("Not seen: the HTTP request failed: HTTP Error 404")
 
@@ -227,8 +229,7 @@ class TestDemoThatSeesNothing:
         assert caught.value.__cause__.fp.closed, "it is the response, too"
 
     def test_another_answer(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
 
         def answer(self):
             self.send_response(204)
@@ -238,8 +239,7 @@ class TestDemoThatSeesNothing:
         assert self.reason(capsys) == "Not seen: the HTTP server answered 204 b''"
 
     def test_a_kernel_without_the_option_is_told(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
         assert demo.show() == 0
         assert "This kernel has no IP_LOCAL_PORT_RANGE" in capsys.readouterr().out

@@ -14,7 +14,7 @@ import pytest
 
 from safeconnect._local.binding import reserve_port
 from safeconnect.testing import _namespaces as namespaces
-from safeconnect.testing import dead_peer
+from safeconnect.testing import dead_peer, exposed_host, namespaces_unavailable
 from tests import support
 
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -66,7 +66,20 @@ def leaves_no_process():
     assert children() == before
 
 
+@pytest.fixture(scope="module")
+def host_of_all():
+    if namespaces_unavailable():
+        pytest.skip(namespaces_unavailable())
+    with exposed_host() as host:
+        yield host
+
+
 class TestPrograms:
+    @pytest.fixture
+    def host(self, host_of_all):
+        """One for all of them: it stays as it is, but for its default TTL."""
+        return host_of_all
+
     def test_are_what_is_started(self, host):
         process = host.popen(["sh", "-c", "echo $$; exec sleep 1000"], stdout=subprocess.PIPE)
         assert process.stdout.readline() == f"{process.pid}\n"
@@ -74,6 +87,7 @@ class TestPrograms:
         process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT
         assert "exec sleep 1000" in repr(process)
+        process.stdout.close()
 
     @pytest.mark.parametrize(("script", "code"), [("true", 0), ("exit 3", 3), ("kill -TERM $$", -signal.SIGTERM)])
     def test_exit_codes(self, script, code, host):
