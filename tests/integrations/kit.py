@@ -30,8 +30,10 @@ else:
 
 
 @contextlib.contextmanager
-def serving(server):
-    """Run a `socketserver` server in a thread; gives its port."""
+def serving(server, context=None):
+    """Run a `socketserver` server in a thread, over TLS with a context; gives its port."""
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = False  # so that server_close() waits for them
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     with server:
@@ -87,17 +89,12 @@ def _passed_on(end, other):
     return bool(data)
 
 
-@contextlib.contextmanager
 def web_server(context=None):
     """An HTTP server, and a proxy; gives its port. It repeats the request line, and answers POST as XML-RPC."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with serving(server) as port:
-        yield port
+    return serving(server, context)
 
 
-@contextlib.contextmanager
 def line_server(greeting, answers, context=None):
     """A server that greets and then answers each line by its first word that has an answer; gives its port."""
 
@@ -112,10 +109,7 @@ def line_server(greeting, answers, context=None):
                 self.wfile.write(known.replace(b"TAG", words[0]))
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with serving(server) as port:
-        yield port
+    return serving(server, context)
 
 
 @functools.cache

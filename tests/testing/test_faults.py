@@ -236,6 +236,8 @@ class TestSelfConnecting:
             for _ in range(3):
                 sock = connect(fault)
                 assert sock.getsockname() == sock.getpeername()
+                sock.sendall(b"ping")
+                assert sock.recv(10) == b"ping"
                 support.reset(sock)
             assert fault.meetings == 3
 
