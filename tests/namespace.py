@@ -12,8 +12,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 
 _CLONE_NEWUSER = 0x10000000
@@ -25,6 +23,8 @@ _IFF_UP = 1
 
 def run(code, *, ports=None, address=None, timeout=60):
     """Run ``code`` in a namespace; returns what it printed. ``ports``: "40000 40000"; ``address``: one more of lo's."""
+    import pytest  # the child, which imports this module first of all, seldom needs it
+
     if sys.platform != "linux":
         pytest.skip("network namespaces exist on Linux only")
     reason = unavailable()

@@ -16,13 +16,19 @@ from pathlib import Path
 import safeconnect
 with socket.create_server(("127.0.0.1", 0)) as server:
     safeconnect.create_connection(server.getsockname(), timeout=5).close()
+unwanted = {"asyncio", "dataclasses", "inspect", "logging", "pytest", "ssl", "subprocess", "trio", "typing"}
+print(sorted((unwanted | {"safeconnect.options"}) & sys.modules.keys()))
 own = [module for name, module in sys.modules.items() if name.partition(".")[0] == "safeconnect"]
 print(len(own), sum(len(Path(module.__file__).read_text(encoding="utf-8").splitlines()) for module in own))
 """
 
 
 def test_a_plain_connect_loads_few_modules_and_lines():
-    modules, lines = map(int, subprocess.check_output([sys.executable, "-c", CODE], cwd=ROOT, timeout=60).split())
+    # -S and -I: site-packages' own start-up files may import anything.
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{CODE}"]
+    unwanted, figures = subprocess.check_output(command, cwd=ROOT, timeout=60, text=True).splitlines()
+    assert unwanted == "[]"
+    modules, lines = map(int, figures.split())
     assert modules <= MODULES
     assert lines <= LINES
 

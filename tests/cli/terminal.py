@@ -1,5 +1,7 @@
-"""Commands as a program runs them, and as a person does: in a pseudo-terminal of their own."""
+"""Commands in this process, as a program runs them, and as a person does: in a pseudo-terminal of their own."""
 
+import contextlib
+import io
 import os
 import re
 import select
@@ -7,6 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
+
+from safeconnect import cli
 
 from ..namespace import ROOT
 
@@ -34,6 +39,21 @@ def environment(**changes):
 
 def written(address):
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+
+def call(*arguments, **changes):
+    """Run it in this process, to its end: `run` is for what takes a process, such as CMD, signals and streams."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(**changes), clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            status = cli.main(arguments)
+        except SystemExit as ended:
+            status = ended.code or 0
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def run(*arguments, program=PROGRAM, **changes):

@@ -11,7 +11,7 @@ from safeconnect.cli._connect import Span, duration, lines, spans
 from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 from ..support import linux_only
-from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, written
+from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, call, run, written
 
 V6, V4 = ("::1", 80, 0, 0), ("127.0.0.1", 80)
 CANDIDATES = tuple((family, socket.SOCK_STREAM, 6, "", name) for family, name in ((10, V6), (2, V4)))
@@ -80,7 +80,7 @@ class TestLines:
 
 class TestOnce:
     def test_connected(self, up):
-        done = run("connect", up)
+        done = call("connect", up)
         assert (done.returncode, done.stderr) == (0, "")
         first, second, scale, connected, *facts, ended = done.stdout.splitlines()
         assert re.match(r"lookup +│ *━+ *│ 1 address, ", first)
@@ -92,11 +92,11 @@ class TestOnce:
 
     @linux_only
     def test_what_the_kernel_knows_of_it(self, up):
-        assert re.search(r"^  state +ESTABLISHED$", run("connect", up).stdout, re.MULTILINE)
+        assert re.search(r"^  state +ESTABLISHED$", call("connect", up).stdout, re.MULTILINE)
 
     def test_what_the_server_had_to_say_is_counted(self):
         with testing.serve(lambda peer: (peer.sendall(b"220 ready"), peer.recv())) as server:
-            printed = run("connect", written(server.address)).stdout
+            printed = call("connect", written(server.address)).stdout
         assert printed.endswith("ended: clean, 9 bytes not read\n")
 
     def test_refused(self, down):
@@ -105,18 +105,18 @@ class TestOnce:
         assert re.search(r"^not connected after [\d.]+ (ms|µs): \[Errno 111\] ", done.stdout, re.MULTILINE)
 
     def test_not_in_time(self, hole):
-        done = run("connect", written(hole), "--timeout", "0.2")
+        done = call("connect", written(hole), "--timeout", "0.2")
         assert done.returncode == 124
         assert "unanswered when it was over" in done.stdout
 
     def test_json(self, up, down):
-        result = json.loads(run("connect", up, "--json").stdout)
+        result = json.loads(call("connect", up, "--json").stdout)
         assert list(result) == [
             *("target", "connected", "seconds", "local", "peer", "error", "notes", "race", "tcp_info", "exit_status")
         ]
         assert (result["target"], result["peer"], result["connected"], result["exit_status"]) == (up, up, True, 0)
         assert [each["kind"] for each in result["race"]] == ["looked up", "won"]
-        failed = json.loads(run("connect", down, "--json").stdout)
+        failed = json.loads(call("connect", down, "--json").stdout)
         assert (failed["connected"], failed["exit_status"], failed["tcp_info"]) == (False, 1, None)
         assert failed["error"] == "[Errno 111] Connection refused"
 
@@ -131,7 +131,7 @@ class TestOnce:
 
 class TestOften:
     def test_percentiles(self, up):
-        done = run("connect", up, "--repeat", "20")
+        done = call("connect", up, "--repeat", "20")
         assert (done.returncode, done.stderr) == (0, "")
         title, names, figures = done.stdout.splitlines()
         assert title == f"{up}: 20 of 20 connected"
@@ -139,20 +139,20 @@ class TestOften:
         assert len(re.findall(r"[\d.]+ (?:µs|ms|s)\b", figures)) == 6
 
     def test_json(self, up, down):
-        result = json.loads(run("connect", up, "--repeat", "3", "--json").stdout)
+        result = json.loads(call("connect", up, "--repeat", "3", "--json").stdout)
         order = [result[f"{name}_seconds"] for name in ("min", "p50", "p90", "p99", "max")]
         assert order == sorted(order)
         assert (result["times"], result["connected"], result["failures"]) == (3, 3, {})
-        failed = json.loads(run("connect", down, "--repeat", "3", "--json").stdout)
+        failed = json.loads(call("connect", down, "--repeat", "3", "--json").stdout)
         assert (failed["connected"], failed["exit_status"]) == (0, 1)
         assert failed["failures"] == {"[Errno 111] Connection refused": 3}
 
     def test_once_is_enough_for_percentiles(self, up):
-        result = json.loads(run("connect", up, "--repeat", "1", "--json").stdout)
+        result = json.loads(call("connect", up, "--repeat", "1", "--json").stdout)
         assert result["min_seconds"] == result["p99_seconds"] == result["max_seconds"]
 
     def test_some_fail(self, down):
-        done = run("connect", down, "--repeat", "7")
+        done = call("connect", down, "--repeat", "7")
         assert done.returncode == 1
         assert done.stdout == f"{down}: 0 of 7 connected\n7 x [Errno 111] Connection refused\n"
 

@@ -13,25 +13,38 @@ from safeconnect.cli import _demo as demo
 
 from .. import namespace
 from ..support import closed_port, linux_only, needs_port_range
-from .terminal import run
+
+# In a network of its own with few source ports, so that a connect soon meets itself.
+CODE = """
+    import contextlib, os, signal, socket
+    from pathlib import Path
+    from safeconnect import cli
+    from safeconnect.cli import _demo
+    from tests.support import serve_plainly, tcp_sockets
+    _demo.LEAST_TRIES = 2000
+    def demo(*arguments):
+        print(cli.main(["demo", *map(str, arguments)]), flush=True)
+    os.dup2(1, 2)  # what goes to stderr is printed, too
+"""
+
+
+def printed_in_a_network(code, ports="40000 40998"):
+    return namespace.run(textwrap.dedent(CODE) + textwrap.dedent(code), ports=ports)
 
 
 @linux_only
 @needs_port_range
 def test_demo_shows_it_all():
-    done = run("demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    met = re.search(r"\('127.0.0.1', (\d+)\) -> \('127.0.0.1', (\d+)\): it is connected to itself", done.stdout)
+    printed = printed_in_a_network("demo()")
+    met = re.search(r"\('127.0.0.1', (\d+)\) -> \('127.0.0.1', (\d+)\): it is connected to itself", printed)
     assert met
     assert met[1] == met[2]
-    assert f"bind(127.0.0.1:{met[1]}) with SO_REUSEADDR: Address already in use" in done.stdout
-    tries = re.search(r"([\d,]+) tries in [\d.]+ s: ([\d,]+) refused, 0 connected to itself", done.stdout)
-    assert tries
-    assert tries[1] == tries[2]
-    assert "with SO_REUSEADDR: done, at once" in done.stdout
-    assert "HTTP 200: 'hello from a server that can be reached'" in done.stdout
-    assert "\r" not in done.stdout, "no live count off a terminal"
+    assert f"bind(127.0.0.1:{met[1]}) with SO_REUSEADDR: Address already in use" in printed
+    assert re.search(r"(2,000) tries in [\d.]+ s: \1 refused, 0 connected to itself", printed)
+    assert "with SO_REUSEADDR: done, at once" in printed
+    assert "HTTP 200: 'hello from a server that can be reached'" in printed
+    assert "\r" not in printed, "no live count off a terminal"
+    assert printed.endswith("\n0\n")
 
 
 @linux_only
@@ -57,27 +70,12 @@ def test_an_interrupt_ends_it(monkeypatch, capsys):
 
 @linux_only
 class TestAtAPort:
-    """Each in a network of its own, with few source ports, so that a connect soon meets itself."""
-
-    CODE = """
-        import contextlib, os, signal, socket
-        from pathlib import Path
-        from safeconnect import cli
-        from tests.support import serve_plainly, tcp_sockets
-        def demo(port):
-            print(cli.main(["demo", "--port", str(port)]), flush=True)
-        os.dup2(1, 2)  # what goes to stderr is printed, too
-    """
-
-    def printed(self, code, ports="40000 40998"):
-        return namespace.run(textwrap.dedent(self.CODE) + textwrap.dedent(code), ports=ports)
-
     @needs_port_range
     def test_it_is_all_seen_and_the_port_is_free_again(self):
         # A second time at once: nothing of the first is left in TIME_WAIT.
-        printed = self.printed("""
+        printed = printed_in_a_network("""
             for _ in range(2):
-                demo(40000)
+                demo("--port", 40000)
                 print(tcp_sockets(40000), tcp_sockets(40000, remote=True))
                 serve_plainly(40000)
         """)
@@ -87,58 +85,46 @@ class TestAtAPort:
         assert printed.count("safeconnect.create_connection to 127.0.0.1:40000, closed too") == 2
         assert printed.count("All of this was seen on this machine, just now.\n0\n[] []\n") == 2
 
-    @pytest.mark.parametrize(
-        ("port", "reason"),
-        [
-            (
-                5432,
-                (
-                    "127.0.0.1:5432 is not exposed: the port lies outside the range of source ports, 40000-40998. "
-                    "No connect to it meets itself: take a port of 40000-40998 that nobody uses"
-                ),
-            ),
-            (
-                40010,
-                (
-                    "127.0.0.1:40010 is not exposed: the port is reserved, so the kernel never chooses it as a source "
-                    "port. No connect to it meets itself: take a port of 40000-40998 that nobody uses"
-                ),
-            ),
-        ],
-    )
-    def test_one_that_is_no_source_port(self, port, reason):
-        printed = self.printed(f"""
+    def test_one_that_a_connect_is_not_given(self):
+        outside, reserved, parity = printed_in_a_network("""
             Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text("40010")
-            demo({port})
-        """)
-        assert printed == f"safeconnect: {reason}\n1\n"
+            for port in (5432, 40010, 40001):
+                demo("--port", port)
+        """).split("\n1\n")[:-1]
+        no_connect = "No connect to it meets itself: take a port of 40000-40998 that nobody uses"
+        assert outside == (
+            "safeconnect: 127.0.0.1:5432 is not exposed: the port lies outside the range of source ports, 40000-40998. "
+            + no_connect
+        )
+        assert reserved == (
+            "safeconnect: 127.0.0.1:40010 is not exposed: the port is reserved, so the kernel never chooses it as a "
+            f"source port. {no_connect}"
+        )
+        assert "connect() chooses ports of the other parity until those are used up" in parity
+        assert parity.endswith("The demo would not see it: take 40000")
 
-    def test_one_of_the_parity_that_a_connect_takes_last(self):
-        printed = self.printed("demo(40001)")
-        assert "connect() chooses ports of the other parity until those are used up" in printed
-        assert printed.endswith("The demo would not see it: take 40000\n1\n")
-
-    @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "0.0.0.0", "::1", "::"])
-    def test_one_that_somebody_listens_on(self, host):
-        printed = self.printed(f"""
-            family = socket.AF_INET6 if ":" in {host!r} else socket.AF_INET
-            with socket.create_server(({host!r}, 40000), family=family):
-                demo(40000)
-                print(os.getpid())
-        """)
-        message, status, pid = printed.splitlines()
-        assert message.startswith("safeconnect: port 40000 cannot be used: Address already in use; ")
-        assert re.search(rf":40000 is held by \S+ \(process {pid}\), LISTEN$", message)
-        assert status == "1"
+    def test_one_that_somebody_listens_on(self):
+        hosts = ["127.0.0.1", "127.0.0.9", "0.0.0.0", "::1", "::"]
+        *lines, pid = printed_in_a_network(f"""
+            for host in {hosts}:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                with socket.create_server((host, 40000), family=family):
+                    demo("--port", 40000)
+            print(os.getpid())
+        """).splitlines()
+        assert lines[1::2] == ["1"] * len(hosts)
+        for message in lines[::2]:
+            assert message.startswith("safeconnect: port 40000 cannot be used: Address already in use; ")
+            assert re.search(rf":40000 is held by \S+ \(process {pid}\), LISTEN$", message)
 
     def test_one_of_a_connection_that_is_over(self):
         # A plain connect is not given it for a minute, so it would not be seen.
-        printed = self.printed("""
+        printed = printed_in_a_network("""
             with socket.create_server(("127.0.0.1", 40000)) as server:
                 client = socket.create_connection(server.getsockname())
                 server.accept()[0].close()
                 client.close()
-            demo(40000)
+            demo("--port", 40000)
         """)
         said = "^safeconnect: port 40000 cannot be used: Address already in use; .* is in TIME_WAIT for up to 60 s"
         assert re.search(said, printed, re.MULTILINE)
@@ -156,6 +142,12 @@ class TestAtAPort:
     def test_a_host_without_ipv6(self, monkeypatch):
         monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
         assert demo.why_not(closed_port()) is None
+
+
+def bind_to(monkeypatch, reasons):
+    """Pretend what binds come to, one after the other: None where they succeed."""
+    ahead = iter(reasons)
+    monkeypatch.setattr(demo, "_bind_error", lambda _: next(ahead))
 
 
 class TestDemoThatSeesNothing:
@@ -178,8 +170,8 @@ class TestDemoThatSeesNothing:
 
         monkeypatch.setattr(demo, "_connect_until_itself", meet)
 
-    def reason(self, capsys):
-        assert demo.show() == 1
+    def reason(self, capsys, port=None):
+        assert demo.show(port) == 1
         return capsys.readouterr().out.splitlines()[-1]
 
     def test_no_self_connect(self, capsys, monkeypatch):
@@ -194,15 +186,18 @@ class TestDemoThatSeesNothing:
         monkeypatch.setattr(socket, "create_connection", lambda _: connect(server.getsockname()))
         assert re.match(r"Not seen: a server has taken port \d+", self.reason(capsys))
 
-    def test_a_port_that_is_free_at_once(self, capsys, met, monkeypatch):
-        monkeypatch.setattr(demo, "_bind_error", lambda _: None)
-        assert re.match(r"Not seen: port \d+ was free at once", self.reason(capsys))
-
-    def test_a_port_that_is_blocked_after_the_reset(self, capsys, met, monkeypatch):
-        monkeypatch.setattr(demo, "_bind_error", lambda _: "Address already in use")
-        assert demo.show(40000) == 1
-        last = capsys.readouterr().out.splitlines()[-1]
-        assert last == "Not seen: after the reset the server could not bind to port 40000: Address already in use"
+    @pytest.mark.parametrize(
+        ("port", "binds", "said"),
+        [
+            (None, [None, None], r"port \d+ was free at once"),
+            (40000, ["in use"] * 2, "after the reset the server could not bind to port 40000: in use$"),
+            (None, [None, "in use", None, "in use"], "after safeconnect's tries the server could not bind"),
+        ],
+    )
+    @pytest.mark.usefixtures("met")
+    def test_a_port_that_is_free_or_blocked(self, capsys, monkeypatch, port, binds, said):
+        bind_to(monkeypatch, binds)
+        assert re.match(f"Not seen: {said}", self.reason(capsys, port))
 
     def test_a_peer_that_is_gone_leaves_nothing_open(self, monkeypatch):
         sock, other = socket.socketpair()
@@ -217,20 +212,13 @@ class TestDemoThatSeesNothing:
         assert self.reason(capsys).startswith("Not seen: no free port was found in ")
 
     def test_a_connection_by_safeconnect(self, capsys, met, monkeypatch, server):
-        reasons = iter([None, "in use", None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None])
         connect = demo.create_connection
         monkeypatch.setattr(demo, "create_connection", lambda _: connect(server.getsockname()))
         assert self.reason(capsys) == "Not seen: try 1 of safeconnect got a connection to a closed port"
 
-    def test_a_port_blocked_by_safeconnect(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, "in use"])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
-        assert re.match(r"Not seen: after safeconnect's tries the server could not bind", self.reason(capsys))
-
     def test_no_http(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
         monkeypatch.setattr(demo._Hello, "do_GET", lambda self: self.send_error(404))
         assert self.reason(capsys).startswith("Not seen: the HTTP request failed: HTTP Error 404")
 
@@ -241,8 +229,7 @@ class TestDemoThatSeesNothing:
         assert caught.value.__cause__.fp.closed, "it is the response, too"
 
     def test_another_answer(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
 
         def answer(self):
             self.send_response(204)
@@ -252,8 +239,7 @@ class TestDemoThatSeesNothing:
         assert self.reason(capsys) == "Not seen: the HTTP server answered 204 b''"
 
     def test_a_kernel_without_the_option_is_told(self, capsys, met, monkeypatch):
-        reasons = iter([None, "in use", None, None])
-        monkeypatch.setattr(demo, "_bind_error", lambda _: next(reasons))
+        bind_to(monkeypatch, [None, "in use", None, None])
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE, kernel.IP_BIND_ADDRESS_NO_PORT})
         assert demo.show() == 0
         assert "This kernel has no IP_LOCAL_PORT_RANGE" in capsys.readouterr().out
@@ -266,7 +252,8 @@ def test_live_count_on_a_terminal():
         def read(descriptor):
             return os.read(descriptor, 65536)
         sys.stdout.flush()
-        status = pty.spawn([sys.executable, "-m", "safeconnect", "demo"], read)
+        program = "import sys; from safeconnect.cli import _demo, main; _demo.LEAST_TRIES = 5000; sys.exit(main())"
+        status = pty.spawn([sys.executable, "-c", program, "demo"], read)
         sys.exit(os.waitstatus_to_exitcode(status))
     """
     printed = namespace.run(code, ports="40000 40998")

@@ -11,7 +11,7 @@ from safeconnect.doctor.facts import Host, Listening, Names, Snapshot, SourcePor
 
 from .. import namespace
 from ..support import linux_only
-from .terminal import PROGRAM, UNMEASURED, WITHOUT_EXTRAS, Terminal, run, written
+from .terminal import UNMEASURED, Terminal, call, run, written
 
 pytestmark = linux_only
 
@@ -36,7 +36,7 @@ class TestWhatItPrints:
     def test_a_server_that_answers(self):
         with testing.echo() as server:
             address = written(server.address)
-            done = run("doctor", address)
+            done = call("doctor", address)
         assert headings(done.stdout) == [*HEADINGS[:-1], f"target {address}", "findings"]
         assert re.search(rf"^  {address} +connected after ", done.stdout, re.MULTILINE)
         assert re.search(rf"^  listens here +{address}, .*process", done.stdout, re.MULTILINE)
@@ -44,20 +44,20 @@ class TestWhatItPrints:
 
     def test_nobody_answers(self):
         with testing.refused() as closed:
-            done = run("doctor", written(closed.address))
+            done = call("doctor", written(closed.address))
         assert done.returncode == 1
         assert "  error: The target refuses connects [target-refused]\n" in done.stdout
         assert re.search(r"^  listens here +nobody$", done.stdout, re.MULTILINE)
 
     def test_silence(self):
         with testing.blackhole() as hole:
-            done = run("doctor", written(hole.address), "--timeout", "0.3")
+            done = call("doctor", written(hole.address), "--timeout", "0.3")
         assert done.returncode == 1
         assert re.search(rf"^  {written(hole.address)} +silent after ", done.stdout, re.MULTILINE)
 
     def test_json(self):
         with testing.refused() as closed:
-            done = run("doctor", written(closed.address), "--json")
+            done = call("doctor", written(closed.address), "--json")
         report = json.loads(done.stdout)
         assert list(report) == ["worst", "findings", "snapshot", "exit_status"]
         assert (report["worst"], report["exit_status"], done.returncode) == ("error", 1, 1)
@@ -65,22 +65,20 @@ class TestWhatItPrints:
         assert report["snapshot"]["target"]["attempts"][0]["outcome"] == "refused"
 
     def test_without_the_extras_it_says_the_same(self):
-        plain, rich = (namespace.run(IN_A_NETWORK.format(program=program)) for program in (WITHOUT_EXTRAS, PROGRAM))
+        code = """
+            from tests.cli.terminal import WITHOUT_EXTRAS, call, run
+            print(run("doctor", program=WITHOUT_EXTRAS).stdout, "---", call("doctor").stdout, sep="\\n")
+        """
+        plain, _, rich = namespace.run(code).partition("---\n")
         assert without_figures(plain) == without_figures(rich)
         assert headings(plain) == HEADINGS
-
-
-IN_A_NETWORK = """
-    from tests.cli.terminal import run
-    print(run("doctor", program={program!r}).stdout)
-"""
 
 
 class TestBrokenMachines:
     def test_a_tiny_range(self):
         code = """
-            from tests.cli.terminal import run
-            done = run("doctor")
+            from tests.cli.terminal import call
+            done = call("doctor")
             print(done.returncode)
             print(done.stdout)
         """

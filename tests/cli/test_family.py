@@ -7,7 +7,7 @@ import pytest
 from safeconnect import cli, testing
 
 from ..support import needs_ipv6
-from .terminal import run, written
+from .terminal import call, written
 
 FLAGS = {"-4": "127.0.0.1", "--ipv4": "127.0.0.1", "-6": "[::1]", "--ipv6": "[::1]"}
 
@@ -46,6 +46,6 @@ def test_an_address_of_the_other_family_is_an_error_at_once(command, capsys):
 
 @each_command
 def test_both_are_wrong_usage(command):
-    done = run(command, "127.0.0.1:1", "-4", "-6")
+    done = call(command, "127.0.0.1:1", "-4", "-6")
     assert done.returncode == 2
     assert "not allowed with argument -4/--ipv4" in done.stderr

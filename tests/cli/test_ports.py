@@ -50,9 +50,15 @@ def ports_in(text):
 
 
 class TestExitStatus:
-    @pytest.mark.parametrize("program", [PROGRAM, WITHOUT_EXTRAS])
     @pytest.mark.parametrize(
-        ("script", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", -9), ("kill -TERM $$", -15)]
+        ("script", "status", "program"),
+        [
+            ("exit 0", 0, PROGRAM),
+            ("exit 3", 3, PROGRAM),
+            ("exit 3", 3, WITHOUT_EXTRAS),
+            ("kill -KILL $$", -9, PROGRAM),
+            ("kill -TERM $$", -15, PROGRAM),
+        ],
     )
     def test_that_of_the_command(self, script, status, program):
         done = run("ports", "--", "sh", "-c", f"echo said; {script}", program=program)
@@ -69,29 +75,6 @@ class TestExitStatus:
         done = run("ports", "--", str(file))
         assert done.returncode == 126
         assert done.stderr == f"safeconnect: the command '{file}' cannot be run: Permission denied\n"
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["-n", "0", "--", "true"], "expected a number of 1 or more"),
-            (["--env", "A=B", "--", "true"], "no environment variable can have the name 'A=B'"),
-            (["--env", "", "--", "true"], "no environment variable can have the name ''"),
-            (["--"], "there is no command after --"),
-            (["true"], "expected a port from 1 to 65535, not 'true'"),
-            (["0"], "expected a port from 1 to 65535, not '0'"),
-            (["65536"], "expected a port from 1 to 65535, not '65536'"),
-            (["1", "2"], "unrecognized arguments: 2"),
-            (["1", "--", "true"], "PORT is not allowed with a command"),
-            (["1", "-n", "2"], "-n, --env, --host and --release need a command after --"),
-            (["-n", "2"], "-n, --env, --host and --release need a command after --"),
-            (["--release"], "-n, --env, --host and --release need a command after --"),
-        ],
-    )
-    def test_wrong_usage(self, arguments, message):
-        done = run("ports", *arguments)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert message in done.stderr
 
 
 class TestEnvironment:
@@ -145,13 +128,9 @@ class TestHeld:
         )
         assert found[-1] == "0", "they were given back"
 
-    def test_parallel_runs_have_ports_of_their_own(self):
-        self.assert_disjoint(8, 20)
-
-    def test_parallel_runs_that_release_have_ports_of_their_own(self):
-        self.assert_disjoint(8, 20, "--release")
-
-    def assert_disjoint(self, runs, number, *options):
+    @pytest.mark.parametrize("options", [[], ["--release"]], ids=["held", "released"])
+    def test_parallel_runs_have_ports_of_their_own(self, options):
+        runs, number = 5, 20
         script = "env; echo done; exec sleep 600"
         parallel = [start("ports", "-n", str(number), *options, "--", "sh", "-c", script) for _ in range(runs)]
         texts = ["".join(iter(process.stdout.readline, "done\n")) for process in parallel]

@@ -12,12 +12,13 @@ from safeconnect._host.tcp_sockets import Owner, TcpSocket
 
 from .. import namespace
 from ..support import linux_only, reset
-from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, environment, run
+from .terminal import WITHOUT_EXTRAS, Terminal, call
 
 # Servers and connections of a small world of its own; then what the command says of them.
 WORLD = """
-    import os, socket, subprocess, sys
+    import os, socket
     from pathlib import Path
+    from tests.cli.terminal import call, run
 
     Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text({reserved!r})
     servers = []
@@ -29,21 +30,21 @@ WORLD = """
         servers.append(server)
     clients = [socket.create_connection(address, source_address=("127.0.0.1", port) if port else None)
                for address, port in {clients!r}]
-    done = subprocess.run([*{program!r}, "ports", *{arguments!r}], text=True, capture_output=True, env={environment!r})
+    done = {how}("ports", *{arguments!r}, **{settings!r})
     name = Path("/proc/self/comm").read_text().strip()
     print(done.stdout.replace(f"{{name}} ({{os.getpid()}})", "us"), "---", done.stderr, done.returncode, sep="\\n")
 """
 
 
-def in_world(*arguments, servers=(), clients=(), reserved="", program=PROGRAM, **changes):
+def in_world(*arguments, servers=(), clients=(), reserved="", **settings):
     """What it prints, and its messages with the exit status, in a namespace whose source ports are 40000-40009."""
     code = WORLD.format(
         servers=list(servers),
         clients=list(clients),
         reserved=reserved,
-        program=program,
+        how="run" if "program" in settings else "call",
         arguments=arguments,
-        environment=environment(**changes),
+        settings=settings,
     )
     printed, _, messages = namespace.run(code, ports="40000 40009").partition("---\n")
     return printed, messages
@@ -139,9 +140,9 @@ class TestText:
 
 
 class TestJson:
-    @pytest.mark.parametrize("program", [PROGRAM, WITHOUT_EXTRAS])
-    def test_a_small_world(self, program):
-        printed, messages = in_world("--json", servers=SERVERS[:3], clients=CLIENTS, reserved="40004", program=program)
+    @pytest.mark.parametrize("settings", [{}, {"program": WITHOUT_EXTRAS}])
+    def test_a_small_world(self, settings):
+        printed, messages = in_world("--json", servers=SERVERS[:3], clients=CLIENTS, reserved="40004", **settings)
         told = json.loads(re.sub(r'"pid": \d+', '"pid": 1', printed))
         assert messages == EXPOSED.replace("2 listening ports", "1 listening port") + "\n0\n"
         name = told["listening"][0]["owners"][0]["name"]
@@ -168,7 +169,7 @@ class TestJson:
     def test_a_server_of_this_process(self, server):
         address = server.getsockname()
         with create_connection(address, 5) as sock:
-            done = run("ports", "--json")
+            done = call("ports", "--json")
             reset(sock)
         assert done.returncode == 0
         (row,) = [each for each in json.loads(done.stdout)["listening"] if each["port"] == address[1]]

@@ -17,7 +17,7 @@ from safeconnect._sockets.endpoint import written
 from safeconnect.cli._console import Stream
 from safeconnect.cli._targets import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 
-from .terminal import WITHOUT_EXTRAS, run
+from .terminal import WITHOUT_EXTRAS, call, run
 
 COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
 
@@ -103,37 +103,48 @@ def test_numbers(kind, right, wrong):
 
 class TestUsage:
     @pytest.mark.parametrize(
-        "arguments",
+        ("arguments", "message"),
         [
-            [],
-            ["nonsense"],
-            ["demo", "--nonsense"],
-            ["demo", "--port", "0"],
-            ["demo", "--port", "65536"],
-            ["demo", "--port", "-1"],
-            ["demo", "--port", "http"],
-            ["wait"],
-            ["wait", "db"],
-            ["wait", "db:1", "--timeout", "soon"],
-            ["wait", "db:1", "-q", "-v"],
-            ["wait", "db:1", "--"],
-            ["connect", "db:1", "--", "ls"],
-            ["connect", "db:1", "--repeat", "0"],
-            ["ports", "-n", "0", "--", "ls"],
-            ["wait", "db:1", "--gone", "--expect", "x"],
-            ["--print-completion", "sh"],
-            ["wait", "db:1", "--interval", "1e6"],
-            ["wait", "db:1", "--attempt-timeout", "0.0001"],
-            ["doctor", "--timeout", "1e6"],
-            ["ports", "--host", "a..b", "--", "ls"],
-            ["ports", "--", ""],
+            ([], ""),
+            (["nonsense"], ""),
+            (["demo", "--nonsense"], ""),
+            (["demo", "--port", "0"], ""),
+            (["demo", "--port", "65536"], ""),
+            (["demo", "--port", "-1"], ""),
+            (["demo", "--port", "http"], ""),
+            (["wait"], ""),
+            (["wait", "db"], ""),
+            (["wait", "db:1", "--timeout", "soon"], ""),
+            (["wait", "db:1", "-q", "-v"], ""),
+            (["wait", "db:1", "--"], ""),
+            (["connect", "db:1", "--", "ls"], ""),
+            (["connect", "db:1", "--repeat", "0"], ""),
+            (["wait", "db:1", "--gone", "--expect", "x"], ""),
+            (["--print-completion", "sh"], ""),
+            (["wait", "db:1", "--interval", "1e6"], ""),
+            (["wait", "db:1", "--attempt-timeout", "0.0001"], ""),
+            (["doctor", "--timeout", "1e6"], ""),
+            (["ports", "--host", "a..b", "--", "ls"], ""),
+            (["ports", "--", ""], ""),
+            (["ports", "-n", "0", "--", "true"], "expected a number of 1 or more"),
+            (["ports", "--env", "A=B", "--", "true"], "no environment variable can have the name 'A=B'"),
+            (["ports", "--env", "", "--", "true"], "no environment variable can have the name ''"),
+            (["ports", "--"], "there is no command after --"),
+            (["ports", "true"], "expected a port from 1 to 65535, not 'true'"),
+            (["ports", "0"], "expected a port from 1 to 65535, not '0'"),
+            (["ports", "65536"], "expected a port from 1 to 65535, not '65536'"),
+            (["ports", "1", "2"], "unrecognized arguments: 2"),
+            (["ports", "1", "--", "true"], "PORT is not allowed with a command"),
+            (["ports", "1", "-n", "2"], "-n, --env, --host and --release need a command after --"),
+            (["ports", "-n", "2"], "-n, --env, --host and --release need a command after --"),
+            (["ports", "--release"], "-n, --env, --host and --release need a command after --"),
         ],
     )
-    def test_wrong(self, arguments, capsys):
-        with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
-        assert ended.value.code == 2
-        assert capsys.readouterr().err.startswith("usage: safeconnect")
+    def test_wrong(self, arguments, message):
+        done = call(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: safeconnect")
+        assert message in done.stderr
 
     def test_version(self, capsys):
         with pytest.raises(SystemExit) as ended:
@@ -175,7 +186,7 @@ class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
     def test_knows_the_commands_and_options(self, shell):
         pytest.importorskip("shtab", reason="shtab makes it")
-        printed = run("--print-completion", shell).stdout
+        printed = call("--print-completion", shell).stdout
         assert all(word in printed for word in (*COMMANDS, "attempt-timeout", "happy-eyeballs-delay"))
 
     def test_completes_in_bash(self):

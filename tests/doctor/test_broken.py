@@ -40,22 +40,25 @@ def found_in(code, **arguments):
     return {code: (severity, detail) for code, severity, detail in found if code not in USUAL | SLOW}, lines[-1]
 
 
-def test_an_untouched_namespace_has_nothing_but_the_kernels_defaults():
-    found, _ = found_in("show()")
-    assert found == {}
-
-
-def test_a_tiny_range():
-    found, worst = found_in("print(show().worst)", ports="40000 40003")
-    assert found == {"range-tiny": ("error", "connect() has 4 ports to choose from: 40000-40003")}
-    assert worst == "error"
-
-
-def test_a_small_range_of_bad_parity():
-    found, _ = found_in("show()", ports="20000 23000")
-    assert found["range-small"][0] == "warning"
-    assert found["range-parity"] == ("info", "the range is 20000-23000")
-    assert set(found) == {"range-small", "range-parity"}
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        (None, {}),
+        ("40000 40003", {"range-tiny": ("error", "connect() has 4 ports to choose from: 40000-40003")}),
+        (
+            "20000 23000",
+            {"range-small": ("warning", " ports to choose from: 20000-23000"), "range-parity": ("info", "")},
+        ),
+        ("1024 65535", {"range-covers-servers": ("warning", "5432")}),
+    ],
+)
+def test_ranges_of_source_ports(ports, expected):
+    found, worst = found_in("print(show().worst)", ports=ports)
+    assert {code: severity for code, (severity, _) in found.items()} == {
+        code: severity for code, (severity, _) in expected.items()
+    }
+    assert all(said in found[code][1] for code, (_, said) in expected.items())
+    assert (worst == "error") is (ports == "40000 40003")
 
 
 def test_a_range_that_is_all_reserved():

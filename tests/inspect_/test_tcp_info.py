@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect._inspect import tcp_info as parse
-from safeconnect._inspect.connection import tcp_info, tcp_state
+from safeconnect._inspect.connection import detection_time, tcp_info, tcp_state
 from safeconnect._inspect.tcp_info import TcpInfo
 
 from .. import support
@@ -338,7 +338,7 @@ class TestOtherSockets:
             ask(sock)
         assert caught.value.errno == errno.EOPNOTSUPP
 
-    @pytest.mark.parametrize("ask", [tcp_info, tcp_state])
+    @pytest.mark.parametrize("ask", [tcp_info, tcp_state, detection_time])
     def test_closed(self, ask):
         sock = socket.socket()
         sock.close()

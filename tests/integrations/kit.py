@@ -1,5 +1,6 @@
-"""Servers on loopback for the clients under test, each in threads that end with its block."""
+"""Servers on loopback for the clients under test, each in threads that end with its block; loops for the clients."""
 
+import asyncio
 import contextlib
 import functools
 import http.server
@@ -11,17 +12,28 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
-from safeconnect import Backoff, Retry, create_connection, ephemeral_ports
+from safeconnect import Backoff, Connector, Retry, create_connection, ephemeral_ports
+from safeconnect.events import Failed, Start
 
 from .. import support
 
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+else:
+    uvloop.new_event_loop().close()  # libuv opens a pipe with the first loop and keeps it: not the fault of a test
+
 
 @contextlib.contextmanager
-def serving(server):
-    """Run a `socketserver` server in a thread; gives its port."""
+def serving(server, context=None):
+    """Run a `socketserver` server in a thread, over TLS with a context; gives its port."""
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = False  # so that server_close() waits for them
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     with server:
@@ -77,17 +89,12 @@ def _passed_on(end, other):
     return bool(data)
 
 
-@contextlib.contextmanager
 def web_server(context=None):
     """An HTTP server, and a proxy; gives its port. It repeats the request line, and answers POST as XML-RPC."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with serving(server) as port:
-        yield port
+    return serving(server, context)
 
 
-@contextlib.contextmanager
 def line_server(greeting, answers, context=None):
     """A server that greets and then answers each line by its first word that has an answer; gives its port."""
 
@@ -102,10 +109,7 @@ def line_server(greeting, answers, context=None):
                 self.wfile.write(known.replace(b"TAG", words[0]))
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with serving(server) as port:
-        yield port
+    return serving(server, context)
 
 
 @functools.cache
@@ -155,3 +159,75 @@ def daemon(*command, port):
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+_MOST_SECONDS = 5
+LOOPS = [
+    "asyncio",
+    pytest.param("uvloop", marks=pytest.mark.skipif(uvloop is None, reason="uvloop is not installed")),
+]
+on_every_loop = pytest.mark.parametrize("loop", LOOPS)
+
+
+def run(main, loop="asyncio"):
+    """Run a coroutine function on an event loop in debug mode, which tells of what was never awaited or closed."""
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.SelectorEventLoop
+
+    async def work():
+        before = support.sockets()
+        try:
+            return await main()
+        finally:
+            # A closed TLS connection ends when the peer has said so, and uvloop cannot be closed in the middle of it.
+            until = time.monotonic() + _MOST_SECONDS
+            while support.sockets() - before and time.monotonic() < until:
+                await asyncio.sleep(0.001)
+
+    with asyncio.Runner(debug=True, loop_factory=factory) as runner:
+        return runner.run(work())
+
+
+def leading_to(*sockaddrs, **settings):
+    """A connector for which every name has these addresses."""
+    return Connector(resolver=support.resolver(*sockaddrs), **settings)
+
+
+def url_of(sockaddr, scheme="http"):
+    return f"{scheme}://{sockaddr[0]}:{sockaddr[1]}/"
+
+
+@contextlib.contextmanager
+def dead_addresses():
+    """Six addresses at which nothing answers. A client that gives each the whole timeout takes six times as long."""
+    with support.black_hole(host="0.0.0.0") as (_, port):
+        yield [(f"127.0.0.{last}", port) for last in range(1, 7)]
+
+
+class Trace:
+    """What a connector does.
+
+    :param held: a bound socket, to listen from the first failure on.
+    """
+
+    def __init__(self, held=None):
+        self.messages = []
+        self.held = held
+        self.task = None
+
+    def __call__(self, message):
+        self.messages.append(message)
+        if self.held is not None and isinstance(message, Failed):
+            self.held.listen()
+            self.held = None
+        if self.task is not None and isinstance(message, Start):
+            asyncio.get_running_loop().call_soon(self.task.cancel)  # by then it waits for the attempt
+
+    @property
+    def targets(self):
+        return [message.candidate[4] for message in self.messages if isinstance(message, Start)]
+
+    async def cancel_with_the_first_attempt(self, work):
+        self.task = asyncio.ensure_future(work)
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+        assert len(self.targets) == 1

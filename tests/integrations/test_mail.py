@@ -13,7 +13,7 @@ import pytest
 from safeconnect import Connector
 from safeconnect.integrations import mail
 
-from .. import namespace, support
+from .. import support
 from . import kit
 
 SMTP = (b"220 hello\r\n", {b"ehlo": b"250 hello\r\n", b"LHLO": b"250 hello\r\n", b"QUIT": b"221 bye\r\n"})
@@ -137,22 +137,3 @@ def test_smtplib_connects_from_its_source_address_and_says_so(capsys):
         client.connect("127.0.0.1", port)
         assert client.sock.getsockname()[0] == "127.0.0.3"
     assert f"connect: to ('127.0.0.1', {port}) ('127.0.0.3', 0)" in capsys.readouterr().err
-
-
-@every_client
-def test_a_port_that_would_meet_itself_is_refused_and_stays_free(name):
-    printed = namespace.run(
-        f"""
-        from tests import support
-        from tests.integrations import test_mail
-
-        for _ in range(3):
-            try:
-                test_mail.make({name!r}, "127.0.0.1", 40000, timeout=5)
-            except ConnectionRefusedError:
-                print("refused")
-            support.serve_plainly(40000)
-        """,
-        ports="40000 40000",
-    )
-    assert printed.split() == ["refused"] * 3

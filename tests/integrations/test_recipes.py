@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .. import namespace, support
+from .. import support
 from ..namespace import ROOT
 from . import kit
 
@@ -139,23 +139,3 @@ def test_a_refusal_is_the_standard_one(name, request):
     with support.held_port() as held, pytest.raises(ConnectionRefusedError) as caught:
         opened(*held.getsockname())
     assert "Connection refused after" in caught.value.__notes__[0]
-
-
-@every_recipe
-def test_a_port_that_would_meet_itself_is_refused_and_stays_free(name, request):
-    request.getfixturevalue(name)
-    printed = namespace.run(
-        f"""
-        from tests import support
-        from tests.integrations.test_recipes import recipe
-
-        for _ in range(3):
-            try:
-                recipe({name!r})("127.0.0.1", 40000)
-            except ConnectionRefusedError:
-                print("refused")
-            support.serve_plainly(40000)
-        """,
-        ports="40000 40000",
-    )
-    assert printed.split() == ["refused"] * 3

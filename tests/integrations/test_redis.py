@@ -7,7 +7,7 @@ import pytest
 
 from safeconnect import Connector
 
-from .. import namespace, support
+from .. import support
 from . import kit
 
 redis = pytest.importorskip("redis", "6", reason="redis-py is not installed")
@@ -136,23 +136,3 @@ def test_its_own_retries_go_on(monkeypatch):
     with client_of(1, retry=Retry(NoBackoff(), 2)) as client, pytest.raises(redis.ConnectionError):
         client.ping()
     assert len(tries) == 3
-
-
-def test_a_port_that_would_meet_itself_is_refused_and_stays_free():
-    printed = namespace.run(
-        """
-        import redis
-        from tests import support
-        from tests.integrations import test_redis
-
-        for _ in range(3):
-            try:
-                with test_redis.client_of(40000) as client:
-                    client.ping()
-            except redis.ConnectionError as error:
-                print("Error 111" in str(error) or error)
-            support.serve_plainly(40000)
-        """,
-        ports="40000 40000",
-    )
-    assert printed.split() == ["True"] * 3

@@ -8,7 +8,7 @@ import pytest
 
 import safeconnect
 
-from .. import namespace, support
+from .. import support
 from . import kit, web_clients
 from .web_clients import error_names, xmlrpc_client
 
@@ -152,27 +152,6 @@ def test_the_connectors_settings_are_used(fetch, monkeypatch):
 def test_what_is_no_connector_is_refused(fetch):
     with pytest.raises(TypeError, match="connector must be a Connector, not int"):
         fetch("http://127.0.0.1:1/", 5, 7)
-
-
-@every_client
-def test_a_port_that_would_meet_itself_is_refused_and_stays_free(fetch):
-    printed = namespace.run(
-        f"""
-        from tests import support
-        from tests.integrations import kit, web_clients
-
-        fetch = web_clients.{fetch.__name__}
-        for _ in range(3):
-            try:
-                print(fetch("http://127.0.0.1:40000/", 5))
-            except Exception as error:
-                assert any(isinstance(each, ConnectionRefusedError) for each in kit.chain(error)), kit.chain(error)
-                print(*(f"{{kind.__module__}}.{{kind.__qualname__}}" for kind in type(error).__mro__))
-            support.serve_plainly(40000)
-        """,
-        ports="40000 40000",
-    )
-    assert [error_names(fetch)[0] in line.split() for line in printed.splitlines()] == [True] * 3
 
 
 def name_of(error):

@@ -226,6 +226,7 @@ class TestReservation:
         ]
 
 
+@pytest.mark.slow
 @linux_only
 class TestManyAtOnce:
     def test_no_port_is_given_twice_and_every_server_starts(self):

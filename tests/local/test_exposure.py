@@ -64,19 +64,14 @@ def test_a_plain_connect_meets_itself_exactly_where_it_was_foretold():
             except OSError:
                 met = False
             print(host, met, bool(self_connect_exposure(host, 40000)))
+        print(self_connect_exposure("198.51.100.77", 40000).reason)
     """
-    printed = [line.split() for line in namespace.run(code, ports="40000 40000", address="192.0.2.1").splitlines()]
+    *lines, no_way = namespace.run(code, ports="40000 40000", address="192.0.2.1").splitlines()
+    assert no_way == "no-way"
+    printed = [line.split() for line in lines]
     assert len(printed) == 7
     assert [(host, met) for host, met, _ in printed] == [(host, foretold) for host, _, foretold in printed]
     assert {met for _, met, _ in printed} == {"True", "False"}
-
-
-def test_no_way_there_is_told():
-    code = """
-        from safeconnect import self_connect_exposure
-        print(self_connect_exposure("192.0.2.77", 40000).reason)
-    """
-    assert namespace.run(code, ports="40000 40000") == "no-way\n"
 
 
 def test_other_platforms_have_no_preferred_parity(monkeypatch, on_platform):
@@ -95,22 +90,17 @@ def test_says_what_safeconnect_does_about_it(prevented, words):
     assert str(exposure).endswith(f"Connects by safeconnect {words}.")
 
 
-@pytest.mark.parametrize("port", [0, 65536, -5])
-def test_refuses_what_is_no_port(port):
-    with pytest.raises(ValueError, match="port must be 1-65535"):
-        self_connect_exposure("127.0.0.1", port)
-
-
-@pytest.mark.parametrize("host", [None, b"localhost"])
-def test_refuses_hosts_of_other_types(host):
-    with pytest.raises(TypeError, match="host must be a str"):
-        self_connect_exposure(host, 40000)
-
-
-@pytest.mark.parametrize("port", ["80", None, True])
-def test_refuses_other_types(port):
-    with pytest.raises(TypeError, match="port must be an int"):
-        self_connect_exposure("127.0.0.1", port)
+@pytest.mark.parametrize(
+    ("host", "port", "kind", "words"),
+    [
+        *(("127.0.0.1", port, ValueError, "port must be 1-65535") for port in (0, 65536, -5)),
+        *((host, 40000, TypeError, "host must be a str") for host in (None, b"localhost")),
+        *(("127.0.0.1", port, TypeError, "port must be an int") for port in ("80", None, True)),
+    ],
+)
+def test_wrong_arguments(host, port, kind, words):
+    with pytest.raises(kind, match=words):
+        self_connect_exposure(host, port)
 
 
 def test_a_name_that_is_none_says_so():

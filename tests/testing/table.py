@@ -24,8 +24,9 @@ FAULTS = [
     "crossed_replies",
     "never_reads",
 ]
-# At once, the reset may come in connect or after it. A busy client would find several bytes after short pauses.
-ARGUMENTS = {"resets": ["first_byte"], "drips": [0.5]}
+# At once, the reset may come in connect or after it. A busy client would find several bytes after short pauses; those
+# that read whole lines find them anyhow.
+ARGUMENTS = {"resets": ["first_byte"], "drips": [0.5], ("drips", "http.client"): [0.01], ("drips", "urllib3"): [0.01]}
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -92,7 +93,8 @@ CLIENTS = {
 
 def outcome(fault, client, timeout=TIMEOUT):
     """What a client makes of a fault: the class of its error or what it has got, and the seconds that took."""
-    with getattr(testing, fault)(*ARGUMENTS.get(fault, ())) as made:
+    arguments = ARGUMENTS.get((fault, client), ARGUMENTS.get(fault, ()))
+    with getattr(testing, fault)(*arguments) as made:
         began = time.monotonic()
         try:
             got = CLIENTS[client](made.address, timeout)

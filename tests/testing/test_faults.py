@@ -145,20 +145,20 @@ class TestBehaviour:
         support.wait_until(lambda: list(drip()) == [[b"ab", b"cd", b"e"], [b"xy", b"z"]])
 
     def test_slow_accept(self):
-        with testing.slow_accept(1) as fault, connect(fault) as sock:
+        with testing.slow_accept(0.4) as fault, connect(fault) as sock:
             sock.sendall(b"ping")
             assert not select.select([sock], [], [], 0.02)[0]
             assert sock.recv(10) == b"ping"
 
     def test_crossed_replies(self):
         """What a careless client makes of it: it takes the first reply for the second."""
-        with testing.crossed_replies(1) as fault, connect(fault, 0.02) as sock:
+        with testing.crossed_replies(0.5) as fault, connect(fault, 0.02) as sock:
             sock.sendall(b"1")
             support.ran_into(TimeoutError, sock.recv, 1)
             sock.settimeout(5)
             sock.sendall(b"2")
             assert sock.recv(1) == b"1"
-        with testing.crossed_replies(1) as fault, safeconnect.PersistentConnection(fault.address) as connection:
+        with testing.crossed_replies(0.5) as fault, safeconnect.PersistentConnection(fault.address) as connection:
             support.ran_into(TimeoutError, ask, connection, b"1", 0.02)
             assert ask(connection, b"2", 5) == b"2"
 
@@ -212,7 +212,7 @@ class TestFlaky:
             safeconnect.create_connection(fault.address, 5, retry=safeconnect.Retry(attempts=None)).close()
 
     def test_refuses_for_a_while(self):
-        with testing.flaky(["refuse", "serve"], refuse_for=1) as fault:
+        with testing.flaky(["refuse", "serve"], refuse_for=0.5) as fault:
             support.ran_into(ConnectionRefusedError, connect, fault)
             safeconnect.create_connection(fault.address, 5, retry=safeconnect.Retry(attempts=None)).close()
 
@@ -236,6 +236,8 @@ class TestSelfConnecting:
             for _ in range(3):
                 sock = connect(fault)
                 assert sock.getsockname() == sock.getpeername()
+                sock.sendall(b"ping")
+                assert sock.recv(10) == b"ping"
                 support.reset(sock)
             assert fault.meetings == 3
 

@@ -57,7 +57,7 @@ def tell(process, line):
     return process.stdout.readline().rstrip("\n")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def leaves_no_process():
     if sys.platform != "linux":
         pytest.skip("network namespaces exist on Linux only")
@@ -66,26 +66,20 @@ def leaves_no_process():
     assert children() == before
 
 
-@pytest.fixture
-def available(leaves_no_process):
-    reason = namespaces_unavailable()
-    if reason:
-        pytest.skip(reason)
-
-
-@pytest.fixture
-def host(available):
+@pytest.fixture(scope="module")
+def host_of_all():
+    if namespaces_unavailable():
+        pytest.skip(namespaces_unavailable())
     with exposed_host() as host:
         yield host
 
 
-@pytest.fixture
-def peer(available):
-    with dead_peer() as peer:
-        yield peer
-
-
 class TestPrograms:
+    @pytest.fixture
+    def host(self, host_of_all):
+        """One for all of them: it stays as it is, but for its default TTL."""
+        return host_of_all
+
     def test_are_what_is_started(self, host):
         process = host.popen(["sh", "-c", "echo $$; exec sleep 1000"], stdout=subprocess.PIPE)
         assert process.stdout.readline() == f"{process.pid}\n"
@@ -93,6 +87,7 @@ class TestPrograms:
         process.send_signal(signal.SIGINT)
         assert process.wait() == -signal.SIGINT
         assert "exec sleep 1000" in repr(process)
+        process.stdout.close()
 
     @pytest.mark.parametrize(("script", "code"), [("true", 0), ("exit 3", 3), ("kill -TERM $$", -signal.SIGTERM)])
     def test_exit_codes(self, script, code, host):
@@ -273,7 +268,7 @@ class TestHelpers:
             os.close(reading)
         assert enter.returncode == 127
 
-    def test_echo(self, leaves_no_process):
+    def test_echo(self):
         with reserve_port() as reserved:
             address = reserved.address
         with started("echo", *address) as server:

@@ -8,8 +8,6 @@ import pytest
 from safeconnect import events
 from safeconnect._connect.state_machine import Dial, Rules, _Attempt
 
-from ..connect.world import candidate
-
 MESSAGES = [getattr(events, name) for name in events.__all__]
 
 
@@ -28,4 +26,4 @@ def test_is_a_value(cls):
 def test_a_dial_is_made_of_its_rules_and_chance_alone():
     assert list(inspect.signature(Dial).parameters) == ["rules", "draw"]
     assert not hasattr(Dial(Rules(), lambda: 0.5), "__dict__")
-    assert not hasattr(_Attempt(candidate("4.1"), 0.0, 1.0), "__dict__")
+    assert not hasattr(_Attempt(None, 0.0, 1.0), "__dict__")

@@ -4,8 +4,6 @@ import dataclasses
 import errno
 import socket
 import struct
-import subprocess
-import sys
 import time
 
 import pytest
@@ -344,13 +342,3 @@ class TestOptions:
                     assert level in ("SOL_SOCKET", "IPPROTO_TCP", "IPPROTO_IP", "IPPROTO_IPV6")
                     assert name.startswith(("SO_", "TCP_", "IP_", "IPV6_"))
                     assert type(value) in (int, bytes)
-
-    def test_are_not_loaded_unless_asked_for(self):
-        unwanted = ["dataclasses", "typing", "safeconnect.options"]
-        # Without site-packages' start-up files, which may import anything.
-        code = f"import sys; sys.path[:0] = {sys.path!r}; import safeconnect._connect.settings; "
-        code += f"print([name for name in {unwanted} if name in sys.modules])"
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", code], cwd=namespace.ROOT, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == "[]"

@@ -8,7 +8,7 @@ import random
 from unittest import mock
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
@@ -89,22 +89,10 @@ class TestPortRange:
         with pytest.raises(ValueError, match=r"port|first|last"):
             PortRange.parse(text)
 
-    @pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 4), (5, 65536)])
-    def test_refuses_what_is_no_range(self, first, last):
-        with pytest.raises(ValueError, match=r"first|last"):
-            PortRange(first, last)
-
     @pytest.mark.parametrize("value", ["80", 80.0, None, True])
     def test_refuses_what_is_no_int(self, value):
         with pytest.raises(TypeError, match="first must be an int"):
             PortRange(value, 90)
-
-    def test_cannot_be_changed(self):
-        ports = PortRange(1, 2)
-        with pytest.raises(AttributeError, match="immutable"):
-            ports.first = 5
-        with pytest.raises(AttributeError, match="immutable"):
-            del ports.last
 
     @pytest.mark.parametrize(
         ("make", "message"),
@@ -119,9 +107,9 @@ class TestPortRange:
             (lambda: PortSet([1]).nth(2), "index 2 is outside a set of 1 ports"),
             (lambda: PortSet([0]).choose(random.randrange), "cannot choose a port from an empty set"),
             (lambda: setattr(PortRange(1), "first", 2), "PortRange is immutable: cannot set 'first'"),
-            (lambda: delattr(PortRange(1), "first"), "PortRange is immutable: cannot delete 'first'"),
+            (lambda: delattr(PortRange(1), "last"), "PortRange is immutable: cannot delete 'last'"),
             (lambda: setattr(PortSet(), "ranges", 2), "PortSet is immutable: cannot set 'ranges'"),
-            (lambda: delattr(PortSet(), "ranges"), "PortSet is immutable: cannot delete 'ranges'"),
+            (lambda: delattr(PortSet(), "_firsts"), "PortSet is immutable: cannot delete '_firsts'"),
         ],
     )
     def test_says_what_is_wrong_to_the_letter(self, make, message):
@@ -170,6 +158,7 @@ class TestPortSet:
         for a, b in ((left, right), (left & both, both), (both, both | right), (both, both)):
             assert ORDER[symbol](a, b) == ORDER[symbol](members(a), members(b))
 
+    @settings(max_examples=30)  # each is 65,536 ports
     @given(wide_sets)
     def test_complement_is_all_the_others(self, ports):
         assert members(~ports) == ALL - members(ports)
@@ -212,13 +201,6 @@ class TestPortSet:
         else:
             with pytest.raises(TypeError):
                 (INT | ORDER)[symbol](PortSet([1]), {1})
-
-    def test_cannot_be_changed(self):
-        ports = PortSet([1])
-        with pytest.raises(AttributeError, match="immutable"):
-            ports.ranges = ()
-        with pytest.raises(AttributeError, match="immutable"):
-            del ports._firsts
 
 
 class TestChoosing:
@@ -278,10 +260,6 @@ class TestChoosing:
         window = PortSet(PortRange(32768, 60999)).window(random.randrange, size, exclude)
         edges = (32768, 60999, exclude - 1, exclude + 1)
         assert len(window) == size or window.first in edges or window.last in edges
-
-    def test_window_of_no_size_is_refused(self):
-        with pytest.raises(ValueError, match="size must be 1 or more, not 0"):
-            PortSet([1]).window(random.randrange, 0)
 
 
 class TestShuffled:

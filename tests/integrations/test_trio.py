@@ -8,7 +8,7 @@ import safeconnect.asyncio
 from safeconnect.integrations import socket_options
 
 from .. import support
-from .loops import run
+from .kit import run
 
 trio = pytest.importorskip("trio", reason="trio is not installed")
 from safeconnect.integrations.trio import SocketFactory  # noqa: E402 - it needs trio

@@ -1,1 +1,0 @@
-"""Asynchronous clients with safe connects, each tested through the client itself."""
