@@ -319,7 +319,7 @@ class ExchangeBase:
 class ConnectionBase:
     """The methods that are the same in each `PersistentConnection`."""
 
-    _link: Any  # a `Link` of the driver's own class
+    _link: t.Any  # a `Link` of the driver's own class
 
     def close(self) -> None:
         """Close for good: an idle connection in order; an exchange under way reads the end of the stream."""
