@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._close.blocking import close_gracefully as close_gracefully
     from ._close.policy import Closed as Closed
-    from ._connect.addresses import is_global_address as is_global_address
     from ._connect.blocking import Connector as Connector
     from ._connect.blocking import create_connection as create_connection
+    from ._connect.limits import is_global_address as is_global_address
     from ._connect.memory import ConnectMemory as ConnectMemory
     from ._connect.patching import install as install
     from ._connect.patching import patched as patched
@@ -158,7 +158,7 @@ _LATER = {
     "detection_time": "_inspect.connection",
     "ephemeral_ports": "_sockets.kernel",
     "install": "_connect.patching",
-    "is_global_address": "_connect.addresses",
+    "is_global_address": "_connect.limits",
     "is_self_connected": "_sockets.lifecycle",
     "is_transient": "retry",
     "patched": "_connect.patching",

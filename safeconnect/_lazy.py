@@ -1,4 +1,4 @@
-"""Public names: loaded when they are asked for, and told to be where users import them from."""
+"""Public names: loaded when they are asked for, with the ``__module__`` that users import them from."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Socket options as values: what they mean, in which units, where they exist.
 
-Pure: a value knows the *names* of what it sets; `safeconnect._sockets.set_options` knows the platform's numbers. Each
-value is immutable, hashable, and complains about a wrong argument when it is made, not when a connect fails. Where the
-platform lacks an option, the connect fails with an `OSError` (ENOPROTOOPT) that says so.
+Pure: a value knows the *names* of what it sets; `safeconnect._sockets.option_numbers` knows the platform's numbers.
+Each value is immutable, hashable, and complains about a wrong argument when it is made, not when a connect fails. Where
+the platform lacks an option, the connect fails with an `OSError` (ENOPROTOOPT) that says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Port numbers as values: a closed range, and a canonical set of ranges.
 
-Pure: no socket, no clock, no chance. What is random is drawn by the caller through ``draw(n)``, a callable that
+Pure: no socket, no clock, no randomness. What is random is drawn by the caller through ``draw(n)``, a callable that
 returns an integer of ``range(n)``: ``random.randrange`` and ``secrets.randbelow`` both fit.
 """
 

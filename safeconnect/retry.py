@@ -1,7 +1,7 @@
 """Retry as values: how long to pause, after which errors, how often, and when a fleet must hold back.
 
-Pure: no socket, no clock, no chance. What is random comes from the caller through ``draw()``, a callable that returns
-a float of [0, 1) as ``random.random`` does; nothing here sleeps.
+Pure: no socket, no clock, no randomness. What is random comes from the caller through ``draw()``, a callable that
+returns a float of [0, 1) as ``random.random`` does; nothing here sleeps.
 """
 
 from __future__ import annotations

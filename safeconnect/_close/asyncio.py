@@ -67,7 +67,7 @@ async def _close_streams(reader: asyncio.StreamReader, writer: asyncio.StreamWri
         await run(loop, below, closing, _shut_down_streams, reader, writer)
     finally:
         if closing.how != "clean":
-            lifecycle.linger_not(below)
+            lifecycle.reset_on_close(below)
         writer.transport.abort()
         below.close()
 

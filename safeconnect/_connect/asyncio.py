@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
-from .attempt import at_once
-from .driver import Race, won
+from .attempt import try_first
+from .race import Race, won
 from .settings import chosen
 from .trace import is_logged
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate
-    from .driver import Outcome
+    from .race import Outcome
     from .settings import Settings
 
 # Read now what the first connect needs from files: an event loop should not wait for files.
@@ -91,7 +91,7 @@ async def connect(
         if gives_way and _at_once % _TURNS == 0:
             await asyncio.sleep(0)  # here a cancellation has nothing to clean up
         if not settings.needs_dial and not is_logged():
-            first, is_kept = at_once(settings, candidates[0])
+            first, is_kept = try_first(settings, candidates[0])
             if is_kept and isinstance(first, socket.socket):
                 return first
     race = _AsyncioRace(settings, address, timeout, candidates, clock=loop.time, began=began)

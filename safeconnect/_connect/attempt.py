@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
 
-# Notes name the holders of at most this many ports: a client with a range of its own may run out of it as a matter of
-# course, and looking at the processes of a busy host takes tens of milliseconds.
+# Notes name the holders of at most this many ports: a client may routinely use up a range of its own,
+# and looking at the processes of a busy host takes tens of milliseconds.
 _FEW_PORTS = 16
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
-def at_once(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
-    """Start with a candidate before there is a dial: the socket or the error, and whether it is a connection to keep.
+def try_first(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:
+    """Try the first candidate without a state machine, and do not wait.
 
-    It starts what the dial's first order would start, so a dial can go on with it; most often there is no need to.
+    :returns: its socket or its error; and True if the socket is connected, and not to itself. Otherwise a dial goes on
+        with it, as its ``first``.
     """
     try:
         if settings.is_limited or settings.source is not None:
@@ -54,9 +55,9 @@ def check_limits(settings: Settings, candidate: Candidate) -> None:
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
     """
     with imports.lock:
-        from . import addresses  # few connects are limited
+        from . import limits  # few connects are limited
 
-    addresses.check(settings, candidate)
+    limits.check(settings, candidate)
 
 
 def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]:
@@ -98,8 +99,8 @@ def start_from(
     There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
     This runs for every connect, so it makes no call that it can do without.
 
-    :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket is for a
-        dial to close: it counts self-connects and starts anew.
+    :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket must go
+        to a dial, which resets it, counts it and tries again.
     :raises SelfConnectError: the kernel has refused to connect the socket to itself (macOS).
     :raises OSError: the kernel's own; the socket is closed.
     """
@@ -142,7 +143,7 @@ def _check(sock: socket.socket) -> int:
     """Look at a connection between two equal ports. A self-connected socket is reset from now on, whoever closes it."""
     if not lifecycle.is_self_connected(sock):
         return CONNECTED
-    lifecycle.linger_not(sock)
+    lifecycle.reset_on_close(sock)
     return SELF_CONNECTED
 
 

@@ -1,8 +1,9 @@
 """Connect in the calling thread: `create_connection` and `Connector`.
 
-For a single address, one attempt is all there is: it waits in ``connect()``, and no state machine is built. Several
-addresses, retries, a memory, a trace and self-connects take the machine and its driver, `blocking_race`, which is
-loaded when first needed.
+For a single address, one attempt is all there is: it waits in ``connect()``, and no state machine is built. Of several
+addresses the first is tried without the machine, too. If it does not connect at once, and for retries, an
+``attempt_timeout``, a memory, a trace, a logger and self-connects, there is the state machine, with its driver
+`blocking_race`, which is loaded when first needed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .._sockets import resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
 from . import verdict
-from .attempt import SELF_CONNECTED, at_once, check_limits, start_from, taken_ports, tell_taken
+from .attempt import SELF_CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
 from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -129,8 +130,7 @@ def create_connection(
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param settings: any other setting of a `Connector`, by keyword: ``source_ports``, ``share_source``, ``options``,
         ``retry``, ``attempt_timeout``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``,
-        ``allow_self_connect``, ``trace``, ``resolver``, ``family``,
-        ``allow``.
+        ``allow_self_connect``, ``trace``, ``resolver``, ``family``, ``allow``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, if every connection was one of
         the socket to itself.
     :raises TimeoutError: no answer in time.
@@ -167,7 +167,7 @@ def create_connection(
 def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     if (settings.needs_dial or is_logged()) and timeout != 0:
         return _dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
-    candidates: Sequence[Candidate] = () if settings.resolver else resolve.at_once(address)
+    candidates: Sequence[Candidate] = () if settings.resolver else resolve.without_network(address)
     if len(candidates) == 1 and settings.source is None:
         return _in_order(settings, address, candidates, timeout, timeout)
     began = monotonic()
@@ -182,7 +182,7 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
         candidates = resolve.of_family(settings.family, candidates)
     if settings.source is None and (len(candidates) == 1 or lookup_timeout == 0):
         return _in_order(settings, address, candidates, timeout, connect_timeout)
-    first, is_kept = at_once(settings, candidates[0])
+    first, is_kept = try_first(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
             return handed_over(first, timeout)
@@ -215,7 +215,7 @@ def _in_order(
     timeout: float | None,
     connect_timeout: float | None,
 ) -> socket.socket:
-    """Try the candidates in their order, each for ``connect_timeout`` seconds: there is only one, or that is 0."""
+    """Try the candidates in their order, each for ``connect_timeout`` seconds: one candidate, or a timeout of 0."""
     outcomes: list[verdict.Outcome] = []
     first: Any = None
     try:

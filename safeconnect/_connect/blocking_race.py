@@ -15,8 +15,8 @@ from contextlib import suppress
 from time import monotonic
 
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
-from .driver import Race, won
 from .names import look_up, may_take_long
+from .race import Race, won
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate, Lookup
-    from .driver import Outcome
+    from .race import Outcome
     from .settings import Settings
 
 

@@ -39,8 +39,8 @@ class Settings:
     # What follows from them:
     bind_to: t.SourceAddress | None  # the source address, where that is all there is to say of the source
     source: t.Source | None  # where there is more
-    is_limited: bool  # whether each address is looked at before it is connected to
-    needs_dial: bool  # whether even one candidate takes the whole machine
+    is_limited: bool  # True: each address is checked right before the connect
+    needs_dial: bool  # True: even a single address goes through the state machine
 
     __slots__ = tuple(__annotations__)
 
@@ -194,7 +194,7 @@ def _check_flags(**values: object) -> None:
 
 def _checked_limits(family: object, allow: t.Allow | None) -> t.Permits | tuple[t.IPNetwork, ...] | None:
     with imports.lock:
-        from .addresses import checked_allow, checked_family  # few connects are limited
+        from .limits import checked_allow, checked_family  # few connects are limited
 
     checked_family(family)
     return None if allow is None else checked_allow(allow)

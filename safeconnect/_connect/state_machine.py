@@ -1,8 +1,8 @@
 """The dial: one connect, from name to socket, as a state machine.
 
 `Dial.begin` and `Dial.receive` take events and return the orders that follow; `Dial.wake_at` says when to send a `Tick`
-if nothing happens. There is no clock, no socket and no chance in here: ``now`` is an argument, in seconds of any clock
-that only goes forward, and so is ``draw``.
+if nothing happens. There is no clock, no socket and no randomness in here: ``now`` is an argument, in seconds of any
+clock that only goes forward, and so is ``draw``.
 
 The rules:
 
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ..typing import Candidate, Event, Lookup, Order, SockAddr
 
 NEVER = float("inf")
+# How many self-connects one candidate may make before it counts as failed, if the kernel chooses the source port. With
+# a window there are none. Without one it is one connect in 12,000, so 16 in a row mean that there is no other port.
+MAX_SELF_CONNECTS = 16
 MOST_IN_FLIGHT = 8
 MOST_CANDIDATES = 64
 SHORTEST_DELAY = 0.010  # also the shortest share of the time
@@ -163,7 +166,7 @@ class Dial:
                 return [*self._abandon_all(), Keep(event.attempt)]
             orders.append(Abandon(event.attempt, reset=True))
         attempt.self_connects += 1
-        if attempt.self_connects < verdict.MAX_SELF_CONNECTS and not self.rules.port_is_given:
+        if attempt.self_connects < MAX_SELF_CONNECTS and not self.rules.port_is_given:
             del self._in_flight[event.attempt]
             return [*orders, self._launch(attempt.candidate, attempt.began, attempt.self_connects)]
         self._failed(event.attempt, verdict.self_connect_error(attempt.candidate[4], attempt.self_connects), now)

@@ -10,8 +10,8 @@ import trio
 
 from .._lazy import typing as t
 from .._sockets import resolve
-from .attempt import at_once
-from .driver import Race, won
+from .attempt import try_first
+from .race import Race, won
 from .settings import chosen
 from .trace import is_logged
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate
-    from .driver import Outcome
+    from .race import Outcome
     from .settings import Settings
 
 
@@ -100,7 +100,7 @@ async def connect(settings: Settings, address: tuple[Any, ...], timeout: float |
     began = trio.current_time()
     first: socket.socket | OSError | None = None
     if candidates and not settings.needs_dial and not is_logged():
-        first, is_kept = at_once(settings, candidates[0])
+        first, is_kept = try_first(settings, candidates[0])
         if is_kept and isinstance(first, socket.socket):
             return first
     race = _TrioRace(settings, address, timeout, candidates, clock=trio.current_time, began=began)

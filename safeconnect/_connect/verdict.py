@@ -27,10 +27,6 @@ _RANKS = {
     errno.ENETDOWN: _NO_WAY,
 }
 
-
-# How many self-connects one candidate may make before it counts as failed, if the kernel chooses the source port. With
-# a window there are none. Without one it is one connect in 12,000, so 16 in a row mean that there is no other port.
-MAX_SELF_CONNECTS = 16
 _MOST_UNTRIED = 8  # addresses in one note
 
 

@@ -1,6 +1,6 @@
-"""Every TCP socket of this network namespace, and as separate questions: its processes, and the backlogs.
+"""Read every TCP socket of this network namespace; and, on request, its processes and the backlogs.
 
-On Linux they come from /proc (proc_pid_net(5)), elsewhere from psutil. To find the processes takes a look at every
+On Linux they come from /proc (proc_pid_net(5)), elsewhere from psutil. Finding the processes means reading every
 descriptor of every process. The backlogs come from sock_diag(7).
 """
 

@@ -119,7 +119,7 @@ def detection_time(sock: t.HasNumbers) -> DetectionTime:
     inf
     """
     with imports.lock:
-        from .._sockets.set_options import resolve_options
+        from .._sockets.option_numbers import resolve_options
         from ..options import KeepAlive  # few have a reason to ask
 
     # Read what KeepAlive sets, in this platform's numbers; the user timeout comes last, where there is one.

@@ -33,11 +33,11 @@ class AsyncLink(Link):
         """Called when an exchange begins; a driver's own."""
         raise NotImplementedError
 
-    async def connected(self, block: Block) -> Any:
+    async def connect_for(self, block: Block) -> Any:
         """Return the connection for the block that holds the lock; make a new one if none is fit."""
         deadline = block.deadline
         self.check_open()
-        sock = self.fit_socket()
+        sock = self.check_out()
         if sock is not None:
             return sock
         seconds = self.pause_seconds(seconds_left(deadline, self.loop.now()))
@@ -48,9 +48,9 @@ class AsyncLink(Link):
         try:
             timeout = self.timeout if deadline is None else seconds_left(deadline, self.loop.now())
             self.take_over(block, await self.loop.connect(self.connector, self.address, timeout))
-            return self.ready(block, await self._prepared(deadline))
+            return self.adopt(block, await self._prepared(deadline))
         except BaseException as error:
-            self.not_connected(block, error)
+            self.connect_failed(block, error)
             raise
 
     async def _prepared(self, deadline: float | None) -> Any:
@@ -122,7 +122,7 @@ class AsyncBlock(Block):
         try:
             if not link.lock.acquire(self):
                 await self._wait_for_lock()
-            self.exchange = self.kind(link, await link.connected(self), self.deadline, counts=self.counts)
+            self.exchange = self.kind(link, await link.connect_for(self), self.deadline, counts=self.counts)
             await self.open_scope()
             return self.exchange
         except BaseException:

@@ -73,7 +73,7 @@ class _Block(AsyncBlock):
                 raise
             raise timed_out(*notes) from None
         finally:
-            self.leave_at_last()
+            self.ensure_left()
 
 
 class PersistentConnection(AsyncConnection[Exchange, socket.socket]):

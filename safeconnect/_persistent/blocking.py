@@ -80,7 +80,7 @@ class _Block(Block):
         try:
             if not self.link.lock.acquire(self):
                 self._wait_for_lock()
-            self.exchange = Exchange(self.link, self.link.connected(self), self.deadline, counts=self.counts)
+            self.exchange = Exchange(self.link, self.link.connect_for(self), self.deadline, counts=self.counts)
             return self.exchange
         except BaseException:
             self.leave()
@@ -94,7 +94,7 @@ class _Block(Block):
                 self.exchange.end(error)
             self.leave()
         finally:
-            self.leave_at_last()
+            self.ensure_left()
 
     def _wait_for_lock(self) -> None:
         self.check_may_wait()
@@ -135,7 +135,7 @@ class PersistentConnection(ConnectionBase):
     :param max_age: seconds after which a connection is not used again, however busy it is, so that it follows a change
         of the name's addresses and leaves a server that is being drained. It is closed in order before the next
         exchange, never during one. Each connection has its own limit, at random from 80 to 100 % of this, so that a
-        fleet that has connected at once does not come back at once. None, the default: no limit.
+        fleet that has connected at once does not reconnect at the same moment. None, the default: no limit.
     :param on_connect: called with each new connected socket before its first exchange, for a greeting or a login; it
         may return another socket to be used instead, such as one wrapped in TLS. The socket's timeout is what is left
         of the exchange's. If it raises, the socket is reset; a socket that it has wrapped around it, it must close
@@ -239,11 +239,11 @@ class _Link(Link):
         super()._renew()
         self._closing = Latch()
 
-    def connected(self, block: _Block) -> socket.socket:
+    def connect_for(self, block: _Block) -> socket.socket:
         """Return the connection for the block that holds the lock; make a new one if none is fit."""
         deadline = block.deadline
         self.check_open()
-        sock: socket.socket | None = self.fit_socket()
+        sock: socket.socket | None = self.check_out()
         if sock is not None:
             return sock
         seconds = self.pause_seconds(_left(deadline))
@@ -254,9 +254,9 @@ class _Link(Link):
         connector: Any = self.connector
         try:
             self.take_over(block, connector.connect(self.address, *timeout))
-            ready: socket.socket = self.ready(block, self._prepared(deadline))
+            ready: socket.socket = self.adopt(block, self._prepared(deadline))
         except BaseException as error:
-            self.not_connected(block, error)
+            self.connect_failed(block, error)
             raise
         return ready
 

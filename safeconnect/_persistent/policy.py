@@ -128,7 +128,7 @@ class Block(Waiter):
         self.deadline: float | None = None
         self.taker: object = None  # the thread or task that has entered it
         self.is_over = False
-        self.is_late = False  # the deadline ended it. A loop's clock, rounded, may say that there is time left
+        self.is_late = False  # True: the deadline ended it. Comparing a loop's rounded clock again could say otherwise
         self.has_left = False
 
     def enter(self, now: float, taker: object) -> None:
@@ -185,7 +185,7 @@ class Block(Waiter):
             self.link.close_idle()
         self.has_left = True  # the last thing
 
-    def leave_at_last(self) -> None:
+    def ensure_left(self) -> None:
         """Release the lock if an interrupt or an error came before `leave` was done."""
         if not self.has_left:
             self.leave()

@@ -5,13 +5,13 @@ cannot take a reply back. So a connection on which a reply may be under way must
 
 "Reset it in an ``except``" is not enough: an exception may come between any two bytecodes (a signal handler that
 raises, a cancellation), also in the middle of the ``except``; and so may a fork. Therefore nothing depends on how an
-exchange was broken off. A connection is *dirty* from before the first byte of an exchange (`fit_socket`) until after
+exchange was broken off. A connection is *dirty* from before the first byte of an exchange (`check_out`) until after
 its orderly end (`ended`), which writes "clean" as the very last thing. An interrupt at any point before leaves it
 dirty. Whoever finds a dirty connection resets it: the exchange that fails, if it gets so far, or else the next one.
 
 Only the exchange that holds the lock calls the methods here, except for `close`. While an exchange is under way in
-another thread, `close` only shuts the connection down, so that the exchange reads its end. Whoever holds the lock
-closes the descriptor: its number could be another socket's by then.
+another thread, `close` only shuts the connection down, so that the exchange reads the end of the stream. Whoever holds
+the lock closes the descriptor: its number could be another socket's by then.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Link:
 
     # Before an exchange
 
-    def fit_socket(self) -> t.AnySocket | None:
+    def check_out(self) -> t.AnySocket | None:
         """Return the connection if it may be used again, else end it. It is dirty from now on."""
         sock = self.sock
         if sock is None:
@@ -117,7 +117,7 @@ class Link:
         if not self._is_clean:
             self.reset()
         elif self._is_stale():
-            self.discard()
+            self.close_in_order()
         elif not _is_quiet(sock):
             # Closed, or bytes that nobody asked for: a late reply, perhaps, which would be taken for the next one.
             self.reset()
@@ -159,7 +159,7 @@ class Link:
         self._is_clean = False
         self.sock = sock
 
-    def ready(self, block: Block, prepared: AnySocket | None) -> t.AnySocket:
+    def adopt(self, block: Block, prepared: AnySocket | None) -> t.AnySocket:
         """Take note that ``on_connect`` is done, and return the connection.
 
         :param prepared: the socket that ``on_connect`` has returned to be used in its place.
@@ -175,7 +175,7 @@ class Link:
             raise RuntimeError("on_connect has closed the socket, or wrapped it and not returned what it made of it")
         return self.sock
 
-    def not_connected(self, block: Block, error: BaseException) -> None:
+    def connect_failed(self, block: Block, error: BaseException) -> None:
         """Take note that no connection could be made for an exchange, or not be prepared."""
         if block.is_over:
             return  # it was abandoned: the connection there is now belongs to another exchange
@@ -201,7 +201,7 @@ class Link:
         self.reconnection.succeeded()
         self._idle_since = self.clock()
         if self.is_closed:
-            self.discard()
+            self.close_in_order()
         self._is_clean = True  # the last thing: an interrupt before this leaves the connection dirty
 
     # Its end
@@ -224,7 +224,7 @@ class Link:
         try:
             if not self.lock.acquire(closer, in_order=False):
                 return False
-            self.discard()
+            self.close_in_order()
         finally:
             self.lock.release(closer)
         return True
@@ -232,7 +232,7 @@ class Link:
     def end_pause(self) -> None:
         """Wake whoever pauses before the next connection; a driver's own."""
 
-    def discard(self) -> None:
+    def close_in_order(self) -> None:
         """Close an idle connection in order."""
         self._end(in_order=True)
 
@@ -246,7 +246,7 @@ class Link:
             sock = self.sock
             if sock is not None and sock.fileno() >= 0:
                 if not in_order:
-                    lifecycle.linger_not(sock)
+                    lifecycle.reset_on_close(sock)
                 _close(sock)
             self.sock = None
 

@@ -55,7 +55,7 @@ class _Block(AsyncBlock):
                 raise timed_out(*notes)
             return is_swallowed
         finally:
-            self.leave_at_last()
+            self.ensure_left()
 
 
 class PersistentConnection(AsyncConnection[Exchange, trio.socket.SocketType]):

@@ -16,7 +16,7 @@ from math import inf
 
 from .._checks import check_int
 from .._connect import attempt
-from .._connect.driver import LONGEST_WAIT
+from .._connect.race import LONGEST_WAIT
 from .._connect.settings import check_seconds
 from .._connect.verdict import self_connect_error, timed_out
 from .._fork import imports

@@ -74,7 +74,7 @@ def set_options(sock: socket.socket, options: Sequence[AnyOption]) -> Sequence[O
             setsockopt(*option)
         except (OSError, TypeError, OverflowError) as error:
             with imports.lock:
-                from .set_options import option_name  # only on the way to an error
+                from .option_numbers import option_name  # only on the way to an error
 
             error.add_note(f"the socket option {option_name(option)} could not be set")
             raise
@@ -85,7 +85,7 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     for option in options:
         if not isinstance(option, tuple):
             with imports.lock:
-                from .set_options import resolve_options  # most connects have no options, or plain ones
+                from .option_numbers import resolve_options  # most connects have no options, or plain ones
 
             return resolve_options(options, family)
     plain: Any = options
@@ -180,17 +180,17 @@ def reset(sock: t.HasLinger) -> None:
     """
     lingers = True
     try:
-        linger_not(sock)
+        reset_on_close(sock)
         lingers = False
     finally:
         if lingers:  # interrupted, or an error, which is raised again
             with suppress(OSError):
-                linger_not(sock)
+                reset_on_close(sock)
         sock.close()
 
 
-def linger_not(sock: HasLinger) -> None:
-    """Make the close that follows a reset.
+def reset_on_close(sock: HasLinger) -> None:
+    """Make the next close() send a RST.
 
     :raises OSError: the socket is closed already (EBADF).
     """

@@ -5,8 +5,8 @@ Without one, the kernel looks for a free port by walking its whole range, which 
 of the range is taken toward one destination. A window bounds the walk. If it happens to be full, that costs about ten
 microseconds, and others are tried; the next connects to the same address begin where a port was found.
 
-Windows are random, so source ports stay hard to guess (RFC 6056). From the neighbourhood of a found port a destination
-learns no more than from the kernel's own choice, which goes up in small steps for each destination.
+Windows are random, so source ports stay hard to guess (RFC 6056). Ports near a found one tell a destination no more
+than the kernel's own numbering does, which goes up in small steps for each destination.
 
 Windows are prefetched: drawn in batches, and taken one by one with ``list.pop``, which is atomic, so threads need no
 lock. They are drawn from what the kernel has said about its ports, and are dropped when that changes, in a forked child

@@ -36,7 +36,7 @@ _MOST_SCOPE_ID = 2**32 - 1
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def at_once(address: tuple[Any, ...]) -> Sequence[Candidate]:
+def without_network(address: tuple[Any, ...]) -> Sequence[Candidate]:
     """Return the candidates that need no network: those of a literal and of localhost; for other addresses none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open /dev/null in place of closed standard streams. Else a socket would get such a number, and the output."""
+    """Open /dev/null in place of closed standard streams: otherwise a socket gets number 1, and the output."""
     descriptor = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     while descriptor <= 2:
         descriptor = os.open(os.devnull, os.O_RDWR)

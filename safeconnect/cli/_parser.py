@@ -7,7 +7,17 @@ import socket
 
 from .. import __version__
 from .._text import harmless
-from ._targets import count, deadline, expected_bytes, host_name, port, positive_seconds, seconds, target, variable
+from ._argument_types import (
+    count,
+    deadline,
+    expected_bytes,
+    host_name,
+    port,
+    positive_seconds,
+    seconds,
+    target,
+    variable,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

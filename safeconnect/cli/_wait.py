@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..typing import SockAddr
+    from ._argument_types import Target
     from ._console import Line, Part, Stream
-    from ._targets import Target
 
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
 

@@ -18,11 +18,9 @@ from collections.abc import Sequence  # noqa: F401 - likewise
 
 from .._lazy import publish as _publish
 from ._base import Connection, Fault, Over, Peer, Server
-from ._connects import Guard, SelfConnecting, guard, self_connecting
 from ._listeners import BlackHole, Flaky, Refusing, blackhole, flaky, late_listener, refused
 from ._names import DualStack, Lookup, Names, dual_stack, names
 from ._namespaces import DeadPeer, ExposedHost, Host, dead_peer, exposed_host, namespaces_unavailable
-from ._script import Result, Script
 from ._servers import (
     TlsServer,
     crossed_replies,
@@ -36,6 +34,8 @@ from ._servers import (
     slow_accept,
     tls,
 )
+from ._simulation import Result, Script
+from ._watch import Guard, SelfConnecting, guard, self_connecting
 
 __all__ = [
     "BlackHole",

@@ -15,7 +15,7 @@ from .._fork import Guard
 from .._inspect import connection as peers
 from .._latch import Latch
 from .._lazy import typing as t
-from .._sockets.lifecycle import linger_not, reset
+from .._sockets.lifecycle import reset, reset_on_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Peer:
         """Wake the handler and have it end the connection with a RST. Called from another thread."""
         self._over.set()
         with contextlib.suppress(OSError):
-            linger_not(self.socket)
+            reset_on_close(self.socket)
             # Not SSLSocket.shutdown, after which a reader would go on in plain text. Not SHUT_WR, which sends a FIN.
             socket.socket.shutdown(self.socket, socket.SHUT_RD)
 

@@ -1,4 +1,4 @@
-"""Hosts of their own, in user and network namespaces: faults for programs in any language, without privilege.
+"""Separate hosts, in user and network namespaces: faults for programs in any language, without privilege.
 
 Linux 5.3 and later, where unprivileged user namespaces are allowed: see `namespaces_unavailable`. Ubuntu 23.10 and
 later allow them after ``sysctl kernel.apparmor_restrict_unprivileged_userns=0``. In a container, unshare(2) and

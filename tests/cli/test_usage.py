@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import safeconnect
 from safeconnect import cli
 from safeconnect._sockets.endpoint import written
+from safeconnect.cli._argument_types import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 from safeconnect.cli._console import Stream
-from safeconnect.cli._targets import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 
 from .terminal import WITHOUT_EXTRAS, call, run
 

@@ -13,7 +13,7 @@ import safeconnect
 import safeconnect.asyncio
 import safeconnect.trio
 from safeconnect import Connector, NoDelay, PortRange, PortSet, SourcePool, close_gracefully
-from safeconnect.cli import _targets
+from safeconnect.cli import _argument_types
 
 from ..drivers import blocking, each_driver
 from ..support import listening
@@ -114,14 +114,14 @@ class TestNumbersThatAreTooLong:
             safeconnect.SynCount(HUGE)
 
     def test_on_the_command_line(self):
-        for read in (_targets.target, lambda text: _targets.target(f"localhost:{text}")):
+        for read in (_argument_types.target, lambda text: _argument_types.target(f"localhost:{text}")):
             with pytest.raises(Exception, match=r"expected HOST:PORT|from 1 to 65535"):
                 read("9" * 5001)
         with pytest.raises(Exception, match="expected a number of 1 or more"):
-            _targets.count("9" * 5001)
+            _argument_types.count("9" * 5001)
         with pytest.raises(Exception, match="without NUL"):
-            _targets.target("127.0.0.1\0x:80")
-        assert _targets.count("007") == 7
+            _argument_types.target("127.0.0.1\0x:80")
+        assert _argument_types.count("007") == 7
 
 
 class TestSeveralTargets:

@@ -14,7 +14,7 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, Connector, Retry, create_connection, testing
-from safeconnect._connect import verdict
+from safeconnect._connect import state_machine
 from safeconnect._sockets import lookups
 
 from .. import interrupting, support
@@ -93,7 +93,7 @@ class TestConnects:
     @pytest.mark.parametrize("settings", [{}, {"memory": safeconnect.ConnectMemory()}], ids=["alone", "in a race"])
     def test_a_connect_to_itself(self, kind, settings, monkeypatch):
         """Whatever it is interrupted at, the port is free for a server at once."""
-        monkeypatch.setattr(verdict, "MAX_SELF_CONNECTS", 3)  # the third is as the sixteenth
+        monkeypatch.setattr(state_machine, "MAX_SELF_CONNECTS", 3)  # the third is as the sixteenth
         kind = {"lines": "steps"}.get(kind, kind)
         port = support.closed_port()
 

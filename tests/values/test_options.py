@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from safeconnect import options as option_values
 from safeconnect._checks import check_options
-from safeconnect._sockets.set_options import resolve_options
+from safeconnect._sockets.option_numbers import resolve_options
 from safeconnect.options import (
     BindToDevice,
     CongestionControl,
@@ -142,7 +142,7 @@ class TestInTheKernel:
         printed = namespace.run(
             """
             import socket, struct
-            from safeconnect._sockets.set_options import resolve_options
+            from safeconnect._sockets.option_numbers import resolve_options
             from safeconnect.options import BindToDevice, Mark
 
             for family in (socket.AF_INET, socket.AF_INET6):

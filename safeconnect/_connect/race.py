@@ -174,7 +174,7 @@ class Race:
                 self._start(order)
             elif isinstance(order, Abandon) and order.attempt in self._in_flight:  # or its failure is an event to come
                 if order.reset:  # first, so that whoever closes it after an interrupt resets it
-                    lifecycle.linger_not(self._in_flight[order.attempt][0])
+                    lifecycle.reset_on_close(self._in_flight[order.attempt][0])
                 lifecycle.discard(self._forget(order.attempt)[0])
             elif isinstance(order, Resolve):
                 self._resolve(order.lookup)
