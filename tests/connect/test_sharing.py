@@ -13,7 +13,7 @@ from safeconnect import SelfConnectError, create_connection, is_self_connected
 from safeconnect._connect import source_ports
 from safeconnect._local.binding import bind_socket, reserve_port
 from safeconnect._local.source_pool import SourcePool
-from safeconnect._sockets import set_options
+from safeconnect._sockets import option_numbers
 
 from .. import namespace, support
 from ..drivers import each_driver
@@ -322,4 +322,4 @@ def test_flags_by_platform(monkeypatch, platform, without, flags):
             source_ports._sharing()
         assert caught.value.errno == errno.ENOPROTOOPT
     else:
-        assert [set_options.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags
+        assert [option_numbers.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags
