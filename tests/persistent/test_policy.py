@@ -2,11 +2,12 @@
 
 import errno
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._persistent.policy import Reconnection
+from safeconnect._persistent.policy import Block, FairLock, Reconnection, Waiter
 
 
 def policy(draw=lambda: 0.5, **settings):
@@ -87,3 +88,55 @@ def test_never_negative_and_never_longer_than_the_maximum(events, drawn):
         reconnection.failed(now) if is_failure else reconnection.succeeded()
         assert 0 <= reconnection.seconds(now) <= 7
         assert (reconnection.lost == 0) is not is_failure
+
+
+class Waiting(Waiter):
+    """Counts how often it was woken."""
+
+    woken = 0
+
+    def wake(self):
+        self.woken += 1
+
+
+class TestFairLock:
+    def test_the_first_that_waits_is_woken_and_may_take_it(self):
+        lock, holder, first, second = FairLock(), Waiting(), Waiting(), Waiting()
+        assert lock.acquire(holder)
+        lock.enqueue(first)
+        lock.enqueue(second)
+        assert not lock.acquire(first)
+        lock.release(holder)
+        assert (first.woken, second.woken) == (1, 0)
+        assert not lock.acquire(second)
+        assert lock.acquire(second, in_order=False)
+
+    def test_who_was_woken_and_leaves_wakes_the_next(self):
+        lock, first, second = FairLock(), Waiting(), Waiting()
+        lock.enqueue(first)
+        lock.enqueue(second)
+        lock.dequeue(first)
+        assert (first.woken, second.woken) == (0, 1)
+
+    def test_who_leaves_while_it_is_held_wakes_nobody(self):
+        lock, holder, first, second = FairLock(), Waiting(), Waiting(), Waiting()
+        assert lock.acquire(holder)
+        lock.enqueue(first)
+        lock.enqueue(second)
+        lock.dequeue(first)
+        assert second.woken == 0
+
+    def test_a_holder_that_is_gone_has_released_it(self):
+        lock, holder = FairLock(), Waiting()
+        assert lock.acquire(holder)
+        del holder
+        assert lock.holder is None
+        assert lock.acquire(Waiting())
+
+
+def test_an_abandoned_block_is_over():
+    block = Block(None, 5.0, wait=True)
+    block.check_not_over()
+    block.abandon()
+    with pytest.raises(RuntimeError, match="this exchange is over"):
+        block.check_not_over()
