@@ -15,8 +15,8 @@ from .terminal import environment
 
 PAGE = ROOT / "docs/command-line.md"
 SESSION = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# In there a server listens on 127.0.0.1:5432; else it is as empty as a new machine. A thousand connects may come upon the
-# source port of an earlier connection; without tcp_tw_reuse they leave it in TIME_WAIT.
+# In there a server listens on 127.0.0.1:5432; else it is as empty as a new machine. A thousand connects may come upon
+# the source port of an earlier connection; without tcp_tw_reuse they leave it in TIME_WAIT.
 RUN = """
     import json, os, pathlib, socket, subprocess, sys
     from safeconnect import testing
