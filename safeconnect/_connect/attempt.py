@@ -133,7 +133,7 @@ def start_from(
     except BaseException as error:
         is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)
         explain(error, sock, source_address if explains else None, sockaddr)
-        lifecycle.discard(sock)
+        lifecycle.discard(sock, error)
         if not is_refused:
             raise
     raise verdict.self_connect_error(sockaddr, 1)

@@ -201,10 +201,13 @@ def reset_on_close(sock: HasLinger) -> None:
             raise
 
 
-def discard(sock: socket.socket) -> None:
-    """Close a socket whose connect failed or was broken off, with a reset if it is self-connected by now."""
+def discard(sock: socket.socket, error: BaseException | None = None) -> None:
+    """Close a socket whose connect failed or was broken off, with a reset if it is self-connected by now.
+
+    :param error: what it failed with; a socket that was refused is not connected to anything.
+    """
     try:
-        if is_self_connected(sock):
+        if type(error) is not ConnectionRefusedError and is_self_connected(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     except OSError:
         return  # another tool has closed it already; the error of the connect is the one to raise

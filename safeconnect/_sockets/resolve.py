@@ -44,13 +44,14 @@ def without_network(address: tuple[Any, ...]) -> Sequence[Candidate]:
     :raises ValueError: the address has another length.
     :raises OSError: localhost could not be looked up.
     """
-    if type(address) is not tuple:
-        check_address(address)
-    host = address[0] if address else ""
-    if type(host) is str:
-        if host == "localhost" and len(address) == 2:
-            return look_up(address)
+    if type(address) is not tuple or len(address) != 2:
         return literal(address)
+    host, port = address
+    if type(host) is str:
+        if host == "localhost":
+            return look_up(address)
+        if socket.getaddrinfo is _STANDARD and type(port) is int:  # as literal(), without the call
+            return _literal(host, port, ())
     return ()
 
 
