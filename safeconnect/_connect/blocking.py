@@ -19,7 +19,6 @@ from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
 from . import verdict
 from .attempt import SELF_CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
-from .names import look_up, may_take_long
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
 
@@ -173,11 +172,14 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
     began = monotonic()
     connect_timeout = timeout
     lookup_timeout = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    if not candidates and lookup_timeout and may_take_long(settings, address):
-        candidates = look_up(settings, address, lookup_timeout)
-        connect_timeout = max(lookup_timeout - (monotonic() - began), 0.001)
-    elif not candidates:
-        candidates = look_up(settings, address, None)
+    if not candidates:
+        with imports.lock:
+            from .names import look_up, may_take_long  # not for literals and localhost
+
+        waits = bool(lookup_timeout) and may_take_long(settings, address)
+        candidates = look_up(settings, address, lookup_timeout if waits else None)
+        if waits and lookup_timeout:
+            connect_timeout = max(lookup_timeout - (monotonic() - began), 0.001)
     if settings.family:
         candidates = resolve.of_family(settings.family, candidates)
     if settings.source is None and (len(candidates) == 1 or lookup_timeout == 0):

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import sys
-from contextlib import suppress
 
 from .._fork import imports
 from .._lazy import typing as t
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
 # The standard library's own mark for "use the default timeout": ftplib, http.client and others pass it on.
 DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001
 
-# struct linger holds two ints, on Windows two shorts: on, for 0 seconds.
-LINGER_0 = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+# struct linger holds two ints, on Windows two shorts: on, for 0 seconds. (The module struct takes long to import.)
+_SIZE = 2 if sys.platform == "win32" else 4
+LINGER_0 = (1).to_bytes(_SIZE, sys.byteorder) + bytes(_SIZE)
 
 # The kernel chooses the source port, from no window.
 ANY_PORT = range(0)
@@ -184,8 +183,10 @@ def reset(sock: t.HasLinger) -> None:
         lingers = False
     finally:
         if lingers:  # interrupted, or an error, which is raised again
-            with suppress(OSError):
+            try:  # noqa: SIM105 - contextlib takes half a millisecond to import
                 reset_on_close(sock)
+            except OSError:
+                pass  # the first error is the one to raise
         sock.close()
 
 
