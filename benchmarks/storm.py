@@ -54,6 +54,11 @@ def varied() -> Iterator[tuple[str, Contender, Scene]]:
             yield f"noticed within {noticed:g} s", contender, replace(tight, noticed=noticed)
     for attempts in (1, 2, 3):
         yield "PersistentConnection", Contender(f"Retry(attempts={attempts})", attempts=attempts, keeps=True), tight
+    for backoff in (Backoff(), Backoff(initial=1, maximum=60)):
+        for lasts in (False, True):
+            last = "a last attempt" if lasts else "no last attempt"
+            name = f"until the deadline, initial {backoff.initial:g}, {last} before it"
+            yield "requests, Retry(attempts=None)", Contender(name, backoff, requests=REQUESTS, lasts=lasts), tight
     for tokens, process in ((10, 100), (10, 1000), (100, 1000)):
         name = f"{tokens} tokens for {process:,} clients"
         yield "requests, with budget", replace(BUDGET, name=name, process=process, tokens=tokens), tight

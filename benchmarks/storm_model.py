@@ -19,7 +19,8 @@ Three kinds of clients:
 - A `PersistentConnection` that is wanted all the time: each connect tries up to three times (``Retry()``), and between
   connects there is the pause that `Reconnection` gives.
 - One that connects for a request, with ``Retry()`` or less. Where the connect fails, so does the request. The next one
-  comes 10 s later on average (exponentially distributed), and so does the first one after the loss.
+  comes 10 s later on average (exponentially distributed), and so does the first one after the loss. It may also retry
+  without a limit until its deadline, 5 s after it began, with a last attempt shortly before that or without one.
 
 Where a connect has a deadline, as with the latter two, a silent attempt takes all of it, and no other follows.
 
@@ -38,9 +39,12 @@ from itertools import accumulate
 from typing import Any
 
 from safeconnect import Backoff, Retry, RetryBudget
+from safeconnect._connect.state_machine import end_of_pause
 from safeconnect._persistent.policy import Reconnection
 
 STEPS = 100  # in a second
+# An attempt's number, from 1; for a request with a deadline also the step of that.
+Round = int | tuple[int, int]
 # When a SYN is sent, in steps after the attempt began, for as long as the attempt's timeout allows.
 SYNS = (0, 101, 204, 306, 409)
 # After so many seconds a storm is called endless.
@@ -76,6 +80,7 @@ class Contender:
     tokens: float | None = None  # of the budget that a process has; None: it has none
     process: int = 100  # clients that share a budget
     keeps: bool = False  # as `PersistentConnection` does
+    lasts: bool | None = None  # a request retries until its deadline: with a last attempt before it, or without
 
 
 class Server:
@@ -109,10 +114,10 @@ class Storm:
         self.retry = Retry(attempts=contender.attempts, backoff=contender.backoff)
         self.server = Server(scene.rate, scene.queue)
         self.returns = round(scene.outage * STEPS)
-        self.due: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self.due: defaultdict[int, defaultdict[Round, list[int]]] = defaultdict(lambda: defaultdict(list))
         # Attempts that met silence: when their SYN is sent again, (n, repeats so far, clients); when they end.
-        self.repeats: defaultdict[int, list[tuple[int, int, list[int]]]] = defaultdict(list)
-        self.ends: defaultdict[int, list[tuple[int, list[int]]]] = defaultdict(list)
+        self.repeats: defaultdict[int, list[tuple[Round, int, list[int]]]] = defaultdict(list)
+        self.ends: defaultdict[int, list[tuple[Round, list[int]]]] = defaultdict(list)
         self.back_at = array("q", [-1]) * scene.clients  # the step
         self.back = 0
         self.attempts: defaultdict[int, int] = defaultdict(int)  # by second, like the following
@@ -125,7 +130,9 @@ class Storm:
         if contender.tokens is not None:
             processes = -(-scene.clients // contender.process)
             self._budgets = [RetryBudget(contender.tokens) for _ in range(processes)]
-        if contender.requests is not None:
+        if contender.lasts is not None:
+            self._failed = self._retry_until_the_deadline
+        elif contender.requests is not None:
             self._failed = self._ask_again
         elif contender.keeps:
             self._reconnections = [Reconnection(self.retry, self.random.random) for _ in range(scene.clients)]
@@ -147,21 +154,25 @@ class Storm:
                 break
         return self
 
-    def _knock(self, step: int, knocking: list[tuple[int, int, list[int]]]) -> None:
+    def _knock(self, step: int, knocking: list[tuple[Round, int, list[int]]]) -> None:
         self.syns[step // STEPS] += sum(len(clients) for _, _, clients in knocking)
         if step < self.returns:
             for n, _, clients in knocking:
                 self._failed(step + 1, n, clients, REFUSED)
             return
         self._let_in(step, [clients for _, _, clients in knocking])
-        timeout = round(self.scene.timeout * STEPS)
         for n, sent, clients in knocking:
             if not clients:
                 continue
+            timeout = self._timeout(n, step - SYNS[sent])
             if sent + 1 < len(SYNS) and SYNS[sent + 1] < timeout:
                 self.repeats[step - SYNS[sent] + SYNS[sent + 1]].append((n, sent + 1, clients))
             else:
                 self.ends[step - SYNS[sent] + timeout].append((n, clients))
+
+    def _timeout(self, n: Round, began: int) -> int:
+        """How many steps an attempt that began then may take."""
+        return round(self.scene.timeout * STEPS) if isinstance(n, int) else n[1] - began
 
     def _let_in(self, step: int, groups: list[list[int]]) -> None:
         """Take those who find a place out of their lists."""
@@ -201,7 +212,9 @@ class Storm:
 
     def _next_request(self, client: int, step: int) -> None:
         assert self.contender.requests is not None
-        self.due[step + self._steps(self.random.expovariate(1 / self.contender.requests))][1].append(client)
+        begins = step + self._steps(self.random.expovariate(1 / self.contender.requests))
+        deadline = begins + self._steps(self.scene.timeout)
+        self.due[begins][1 if self.contender.lasts is None else (1, deadline)].append(client)
 
     def _may_try_on(self, n: int, error: Exception) -> bool:
         """What `Retry.pause` says of all clients alike: whether there is a next attempt.
@@ -247,6 +260,23 @@ class Storm:
             else:
                 self._next_request(client, step)
         self._pause(step, n, trying)
+
+    def _retry_until_the_deadline(self, step: int, n: Round, clients: list[int], error: Exception) -> None:
+        """Round n of a request has failed, the last one if its number is 0."""
+        assert not isinstance(n, int)
+        number, deadline = n
+        for client in clients:
+            end: float | None = None
+            if error is not SILENCE and number:
+                pause = self.retry.backoff.delay(number, self.random.random)
+                end, is_last = step / STEPS + pause, False
+                if self.contender.lasts:
+                    took = 1 / STEPS  # a round trip
+                    end, is_last = end_of_pause(step / STEPS, pause, deadline / STEPS, took, self.random.random)
+            if end is not None and self._steps(end) < deadline:
+                self.due[self._steps(end)][0 if is_last else number + 1, deadline].append(client)
+            else:
+                self._next_request(client, step)
 
     def _reconnect(self, step: int, n: int, clients: list[int], error: Exception) -> None:
         """Round n of a connect has failed; when it was the last, `Reconnection` says when the next connect is due."""

@@ -237,9 +237,10 @@ class RetryBudget:
 class Retry:
     """When a connect that failed at *all* addresses starts over, and after how long.
 
-    A value only: it does not sleep, nor ask the clock or the budget. Whoever connects does, and gives up at once, with
-    the last error, rather than pause past the deadline. A deadline that has passed is never retried: to retry silence
-    takes an ``attempt_timeout``, by which an attempt ends before the deadline (see `Connector`).
+    A value only: it does not sleep, nor ask the clock or the budget. Whoever connects does. A pause that would outlast
+    the deadline is cut, so that a last round has as long as the round before it took and a tenth of a second more; if
+    there is less time than that, the last error is raised at once. A deadline that has passed is never retried: to
+    retry silence takes an ``attempt_timeout``, by which an attempt ends before the deadline (see `Connector`).
 
     :param attempts: rounds in all, the first included, 1 or more; None: what the deadline allows; default 3.
     :param backoff: the pauses, a `Backoff` or anything with its ``delay`` method; default ``Backoff()``.

@@ -19,7 +19,9 @@ The rules:
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
 - A self-connect is not a success: the socket is reset, and the candidate tried again, up to 16 times, unless its source
   port is given. Where the kernel refuses such a connect (macOS), that counts as one.
-- Only after all candidates have failed is there a pause, and only if it ends before the deadline.
+- Only after all candidates have failed is there a pause. One that would leave the next round less time than the last
+  round took and a tenth of a second more is cut, if that can be done, and that round is the last. Chance takes up to a
+  tenth more off a cut pause, so that clients with the same deadline do not come back together.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ MOST_CANDIDATES = 64
 SHORTEST_DELAY = 0.010  # also the shortest share of the time
 # With 8 attempts in flight the next start waits at least this long, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
+LAST_ROUND = 0.1  # the time that the last round has at least
+CUT_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,20 @@ def partial_deadline(now: float, deadline: float, left: int) -> float:
     return now + share if share < remaining else deadline
 
 
+def end_of_pause(
+    now: float, pause: float, deadline: float, took: float, draw: Callable[[], float]
+) -> tuple[float | None, bool]:
+    """Return when a pause ends, None if there is no time for another round; and True if it was cut.
+
+    :param took: how long the last round took.
+    """
+    end = now + pause
+    latest = deadline - took - LAST_ROUND
+    if end > latest > now:
+        return latest - (latest - now) * CUT_SPREAD * draw(), True
+    return (end if end < deadline else None), False
+
+
 @dataclass(slots=True)
 class Dial:
     """The state machine of one connect."""
@@ -109,13 +127,15 @@ class Dial:
     _share_end: float | None = field(default=None, init=False)
     _pause: float | None = field(default=None, init=False)
     _pause_end: float | None = field(default=None, init=False)
+    _round_began: float = field(default=0.0, init=False)
+    _is_last_round: bool = field(default=False, init=False)
 
     def begin(self, now: float) -> list[Order]:
         """Return the first orders."""
         self._began = now
         if self.rules.timeout is not None:
             self._deadline = now + self.rules.timeout
-        return self._open_round()
+        return self._open_round(now)
 
     def receive(self, event: Event, now: float) -> list[Order]:
         """Return the orders that follow from an event; none once the dial is over."""
@@ -208,7 +228,7 @@ class Dial:
         if self._deadline is not None and now >= self._deadline:
             return self._time_is_up(now)
         if self._pause_end is not None:
-            return self._open_round() if now >= self._pause_end else []
+            return self._open_round(now) if now >= self._pause_end else []
         orders: list[Order] = []
         while (expired := self._expired(now)) is not None:
             number, why = expired
@@ -286,8 +306,9 @@ class Dial:
 
     # Rounds
 
-    def _open_round(self) -> list[Order]:
+    def _open_round(self, now: float) -> list[Order]:
         self._round += 1
+        self._round_began = now
         self._started = 0
         self._last_family = None
         self._pause_end = self._next_start = self._share_end = None
@@ -311,14 +332,20 @@ class Dial:
             self._pause = retry.pause(
                 self._round, error, self.draw, fixed_port=self.rules.port_is_given, previous=self._pause
             )
-            if self._pause is not None and self._may_retry(now + self._pause):
-                self._pause_end = now + self._pause
+            if self._pause is not None and (retry.budget is None or retry.budget.allows()):
+                self._pause_end = self._end_of_pause(now, self._pause)
+            if self._pause_end is not None:
                 return []
         return self._give_up(error)
 
-    def _may_retry(self, at: float) -> bool:
-        budget = self.rules.retry.budget if self.rules.retry else None
-        return (self._deadline is None or at < self._deadline) and (budget is None or budget.allows())
+    def _end_of_pause(self, now: float, pause: float) -> float | None:
+        """Return when the pause ends, cut if need be; None if there is no time for another round."""
+        if self._is_last_round:
+            return None
+        if self._deadline is None:
+            return now + pause
+        end, self._is_last_round = end_of_pause(now, pause, self._deadline, now - self._round_began, self.draw)
+        return end
 
     def _time_is_up(self, now: float) -> list[Order]:
         orders = self._abandon_all()

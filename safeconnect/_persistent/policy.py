@@ -216,6 +216,10 @@ def seconds_left(deadline: float | None, now: float) -> float | None:
     return deadline - now
 
 
+LAST_TRY = 0.1  # how long before the deadline it is made
+CUT_SPREAD = 0.1
+
+
 class Reconnection:
     """Pauses between connections that fail, ever longer; no pause after a connection that has served an exchange.
 
@@ -250,9 +254,23 @@ class Reconnection:
         if self._retry.budget is not None:
             self._retry.budget.succeeded()
 
-    def seconds(self, now: float) -> float:
-        """Return how long to wait from now until the next connection."""
-        return max(self._due - now, 0.0) if self.lost else 0.0
+    def seconds(self, now: float, left: float | None = None) -> float | None:
+        """Return how long to wait from now until the next connection; None if that is beyond the deadline.
+
+        A pause that would outlast the deadline is cut, so that there is a last try a tenth of a second before; but only
+        if half of the pause has passed by then. Otherwise, exchanges with short deadlines would undo all pauses. Up to
+        a tenth of what is left is taken off at random, as half a pause allows it.
+
+        :param left: seconds until the deadline.
+        """
+        due = max(self._due - now, 0.0) if self.lost else 0.0
+        if left is None or due <= left - LAST_TRY:
+            return due
+        latest = left - LAST_TRY
+        earliest = max(due - (self._pause or 0.0) / 2, 0.0)
+        if latest > earliest:
+            return max(latest - latest * CUT_SPREAD * self._draw(), earliest)
+        return due if due <= left else None
 
     def resends(self, sendings: int, error: BaseException) -> bool:
         """Return True to send a request again that may be sent twice, after so many sendings."""

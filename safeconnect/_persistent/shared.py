@@ -136,13 +136,17 @@ class Link:
     def pause_seconds(self, left: float | None) -> float:
         """Return how long to wait before the next connection is made.
 
+        :param left: seconds until the deadline.
         :raises TimeoutError: longer than there is time left.
         """
-        seconds = self.reconnection.seconds(self.clock())
-        if left is not None and seconds > left:
+        now = self.clock()
+        seconds = self.reconnection.seconds(now, left)
+        if seconds is None:
+            due = self.reconnection.seconds(now) or 0.0
+            late = due - (left or 0.0)
             raise timed_out(
                 f"{self.reconnection.lost} connections to {self.address!r} were lost in a row (the last: "
-                f"{self.last_error}), and the next is due in {seconds:.2f} s, {seconds - left:.2f} s after the deadline"
+                f"{self.last_error}), and the next is due in {due:.2f} s, {late:.2f} s after the deadline"
             )
         return seconds
 

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect._connect.state_machine import CUT_SPREAD, LAST_ROUND, Dial, Rules
 from safeconnect.events import Failed, Resolve, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget
 
@@ -33,17 +33,29 @@ a permanent error beside a transient one
         keep 6.1
 pause would pass deadline
     4.1 refused@0.5 ok | retry=THRICE, timeout=1.5
-    0: look up both, start 4.1; 0.5: give up: ConnectionRefusedError
-pause just fits
+    0: look up both, start 4.1; 0.88: look up both, start 4.1, keep 4.1
+pause would leave less than the round before took
     4.1 refused@0.5 ok@0.05 | retry=THRICE, timeout=1.6
+    0: look up both, start 4.1; 0.975: look up both, start 4.1; 1.025: keep 4.1
+pause leaves as much and a tenth of a second
+    4.1 refused@0.5 ok@0.05 | retry=THRICE, timeout=2.1
     0: look up both, start 4.1; 1.5: look up both, start 4.1; 1.55: keep 4.1
+no pause is short enough
+    4.1 refused@0.6 ok | retry=THRICE, timeout=1
+    0: look up both, start 4.1; 0.6: give up: ConnectionRefusedError
+too little time for a whole round is used
+    4.1 refused@0.6 ok | retry=Retry(backoff=Backoff(0.2, jitter="none")), timeout=1
+    0: look up both, start 4.1; 0.8: look up both, start 4.1, keep 4.1
+no round follows a cut pause
+    4.1 refused | retry=Retry(attempts=None, backoff=Backoff(2, 1, jitter="none")), timeout=1
+    0: look up both, start 4.1; 0.855: look up both, start 4.1, give up: ConnectionRefusedError
 deadline in second round
     4.1 refused@0.5 silent | retry=THRICE, timeout=2
-    0: look up both, start 4.1; 1.5: look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError
+    0: look up both, start 4.1; 1.355: look up both, start 4.1; 2: abandon 4.1, give up: TimeoutError
 as many as deadline allows
     4.1 refused@0.1 | retry=Retry(attempts=None, backoff=SECONDS), timeout=10
     0: look up both, start 4.1; 1.1: look up both, start 4.1; 3.2: look up both, start 4.1; 7.3: look up both,
-        start 4.1; 7.4: give up: ConnectionRefusedError
+        start 4.1; 9.68: look up both, start 4.1; 9.78: give up: ConnectionRefusedError
 lookup fails, retried
     4.1 ok@0.1 | names="both@0.1!EAI_AGAIN both@0.2=4.1", retry=THRICE
     0: look up both; 1.1: look up both; 1.3: start 4.1; 1.4: keep 4.1
@@ -108,6 +120,10 @@ class TestBudget:
             "0: start 4.1; 1.1: start 4.1; 1.2: give up: ConnectionRefusedError"
         )
         assert retry.budget.level == 1
+
+    def test_an_empty_one_stops_the_last_round_before_the_deadline(self):
+        retry = Retry(backoff=SECONDS, budget=RetryBudget(tokens=1))
+        assert script("4.1 refused ok", retry=retry, timeout=1) == "0: start 4.1, give up: ConnectionRefusedError"
 
     def test_is_given_back_by_a_success(self):
         budget = RetryBudget(tokens=10, ratio=0.5)
@@ -176,11 +192,14 @@ def test_the_error_of_the_last_round_is_raised_with_the_story_of_all():
     ]
 
 
-@pytest.mark.parametrize(("timeout", "rounds"), [(1.0, 1), (1.01, 2), (3.0, 2), (3.01, 3), (7.5, 4)])
-def test_no_pause_reaches_the_deadline(timeout, rounds):
-    world = World("4.1 refused", retry=Retry(attempts=None, backoff=SECONDS), timeout=timeout).run()
-    assert len(world.starts()) == rounds
-    assert world.now == world.starts()[-1][0], "given up at once, not at the deadline"
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("timeout", [0.11, 1.0, 1.11, 3.0, 7.5, 10])
+def test_the_last_round_is_a_little_before_the_deadline(timeout, draw):
+    world = World("4.1 refused", retry=Retry(attempts=None, backoff=SECONDS), timeout=timeout, draw=draw).run()
+    *_, before, last = [time for time, _ in world.starts()]
+    latest = timeout - LAST_ROUND
+    assert latest - CUT_SPREAD * draw * (latest - before) == pytest.approx(last)
+    assert world.now == last, "given up at once, not at the deadline"
     assert type(world.error) is ConnectionRefusedError
 
 

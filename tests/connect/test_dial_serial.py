@@ -3,9 +3,9 @@
 import pytest
 
 from safeconnect._connect.state_machine import partial_deadline
-from safeconnect.retry import Retry
+from safeconnect.retry import Backoff, Retry
 
-from .world import SECONDS, World, played, scripts
+from .world import World, played, scripts
 
 IN_A_ROW = """
 one candidate has all the time
@@ -108,10 +108,9 @@ class TestNotTried:
         assert error.__notes__[-1] == "not tried: 192.0.2.4:80"
 
     def test_of_a_later_round_those_that_no_round_has_tried(self):
-        retry = Retry(attempts=2, backoff=SECONDS)
-        world = World(
-            "4.1 refused silent, 4.2 silent, 4.3 silent", "both=4.1 both=4.2+4.1+4.3", retry=retry, timeout=1.01
-        )
+        retry = Retry(attempts=2, backoff=Backoff(0.05, jitter="none"))
+        hosts = "4.1 refused@0.95 silent, 4.2 silent, 4.3 silent"
+        world = World(hosts, "both=4.1 both=4.2+4.1+4.3", retry=retry, timeout=1.01)
         assert world.run().error.__notes__[-1] == "not tried: 192.0.2.3:80"
 
     def test_beyond_the_64(self):

@@ -137,6 +137,19 @@ class TestByHand:
         steps = [step for step, *_ in done.knocks]
         assert {second - first for first, second in zip(steps[0::3], steps[1::3], strict=False)} == {11}
 
+    @pytest.mark.parametrize("lasts", [True, False])
+    def test_a_request_retries_until_its_deadline(self, storm, run, lasts):
+        """Pauses of 3 s, of which 5 s hold one; so the second is cut, to end 0.11 s before the deadline, or sooner."""
+        contender = storm.Contender("one", Backoff(3, 1, 3, jitter="none"), requests=10, lasts=lasts)
+        done = run(contender, clients=1, outage=100, rate=100, queue=1)
+        attempts = [(key[0], step - key[1] + 500) for step, key, *_ in done.knocks[:-1]]
+        rounds = 3 if lasts else 2
+        requests = [attempts[start : start + rounds] for start in range(0, len(attempts) - rounds, rounds)]
+        assert len(requests) > 3
+        for first, second, *last in requests:
+            assert (first, second) == ((1, 0), (2, 301))
+            assert all(n == 0 and 471 <= step <= 489 for n, step in last)
+
     def test_a_budget_ends_retries(self, storm, run):
         # Four tokens: three are left after the first failure, and allow one retry; then half of them.
         contender = storm.Contender("requests", attempts=3, requests=1, tokens=4, process=50)

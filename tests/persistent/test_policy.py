@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._persistent.policy import Block, FairLock, Reconnection, Waiter
+from safeconnect._persistent.policy import LAST_TRY, Block, FairLock, Reconnection, Waiter
 
 
 def policy(draw=lambda: 0.5, **settings):
@@ -55,6 +55,32 @@ def test_jitter_is_drawn_and_remembers_the_last_pause():
         reconnection.failed(0.0)
         pauses.append(reconnection.seconds(0.0))
     assert pauses == [1, 3, 5]  # initial, 3 times the last, halfway from 1 to 9
+
+
+def test_a_pause_beyond_the_deadline_is_cut_if_half_of_it_has_passed_by_then():
+    reconnection = policy(backoff=Backoff(initial=8, maximum=8, jitter="none"))
+    reconnection.failed(100.0)
+    assert reconnection.seconds(100.0, 8.2) == 8
+    assert reconnection.seconds(100.0, 6.1) == pytest.approx(6 - 0.3)  # the draw takes off half of a tenth
+    assert reconnection.seconds(103.0, 4.1) == pytest.approx(4 - 0.2)
+    assert reconnection.seconds(100.0, 4.1) is None
+    assert reconnection.seconds(103.0, 1.05) is None
+    assert reconnection.seconds(107.95, 0.06) == 108 - 107.95  # too short to be cut, and it fits
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 100), st.floats(0, 1, exclude_max=True))
+def test_a_pause_is_never_longer_than_due_nor_shorter_than_half(pause, since, left, draw):
+    reconnection = policy(lambda: draw, backoff=Backoff(pause, 1, pause, jitter="none"))
+    reconnection.failed(0.0)
+    due = max(pause - since, 0.0)
+    seconds = reconnection.seconds(since, left)
+    if seconds is None:
+        assert due > left
+        assert left - LAST_TRY <= due - pause / 2 or left <= LAST_TRY
+    else:
+        assert 0 <= seconds <= min(due, left)
+        assert since + seconds >= pause / 2 - 1e-9
+        assert seconds == due or left - seconds >= LAST_TRY - 1e-9
 
 
 def test_the_budget_keeps_account():
