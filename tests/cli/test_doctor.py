@@ -9,8 +9,8 @@ from safeconnect import testing
 from safeconnect.cli._doctor import UNKNOWN, sections
 from safeconnect.doctor.facts import Host, Listening, Names, Snapshot, SourcePorts, SourceUse, Table, Timers
 
-from .. import namespace
-from ..support import linux_only
+from .. import namespace, support
+from ..support import linux_only, wait_until
 from .terminal import UNMEASURED, Terminal, call, run, written
 
 pytestmark = linux_only
@@ -100,8 +100,11 @@ class TestInATerminal:
         pytest.importorskip("rich", reason="without it nothing is shown before the end")
         with testing.blackhole() as hole:
             target = written(hole.address)
+            there = len(support.tcp_sockets(hole.port, remote=True))
             with Terminal("doctor", target, "--timeout", "50", **UNMEASURED) as terminal:
                 terminal.see(f"examining {target}")
+                # The doctor is at the target now, and loads no more modules: an interrupted import prints its own line.
+                wait_until(lambda: len(support.tcp_sockets(hole.port, remote=True)) > there)
                 terminal.press(b"\x03")
                 assert terminal.end() == 130
         assert "Traceback" not in terminal.text
