@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from ._connect.blocking import create_connection as create_connection
     from ._connect.limits import is_global_address as is_global_address
     from ._connect.memory import ConnectMemory as ConnectMemory
-    from ._connect.patching import install as install
-    from ._connect.patching import patched as patched
-    from ._connect.patching import uninstall as uninstall
     from ._inspect.connection import detection_time as detection_time
     from ._inspect.connection import peer_closed as peer_closed
     from ._inspect.connection import tcp_info as tcp_info
@@ -23,6 +20,11 @@ if TYPE_CHECKING:
     from ._inspect.connection import unread_bytes as unread_bytes
     from ._inspect.tcp_info import DetectionTime as DetectionTime
     from ._inspect.tcp_info import TcpInfo as TcpInfo
+    from ._install.installing import Coverage as Coverage
+    from ._install.installing import install as install
+    from ._install.installing import installed as installed
+    from ._install.installing import patched as patched
+    from ._install.installing import uninstall as uninstall
     from ._local.binding import Reservation as Reservation
     from ._local.binding import bind_socket as bind_socket
     from ._local.binding import reserve_port as reserve_port
@@ -71,6 +73,7 @@ __all__ = [
     "CongestionControl",
     "ConnectMemory",
     "Connector",
+    "Coverage",
     "CrossedReplyError",
     "DetectionTime",
     "Exposure",
@@ -100,6 +103,7 @@ __all__ = [
     "detection_time",
     "ephemeral_ports",
     "install",
+    "installed",
     "is_global_address",
     "is_self_connected",
     "is_transient",
@@ -129,6 +133,7 @@ _LATER = {
     "CongestionControl": "options",
     "ConnectMemory": "_connect.memory",
     "Connector": "_connect.blocking",
+    "Coverage": "_install.installing",
     "CrossedReplyError": "errors",
     "DetectionTime": "_inspect.tcp_info",
     "Exposure": "_local.exposure",
@@ -157,11 +162,12 @@ _LATER = {
     "create_connection": "_connect.blocking",
     "detection_time": "_inspect.connection",
     "ephemeral_ports": "_sockets.kernel",
-    "install": "_connect.patching",
+    "install": "_install.installing",
+    "installed": "_install.installing",
     "is_global_address": "_connect.limits",
     "is_self_connected": "_sockets.lifecycle",
     "is_transient": "retry",
-    "patched": "_connect.patching",
+    "patched": "_install.installing",
     "peer_closed": "_inspect.connection",
     "quick_ack": "_sockets.quick_ack",
     "recv_with_quick_ack": "_sockets.quick_ack",
@@ -172,7 +178,7 @@ _LATER = {
     "simultaneous_open": "_simultaneous.blocking",
     "tcp_info": "_inspect.connection",
     "tcp_state": "_inspect.connection",
-    "uninstall": "_connect.patching",
+    "uninstall": "_install.installing",
     "unread_bytes": "_inspect.connection",
     "wait_for_port": "_wait.blocking",
 }

@@ -151,7 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "safeconnect_faults(*names): the faults that the fixture safeconnect_faults makes, one for each run"
     )
     if config.getoption("--safeconnect"):
-        from ._connect.patching import install
+        from ._install.installing import install
 
         install()
 
@@ -159,6 +159,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo the installation."""
     if config.getoption("--safeconnect"):
-        from ._connect.patching import uninstall
+        from ._install.installing import uninstall
 
         uninstall()

@@ -61,7 +61,7 @@ async def connect_transport(
         raise ValueError("server_hostname is only meaningful with ssl")
     if ssl:
         server_hostname = _host_of(address) if server_hostname is None else server_hostname
-        _check_tls(ssl, server_hostname)
+        check_tls(ssl, server_hostname)
     checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
@@ -150,7 +150,7 @@ async def _transport(
     return made
 
 
-def _check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:
+def check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:
     """Check both before there is a socket, which asyncio would leave open.
 
     :raises TypeError: ``ssl`` is no context.

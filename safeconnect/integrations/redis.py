@@ -5,10 +5,24 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from .._connect.blocking import Connector
 from . import _common
 
 with _common.needed(__name__, "redis", "6"):
     import redis.connection
+
+
+def _connect(connector: Connector, connection: Any) -> socket.socket:
+    """Connect for a ``redis.connection.Connection``, as its own ``_connect`` does, with another connect."""
+    sock = _common.connect(
+        connector,
+        (connection.host, connection.port),
+        connection.socket_connect_timeout,
+        options=_options(connection),
+        family=connection.socket_type,  # redis-py passes it to getaddrinfo() as the family
+    )
+    sock.settimeout(connection.socket_timeout)
+    return sock
 
 
 class Connection(_common.Client, redis.connection.Connection):
@@ -27,16 +41,7 @@ class Connection(_common.Client, redis.connection.Connection):
     """
 
     def _connect(self) -> socket.socket:
-        # As in redis.connection, with another connect.
-        sock = _common.connect(
-            self.connector,
-            (self.host, self.port),
-            self.socket_connect_timeout,
-            options=_options(self),
-            family=self.socket_type,  # redis-py passes it to getaddrinfo() as the family
-        )
-        sock.settimeout(self.socket_timeout)
-        return sock
+        return _connect(self.connector, self)
 
 
 class SSLConnection(redis.connection.SSLConnection, Connection):

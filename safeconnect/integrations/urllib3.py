@@ -22,6 +22,27 @@ with _common.needed(__name__, "urllib3", "2"):
 from .._connect.blocking import Connector
 
 
+def _connect(
+    connector: Connector, address: tuple[str, int], timeout: Any, source_address: Any, socket_options: Any
+) -> socket.socket:
+    """Connect with the arguments, and the checks of the host, of ``urllib3.util.connection.create_connection``.
+
+    :raises LocationParseError: the host cannot be a name.
+    :raises OSError: as `create_connection`.
+    """
+    host, port = address
+    host = host.strip("[]") if host.startswith("[") else host
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise LocationParseError(f"'{host}', label empty or too long") from None
+    # For a tunnel through a proxy the timeout is still urllib3's own mark for "default".
+    seconds = urllib3.Timeout.resolve_default_timeout(timeout)
+    return _common.connect(
+        connector, (host, port), seconds, source_address, options=socket_options, family=_wanted_family()
+    )
+
+
 class HTTPConnection(_common.Client, urllib3.connection.HTTPConnection):
     """`urllib3.connection.HTTPConnection` that never connects to itself, races addresses and keeps one deadline.
 
@@ -40,22 +61,10 @@ class HTTPConnection(_common.Client, urllib3.connection.HTTPConnection):
     """
 
     def _new_conn(self) -> socket.socket:
-        # As in urllib3.connection, with another connect. The checks of the host are from urllib3's create_connection().
-        host = self._dns_host.strip("[]") if self._dns_host.startswith("[") else self._dns_host
+        # As in urllib3.connection, with another connect.
         try:
-            host.encode("idna")
-        except UnicodeError:
-            raise LocationParseError(f"'{host}', label empty or too long") from None
-        try:
-            sock = _common.connect(
-                self.connector,
-                (host, self.port),
-                # For a tunnel through a proxy this is still urllib3's own mark for "default".
-                urllib3.Timeout.resolve_default_timeout(self.timeout),
-                self.source_address,
-                options=self.socket_options,
-                family=_wanted_family(),
-            )
+            address = (self._dns_host, self.port)
+            sock = _connect(self.connector, address, self.timeout, self.source_address, self.socket_options)
         except socket.gaierror as error:
             raise _common.with_notes(NameResolutionError(self.host, self, error), error) from error
         except TimeoutError as error:

@@ -110,8 +110,8 @@ def test_an_end_without_a_beginning_ends_nothing():
 def test_a_child_forked_while_the_lock_is_held_can_install():
     code = """
         import os, socket, safeconnect
-        from safeconnect._connect import patching
-        with patching._guard.lock:
+        from safeconnect._install import installing
+        with installing._guard.lock:
             child = os.fork()
             if not child:
                 safeconnect.install()
