@@ -13,6 +13,10 @@ from ..ports import MAX_PORT
 SHORTEST, LONGEST = 0.001, 3600  # seconds
 _MOST = 10**18 - 1  # connects: nobody has the time for more
 _TARGET = re.compile(r"(?:\[(?P<bracketed>[^][]*)\]|(?P<plain>[^][:]*)):(?P<port>[^:]*)")
+_TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_TIME = re.compile(rf"(?:{_TIME_PART.pattern})+", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\x00-\x7f]?))")
 _ESCAPED = {b"\\": b"\\", b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
@@ -96,13 +100,20 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def seconds(text: str) -> float:
-    """Return a time of 0 seconds or more."""
+    """Return a time of 0 seconds or more: a number of seconds, or numbers with the units ms, s, m and h.
+
+    >>> seconds("0.5"), seconds("500ms"), seconds("1m30s")
+    (0.5, 0.5, 90.0)
+    """
     try:
         value = float(text)
     except ValueError:
-        value = -1
+        parts = _TIME.fullmatch(text) and _TIME_PART.findall(text)
+        value = sum(float(amount) * _UNITS[unit] for amount, unit in parts) if parts else -1
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, not {shown(text)}")
+        raise argparse.ArgumentTypeError(
+            f"expected seconds, 0 or more, or a time such as 500ms or 1m, not {shown(text)}"
+        )
     return value
 
 
@@ -121,6 +132,6 @@ def deadline(text: str) -> float | None:
 
 def variable(text: str) -> str:
     """Return the name of an environment variable."""
-    if not text or "=" in text or "\0" in text:
+    if not _VARIABLE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"no environment variable can have the name {text!r}")
     return text

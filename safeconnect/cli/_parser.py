@@ -45,8 +45,8 @@ in the machine's range of source ports, does not count.
 
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
-  1     it can never be up: the name does not exist (see --retry-names), or
-        connecting is not permitted
+  1     it can never be up: connecting is not permitted; or, with
+        --no-retry-names, the name does not exist
   2     wrong usage
   124   not within the timeout; CMD was not run
   126   CMD cannot be run
@@ -58,7 +58,7 @@ examples:
   safeconnect wait db:5432 cache:6379 --timeout 60 -- ./serve --port 8000
   safeconnect wait [::1]:25 --expect '220 ' --attempt-timeout 5
   safeconnect wait localhost:8000 --gone --timeout 10
-  safeconnect wait app-0.app:8080 --retry-names
+  safeconnect wait app-0.app:8080 -t 2m --no-retry-names
 """
 
 _DOCTOR = """\
@@ -149,9 +149,9 @@ examples:
 
 # argparse cannot describe what follows `--`.
 _USAGE = {
-    "wait": """TARGET... [-4 | -6] [--timeout SECONDS]
+    "wait": """TARGET... [-4 | -6] [-t SECONDS | --forever]
                         [--interval SECONDS] [--attempt-timeout SECONDS]
-                        [--gone] [--any] [--expect BYTES] [--retry-names]
+                        [--gone] [--any] [--expect BYTES] [--no-retry-names]
                         [-q | -v] [--json] [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
@@ -185,10 +185,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     end = argv.index("--") if "--" in argv else len(argv)
     dashes, command = end < len(argv), argv[end + 1 :]
-    parser = _parser()
-    arguments = parser.parse_args(argv[:end])
-    name = arguments.module
+    arguments, unknown = _parser().parse_known_args(argv[:end])
+    name, parser = arguments.module, arguments.parser  # the command's, whose usage an error shows
+    del arguments.parser
     for is_wrong, message in (
+        (unknown, f"unrecognized arguments: {' '.join(unknown)}"),
         (
             name == "_wait" and arguments.gone and arguments.expect,
             "--expect is not allowed with --gone: nobody is there to send anything",
@@ -219,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
@@ -238,8 +240,9 @@ def _parser() -> argparse.ArgumentParser:
             epilog=epilog,
             usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
-        command.set_defaults(module=f"_{name}")
+        command.set_defaults(module=f"_{name}", parser=command)
         add_arguments(command)
         if name != "demo":
             command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -249,14 +252,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT or :PORT")
     _add_family(parser)
-    time_help = "for all of it (default 30); 0 makes one try, none waits without a limit"
-    _add_seconds(parser, "--timeout", 30.0, time_help, deadline)
+    time_help = "for all of it (default 30), also as 500ms, 30s or 1m; 0 makes one try, none waits without a limit"
+    limit = parser.add_mutually_exclusive_group()
+    _add_seconds(limit, "--timeout", 30.0, time_help, deadline)
+    limit.add_argument("--forever", action="store_const", const=None, dest="timeout", help="as --timeout none")
     _add_seconds(parser, "--attempt-timeout", 1.0, "for one try: lookup, connect and answer (default 1)")
     _add_seconds(parser, "--interval", 0.1, "the longest pause between two tries (default 0.1)")
     parser.add_argument("--gone", action="store_true", help="wait until nobody listens any more: a connect is refused")
     parser.add_argument("--any", action="store_true", help="succeed when one target is up, or gone")
-    retry_help = "retry a name that does not exist: a container's may appear with the container"
-    parser.add_argument("--retry-names", action="store_true", help=retry_help)
+    names_help = (
+        "end at once if a name does not exist, and do not wait for it: a container's appears with the container"
+    )
+    parser.add_argument("--no-retry-names", action="store_false", dest="retry_names", help=names_help)
     expect_help = r"what the server must send first, such as '220 '; with \r \n \t \0 \\ \xHH"
     parser.add_argument("--expect", type=expected_bytes, metavar="BYTES", help=expect_help)
     talk = parser.add_mutually_exclusive_group()
@@ -302,13 +309,14 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_seconds(
-    parser: argparse.ArgumentParser,
+    parser: argparse._ActionsContainer,
     flag: str,
     default: float,
     text: str,
     kind: Callable[[str], float | None] = positive_seconds,
 ) -> None:
-    parser.add_argument(flag, type=kind, default=default, metavar="SECONDS", help=text)
+    flags = ["-t", flag] if flag == "--timeout" else [flag]
+    parser.add_argument(*flags, type=kind, default=default, metavar="SECONDS", help=text)
 
 
 def _add_family(parser: argparse.ArgumentParser) -> None:

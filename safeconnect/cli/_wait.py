@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ._console import Line, Part, Stream
 
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
+NO_NAME = "no such name"
+_ABSENT = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 
 
 class Wait:
@@ -91,9 +93,9 @@ class Wait:
             try:
                 return await wait(asyncio_loop, self._waiting, plan)
             except socket.gaierror as error:
-                if not self._arguments.retry_names:
+                if not self._arguments.retry_names or error.errno not in _ABSENT:
                     raise
-                self._waiting.failed_by("no such name", str(error), loop.time())
+                self._waiting.failed_by(NO_NAME, str(error), loop.time())
             await asyncio.sleep(self._waiting.pause(loop.time()))
 
     def _trace(self, message: object) -> None:
@@ -108,8 +110,8 @@ class Wait:
             if self._exposure:
                 advice = f"what to do: safeconnect doctor {self.target}"
                 self._say(("note: ", "yellow"), f"{self.target} is exposed to self-connects of plain clients; {advice}")
-        if is_news and (self._arguments.verbose or kind == "met itself"):
-            self._say(f"{self.target}: {text}")
+        if is_news and (self._arguments.verbose or kind in ("met itself", NO_NAME)):
+            self._say(f"{self.target}: {text}{'; waiting for the name' if kind == NO_NAME else ''}")
 
     def _say(self, *parts: Part) -> None:
         if not self._arguments.quiet:

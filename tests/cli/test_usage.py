@@ -87,9 +87,13 @@ class TestBytes:
 @pytest.mark.parametrize(
     ("kind", "right", "wrong"),
     [
-        (seconds, {"0": 0.0, "1.5": 1.5, "1e3": 1000.0}, ["-1", "inf", "nan", "", "soon"]),
+        (
+            seconds,
+            {"0": 0, "1.5": 1.5, "1e3": 1000, "500ms": 0.5, "30s": 30, "1m": 60, "1h1m1s1ms": 3661.001, "1.5m": 90},
+            ["-1", "inf", "nan", "", "soon", "1d", "m", "1 m", "-1s", "1m2", "٣s"],
+        ),
         (positive_seconds, {"0.001": 0.001, "3600": 3600.0}, ["0", "-1", "0.0009", "3601"]),
-        (deadline, {"none": None, "0": 0.0, "30": 30.0}, ["never", "-1"]),
+        (deadline, {"none": None, "0": 0.0, "30": 30.0, "2m": 120}, ["never", "-1"]),
         (count, {"1": 1, "1000": 1000}, ["0", "-1", "1.5", "many", "²"]),
         (port, {"1": 1, "65535": 65535}, ["0", "-1", "65536", "http", "²", "9" * 5000]),
     ],
@@ -129,6 +133,13 @@ class TestUsage:
             (["ports", "-n", "0", "--", "true"], "expected a number of 1 or more"),
             (["ports", "--env", "A=B", "--", "true"], "no environment variable can have the name 'A=B'"),
             (["ports", "--env", "", "--", "true"], "no environment variable can have the name ''"),
+            (["ports", "--env", "1X", "--", "true"], "no environment variable can have the name '1X'"),
+            (["wait", "db:1", "--time", "5"], "unrecognized arguments: --time"),
+            (["wait", "db:1", "--forever", "-t", "5"], "not allowed with argument --forever"),
+            (
+                ["wait", "db:1", "-t", "5d"],
+                "argument -t/--timeout: expected seconds, 0 or more, or a time such as 500ms",
+            ),
             (["ports", "--"], "there is no command after --"),
             (["ports", "true"], "expected a port from 1 to 65535, not 'true'"),
             (["ports", "0"], "expected a port from 1 to 65535, not '0'"),
@@ -143,7 +154,8 @@ class TestUsage:
     def test_wrong(self, arguments, message):
         done = call(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("usage: safeconnect")
+        named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else []
+        assert done.stderr.startswith(" ".join(["usage: safeconnect", *named, ""]))
         assert message in done.stderr
 
     def test_version(self, capsys):
