@@ -1,9 +1,9 @@
 """Connect in the calling thread: `create_connection` and `Connector`.
 
 For a single address, one attempt is all there is: it waits in ``connect()``, and no state machine is built. Of several
-addresses the first is tried without the machine, too. If it does not connect at once, and for retries, an
-``attempt_timeout``, a memory, a trace, a logger and self-connects, there is the state machine, with its driver
-`blocking_race`, which is loaded when first needed.
+addresses the first is tried without the machine, too, which takes over if that does not connect at once. It also runs
+connects with retries, an ``attempt_timeout``, a memory, a trace or a logger, and what follows a self-connect. Its
+driver is `blocking_race`, which is loaded when first needed.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Block(Waiter):
         self.deadline: float | None = None
         self.taker: object = None  # the thread or task that has entered it
         self.is_over = False
-        self.is_late = False  # True: the deadline ended it. Comparing a loop's rounded clock again could say otherwise
+        self.is_late = False  # the deadline ended it; kept, as a second look at a loop's rounded clock may differ
         self.has_left = False
 
     def enter(self, now: float, taker: object) -> None:
@@ -258,8 +258,8 @@ class Reconnection:
         """Return how long to wait from now until the next connection; None if that is beyond the deadline.
 
         A pause that would outlast the deadline is cut, so that there is a last try a tenth of a second before; but only
-        if half of the pause has passed by then. Otherwise, exchanges with short deadlines would undo all pauses. Up to
-        a tenth of what is left is taken off at random, as half a pause allows it.
+        if half of the pause has passed by then. Otherwise, exchanges with short deadlines would undo all pauses. The
+        cut pause is shorter by up to a tenth, at random, but never ends before half of the pause.
 
         :param left: seconds until the deadline.
         """

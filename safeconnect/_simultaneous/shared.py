@@ -1,6 +1,7 @@
-"""TCP simultaneous open (RFC 9293, section 3.5): two sides connect to each other, and nobody listens.
+"""What the drivers of `simultaneous_open` share: one side's tries, and the SYN filter.
 
-Here is one side's part, without the waiting: a generator yields what to wait for, and each driver waits in its own way.
+In a simultaneous open (RFC 9293, section 3.5) two sides connect to each other, and nobody listens. Here is one side's
+part, without the waiting: a generator yields what to wait for, and each driver waits in its own way.
 While it runs, a SYN filter (`open_syn_filter`) keeps the kernel from refusing the other side.
 """
 

@@ -73,8 +73,8 @@ class _Found:
 def choose(sock: socket.socket, sockaddr: SockAddr) -> range | None:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
-    :returns: the window; None if the kernel lacks the option, or has no source port but the target's. If the socket
-        then has a port outside of its window, call `missed`.
+    :returns: the window; None if the kernel lacks the option, or has no source port but the target's. If there is
+        a window and the connected socket's port is outside of it, call `missed`.
     """
     if IP_LOCAL_PORT_RANGE in kernel.missing:
         return None
