@@ -51,7 +51,7 @@ class _Value:
         self._check(name, getattr(self, name), *self._range)
 
     def settings(self, family: str) -> tuple[t.Setting, ...]:  # noqa: ARG002 - the same for all
-        """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
+        """Return the options to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         return ((*self._sets, self._encoded()),)
 
     def _encoded(self) -> int | bytes:
@@ -147,7 +147,7 @@ class KeepAlive:
         return cls(total - interval * count, interval, count, user_timeout=user_timeout)
 
     def settings(self, family: str) -> tuple[t.Setting, ...]:
-        """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
+        """Return the options to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         return (
             ("SOL_SOCKET", "SO_KEEPALIVE", 1),
             ("IPPROTO_TCP", "TCP_KEEPIDLE", self.idle),
@@ -241,7 +241,7 @@ class FastOpenConnect(_Switch):
 
 @dataclass(frozen=True, slots=True)
 class Linger(_Value):
-    """What ``close`` does with data not yet sent: wait for it so long, and with 0 throw it away and reset.
+    """Decide what ``close`` does with data not yet sent: wait for it so long, and with 0 throw it away and reset.
 
     With None, as by default, ``close`` returns at once and the kernel sends the rest. A ``close`` that waits blocks its
     thread, an event loop too, even where the socket is non-blocking.
@@ -272,7 +272,7 @@ class Linger(_Value):
 
 @dataclass(frozen=True, slots=True)
 class SynCount(_Value):
-    """How often the SYN is sent again before connect gives an address up.
+    """The number of times that a SYN is sent again before connect gives an address up.
 
     Linux waits 1 s before the second SYN and twice as long before each further one: 1 gives up after 3 s, 2 after 7 s,
     the default of 6 (``net.ipv4.tcp_syn_retries``) after 127 s, since Linux 6.5 131 s. ``timeout`` says the same in
@@ -381,7 +381,7 @@ class TypeOfService(_Value):
     _range = (0, 255)
 
     def settings(self, family: str) -> tuple[t.Setting, ...]:
-        """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
+        """Return the options to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         if family == "AF_INET6":
             return (("IPPROTO_IPV6", "IPV6_TCLASS", self.value),)
         return (("IPPROTO_IP", "IP_TOS", self.value),)

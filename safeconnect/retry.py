@@ -45,7 +45,7 @@ _MANY = 1e9  # seconds, or anything else that is counted here
 
 
 def is_transient(error: BaseException, *, refused: bool = True) -> bool:
-    """Whether a connect that failed so may well succeed a moment later.
+    """Return True if a connect that failed so may well succeed a moment later.
 
     Transient are: a timeout, refused, reset, aborted; network or host unreachable or down; an address or port in use
     or not available; a lack of buffers; an interrupted call; a name server that did not answer (EAI_AGAIN). All else is
@@ -212,7 +212,7 @@ class RetryBudget:
 
     @property
     def level(self) -> float:
-        """How many tokens are left, from 0 to ``tokens``."""
+        """The number of tokens that are left, from 0 to ``tokens``."""
         return self._level / 1000
 
     def failed(self) -> None:
@@ -226,7 +226,7 @@ class RetryBudget:
             self._level = min(self._level + self._share, self._full)
 
     def allows(self) -> bool:
-        """Whether a retry may be made: more than half of the tokens are left. Takes none."""
+        """Return True if a retry may be made: more than half of the tokens are left. Takes none."""
         return 2 * self._level > self._full
 
     def __repr__(self) -> str:
@@ -275,7 +275,7 @@ class Retry:
     def pause(
         self, n: int, error: BaseException, draw: t.Draw, *, fixed_port: bool = False, previous: float | None = None
     ) -> float | None:
-        """How long to wait after round ``n`` failed, in seconds, or None where that was the last one.
+        """Return how many seconds to wait after round ``n`` has failed, or None if that was the last one.
 
         :param n: the round that failed, counted from 1; the pause is the one before retry number ``n``.
         :param error: what it failed with, as given to ``on``.

@@ -109,7 +109,7 @@ class SocketOption(Protocol):
     """An option as a value. A ``best_effort`` attribute may name options to leave out where there are none."""
 
     def settings(self, family: str) -> tuple[Setting, ...]:
-        """What to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
+        """Return the options to set on a socket of that family (``"AF_INET"``, ``"AF_INET6"``), in this order."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the drivers of `close_gracefully` share: closing the socket, and on an event loop reading to the end."""
+"""Shared by the drivers of `close_gracefully`: closing the socket, and on an event loop reading to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to connect: all settings of a connect, as one immutable value."""
+"""All settings of a connect, as one immutable value."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Settings:
         return {name: getattr(self, name) for name in _NAMES}
 
     def _meaning(self) -> dict[str, object]:
-        """What tells settings apart, however the source was written."""
+        """The values by which settings are compared, however the source was written."""
         return {name: getattr(self, name) for name in Settings.__slots__ if name not in _SOURCE}
 
     def __eq__(self, other: object) -> bool:

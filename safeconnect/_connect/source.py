@@ -49,7 +49,7 @@ class Source:
 
     @property
     def port_is_given(self) -> bool:
-        """Whether there is one port to connect from, and no other."""
+        """True if there is one port to connect from, and no other."""
         if self.ports is not None:
             return len(self.ports) == 1
         return any(address[1] for address in self.addresses)
@@ -64,7 +64,7 @@ class Source:
 
 
 def source_of(source_address: object, source_ports: object, share_source: object) -> Source:
-    """What the arguments of a connect say about its source.
+    """Return the source that the arguments of a connect describe.
 
     :raises TypeError: an argument of a wrong type.
     :raises ValueError: an address that is no literal; ports beside a port; no address, or a set without ports.

@@ -1,4 +1,4 @@
-"""What `install` puts in the place of `anyio.connect_tcp`."""
+"""The function that `install` puts in the place of `anyio.connect_tcp`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `install` puts in the place of functions that connect on asyncio."""
+"""The functions that `install` puts in the place of functions that connect on asyncio."""
 
 from __future__ import annotations
 

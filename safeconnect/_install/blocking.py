@@ -1,4 +1,4 @@
-"""What `install` puts in the place of functions that connect in the calling thread."""
+"""The functions that `install` puts in the place of functions that connect in the calling thread."""
 
 from __future__ import annotations
 

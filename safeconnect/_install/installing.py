@@ -27,7 +27,7 @@ _STANDARD = Replacement("socket", "create_connection", create_connection, blocki
 
 
 class Coverage(NamedTuple):
-    """Whether a client connects safely without a change, as `installed` reports it.
+    """A client that connects safely without a change, or does not, as `installed` reports it.
 
     :ivar is_covered: True if its connects are ours, now or once it is imported.
     :ivar detail: why not; or that it is still to be imported.
@@ -41,7 +41,7 @@ class Coverage(NamedTuple):
 
 
 class _Request:
-    """What one `install`, or one `patched` block, asks for, until it is over or dies."""
+    """The request of one `install`, or one `patched` block, until it is over or dies."""
 
     __slots__ = ("__weakref__", "clients", "connector", "is_over")
 

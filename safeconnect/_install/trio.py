@@ -1,4 +1,4 @@
-"""What `install` puts in the place of `trio.open_tcp_stream`."""
+"""The function that `install` puts in the place of `trio.open_tcp_stream`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the features need from an event loop. `asyncio` and `trio` in here are two modules with the same functions.
+"""The operations that features need from an event loop, by the same names in the modules `asyncio` and `trio`.
 
 A feature is written once, over a module that it gets as an argument; only what cannot be the same stands in the
 feature's own asyncio.py and trio.py.

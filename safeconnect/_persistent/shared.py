@@ -1,4 +1,4 @@
-"""What the drivers of `PersistentConnection` share: the kept connection, and one exchange on it.
+"""Shared by the drivers of `PersistentConnection`: the kept connection, and one exchange on it.
 
 The danger: a request times out, its reply is still under way, and the next request takes that reply for its own. TCP
 cannot take a reply back. So a connection on which a reply may be under way must be reset, never used again.

@@ -1,4 +1,4 @@
-"""What the drivers of `simultaneous_open` share: one side's tries, and the SYN filter.
+"""Shared by the drivers of `simultaneous_open`: one side's tries, and the SYN filter.
 
 In a simultaneous open (RFC 9293, section 3.5) two sides connect to each other, and nobody listens. Here is one side's
 part, without the waiting: a generator yields what to wait for, and each driver waits in its own way.

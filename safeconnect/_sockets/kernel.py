@@ -1,4 +1,4 @@
-"""What the kernel says about source ports: the ephemeral range, the reserved ports, the per-socket range.
+"""The kernel's settings for source ports: the ephemeral range, the reserved ports, the per-socket range.
 
 Everything here is read once and remembered, so that a connect does not pay for it. It is read again on request, after a
 connect that found no source port (the range may have been changed), and in a forked child, which may move to another

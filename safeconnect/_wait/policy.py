@@ -234,7 +234,7 @@ class Greeting:
 
     @property
     def text(self) -> str:
-        """What came instead."""
+        """The bytes that came instead."""
         return f"it sent {self._received!r} in the place of {self._expected!r}"
 
 

@@ -1,4 +1,4 @@
-"""What the drivers of `wait_for_port` share: the begin, the end of each try, and the whole wait on an event loop."""
+"""Shared by the drivers of `wait_for_port`: the begin, the end of each try, and the whole wait on an event loop."""
 
 from __future__ import annotations
 

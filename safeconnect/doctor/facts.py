@@ -191,7 +191,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """How many of some sockets a process has; the process is None for those whose process may not be seen."""
+    """The number of some sockets that a process has; the process is None for those whose process may not be seen."""
 
     process: Owner | None
     sockets: int
@@ -242,7 +242,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """Whether a plain connect to the target can be a self-connect: see `safeconnect.self_connect_exposure`.
+    """The risk that a plain connect to the target is a self-connect: see `safeconnect.self_connect_exposure`.
 
     :ivar reason: why, or why not.
     :ivar prevented: whether safeconnect prevents it.

@@ -25,7 +25,7 @@ _MOST_LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule says about a snapshot.
+    """The statement of a rule about a snapshot.
 
     :ivar severity: ``"error"``: connects fail, or will fail next; ``"warning"``: they may fail, or take long;
         ``"info"``: good to know; ``"ok"``: what was asked about is well.
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How a rule applies to a snapshot; a severity of None is the rule's first one."""
+    """One way in which a rule applies to a snapshot; a severity of None is the rule's first one."""
 
     detail: str
     advice: tuple[str, ...] = ()
