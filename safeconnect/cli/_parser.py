@@ -186,8 +186,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     end = argv.index("--") if "--" in argv else len(argv)
     dashes, command = end < len(argv), argv[end + 1 :]
     arguments, unknown = _parser().parse_known_args(argv[:end])
-    name, parser = arguments.module, arguments.parser  # the command's, whose usage an error shows
-    del arguments.parser
+    name = arguments.module
+    parser: argparse.ArgumentParser = vars(arguments).pop("parser")  # the command's, whose usage an error shows
     for is_wrong, message in (
         (unknown, f"unrecognized arguments: {' '.join(unknown)}"),
         (
