@@ -15,8 +15,10 @@ from .settings import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from ..typing import Candidate
     from .settings import Settings
 
 Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
@@ -65,7 +67,7 @@ async def connect_transport(
     checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
-    sock = await _for_transport(checked, address, timeout)
+    sock = await for_transport(checked, address, timeout)
     try:
         protocol = protocol_factory()
     except BaseException:
@@ -115,14 +117,16 @@ async def open_connection(
             lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
     else:  # the same, 5 % faster
-        transport = await _transport(loop, await _for_transport(checked, address, timeout), protocol)
+        transport = await _transport(loop, await for_transport(checked, address, timeout), protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def _for_transport(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
+async def for_transport(
+    settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate] = ()
+) -> socket.socket:
     """Connect for a transport. Making that lets other tasks run, so only an error has to do so here."""
     try:
-        return await connect(settings, address, timeout, gives_way=False)
+        return await connect(settings, address, timeout, candidates, gives_way=False)
     except OSError:
         await asyncio.sleep(0)
         raise

@@ -7,7 +7,7 @@ import socket
 from asyncio.base_events import BaseEventLoop
 
 from .._connect.asyncio import connect
-from .._connect.streams import check_tls
+from .._connect.streams import check_tls, for_transport
 from .._sockets import resolve
 from . import clients
 from .settings import for_call
@@ -83,11 +83,7 @@ async def _connected(
         candidates = resolve.usable(found)
         if not candidates:
             raise OSError("getaddrinfo() returned empty list")
-    try:
-        return await connect(settings, address, timeout, candidates, gives_way=False)
-    except OSError:
-        await asyncio.sleep(0)  # making a transport lets other tasks run, so an error has to do so, too
-        raise
+    return await for_transport(settings, address, timeout, candidates)
 
 
 _GETADDRINFO = BaseEventLoop.getaddrinfo

@@ -16,6 +16,7 @@ from weakref import ref
 from .._connect.blocking import Connector, create_connection
 from .._fork import Guard
 from .._lazy import publish
+from ..integrations import _common
 from . import blocking
 from .clients import CLIENTS, NAMES
 from .hook import ImportHook
@@ -47,8 +48,7 @@ class _Request:
 
     def __init__(self, clients: Iterable[str] | None, connector: Connector | None) -> None:
         self.clients = _checked_clients(clients)
-        if connector is not None and not isinstance(connector, Connector):
-            raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
+        _common.checked(connector)
         self.connector = connector
         self.is_over = False
 
