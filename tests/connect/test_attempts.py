@@ -95,8 +95,8 @@ class TestTwoAtOnce:
                     fault.heal()
                 for fault in closing:
                     fault.close()
-                wait_until(lambda: all(support.tcp_sockets(each.address[1], remote=True) == [1] for each in answering))
-                wait_until(lambda: not any(support.tcp_sockets(each.address[1], remote=True) for each in closing))
+                wait_until(lambda: all(1 in support.tcp_sockets(each.address[1], remote=True) for each in answering))
+                wait_until(lambda: not any(2 in support.tcp_sockets(each.address[1], remote=True) for each in closing))
 
         names = resolver(*(fault.address for fault in (*answering, *closing)), hole)
         return connect(("name", 1), 60, resolver=names, happy_eyeballs_delay=0.01, trace=tell, **settings)
