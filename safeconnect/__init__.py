@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._close.blocking import close_gracefully as close_gracefully
     from ._close.policy import Closed as Closed
+    from ._connect.address_filter import is_global_address as is_global_address
     from ._connect.blocking import Connector as Connector
     from ._connect.blocking import create_connection as create_connection
-    from ._connect.limits import is_global_address as is_global_address
     from ._connect.memory import ConnectMemory as ConnectMemory
     from ._inspect.connection import detection_time as detection_time
     from ._inspect.connection import peer_closed as peer_closed
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ._local.binding import Reservation as Reservation
     from ._local.binding import bind_socket as bind_socket
     from ._local.binding import reserve_port as reserve_port
-    from ._local.exposure import Exposure as Exposure
-    from ._local.exposure import self_connect_exposure as self_connect_exposure
+    from ._local.self_connect_exposure import Exposure as Exposure
+    from ._local.self_connect_exposure import self_connect_exposure as self_connect_exposure
     from ._local.source_pool import SourcePool as SourcePool
     from ._persistent.blocking import PersistentConnection as PersistentConnection
     from ._simultaneous.blocking import simultaneous_open as simultaneous_open
@@ -136,7 +136,7 @@ _LATER = {
     "Coverage": "_install.installing",
     "CrossedReplyError": "errors",
     "DetectionTime": "_inspect.tcp_info",
-    "Exposure": "_local.exposure",
+    "Exposure": "_local.self_connect_exposure",
     "FastOpenConnect": "options",
     "KeepAlive": "options",
     "Linger": "options",
@@ -164,7 +164,7 @@ _LATER = {
     "ephemeral_ports": "_sockets.kernel",
     "install": "_install.installing",
     "installed": "_install.installing",
-    "is_global_address": "_connect.limits",
+    "is_global_address": "_connect.address_filter",
     "is_self_connected": "_sockets.lifecycle",
     "is_transient": "retry",
     "patched": "_install.installing",
@@ -174,7 +174,7 @@ _LATER = {
     "reserve_port": "_local.binding",
     "reserved_ports": "_sockets.kernel",
     "reset": "_sockets.lifecycle",
-    "self_connect_exposure": "_local.exposure",
+    "self_connect_exposure": "_local.self_connect_exposure",
     "simultaneous_open": "_simultaneous.blocking",
     "tcp_info": "_inspect.connection",
     "tcp_state": "_inspect.connection",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 
-from ._connect import verdict
+from ._connect import connect_error
 from ._connect.settings import chosen
 from ._fork import imports
 from ._lazy import typing as t
@@ -79,7 +79,7 @@ async def connect_tcp(
         await anyio.aclose_forcefully(stream)
         raise
     await anyio.aclose_forcefully(stream)
-    raise verdict.late_handshake(remote_host, remote_port)
+    raise connect_error.late_handshake(remote_host, remote_port)
 
 
 async def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:

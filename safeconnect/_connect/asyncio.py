@@ -10,8 +10,8 @@ from contextlib import suppress
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .attempt import try_first
-from .race import Race, won
 from .settings import chosen
+from .shared import Race, won
 from .trace import is_logged
 
 TYPE_CHECKING = False
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate
-    from .race import Outcome
     from .settings import Settings
+    from .shared import Outcome
 
 # Read now what the first connect needs from files: an event loop should not wait for files.
 kernel.source_ports()

@@ -14,7 +14,7 @@ from .._sockets.endpoint import written
 from .._sockets.lifecycle import DEFAULT_TIMEOUT
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
-from . import verdict
+from . import connect_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def check_limits(settings: Settings, candidate: Candidate) -> None:
     :raises OSError: it is refused: `socket.gaierror`, or `AddressNotAllowedError`.
     """
     with imports.lock:
-        from . import limits  # few connects are limited
+        from . import address_filter  # few connects are limited
 
-    limits.check(settings, candidate)
+    address_filter.check(settings, candidate)
 
 
 def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]:
@@ -70,9 +70,9 @@ def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]
         check_limits(settings, candidate)
     if settings.source is not None:
         with imports.lock:
-            from . import source_ports  # most connects say no more of their source than an address
+            from . import source_search  # most connects say no more of their source than an address
 
-        return source_ports.start(settings, settings.source, candidate)
+        return source_search.start(settings, settings.source, candidate)
     allow = settings.allow_self_connect
     return start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
 
@@ -136,7 +136,7 @@ def start_from(
         lifecycle.discard(sock, error)
         if not is_refused:
             raise
-    raise verdict.self_connect_error(sockaddr, 1)
+    raise connect_error.self_connect_error(sockaddr, 1)
 
 
 def _check(sock: socket.socket) -> int:

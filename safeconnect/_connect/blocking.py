@@ -17,7 +17,7 @@ from .._lazy import typing as t
 from .._sockets import resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
-from . import verdict
+from . import connect_error
 from .attempt import SELF_CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -218,7 +218,7 @@ def _in_order(
     connect_timeout: float | None,
 ) -> socket.socket:
     """Try the candidates in their order, each for ``connect_timeout`` seconds: one candidate, or a timeout of 0."""
-    outcomes: list[verdict.Outcome] = []
+    outcomes: list[connect_error.Outcome] = []
     first: Any = None
     try:
         for candidate in candidates:
@@ -249,10 +249,10 @@ def _in_order(
         first = None
 
 
-def _concluded(settings: Settings, outcomes: Sequence[verdict.Outcome]) -> OSError | ExceptionGroup[OSError]:
+def _concluded(settings: Settings, outcomes: Sequence[connect_error.Outcome]) -> OSError | ExceptionGroup[OSError]:
     """Return the error to raise for them, with a note on who has the source port if that was the obstacle."""
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
-    failure = verdict.conclude(outcomes, settings.bind_to, settings.all_errors)
+    failure = connect_error.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:
         tell_taken(settings, failure, taken[-1])
     return failure

@@ -16,7 +16,7 @@ from time import monotonic
 
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from .names import look_up, may_take_long
-from .race import Race, won
+from .shared import Race, won
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate, Lookup
-    from .race import Outcome
     from .settings import Settings
+    from .shared import Outcome
 
 
 def dial(

@@ -194,7 +194,7 @@ def _check_flags(**values: object) -> None:
 
 def _checked_limits(family: object, allow: t.Allow | None) -> t.Permits | tuple[t.IPNetwork, ...] | None:
     with imports.lock:
-        from .limits import checked_allow, checked_family  # few connects are limited
+        from .address_filter import checked_allow, checked_family  # few connects are limited
 
     checked_family(family)
     return None if allow is None else checked_allow(allow)

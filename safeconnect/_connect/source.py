@@ -1,6 +1,6 @@
 """Where a connect comes from, where that is more than one address: a list, an interface, ports, a shared port, a pool.
 
-Pure; the system calls are in `safeconnect._connect.source_ports`.
+Pure; the system calls are in `safeconnect._connect.source_search`.
 """
 
 from __future__ import annotations

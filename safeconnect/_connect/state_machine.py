@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from .._sockets.endpoint import same_endpoint
 from ..errors import SelfConnectError
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start
-from . import verdict
+from . import connect_error
 from .order import interleaved, without_duplicates
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ class Dial:
     _queue: list[Candidate] = field(default_factory=list, init=False)
     _seen: dict[tuple[int, SockAddr], None] = field(default_factory=dict, init=False)  # of this round, in order
     _in_flight: dict[int, _Attempt] = field(default_factory=dict, init=False)
-    _outcomes: list[verdict.Outcome] = field(default_factory=list, init=False)
+    _outcomes: list[connect_error.Outcome] = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
     _lookup_error: OSError | None = field(default=None, init=False)
     _next_start: float | None = field(default=None, init=False)  # when the next candidate may start; None: not yet
@@ -189,7 +189,7 @@ class Dial:
         if attempt.self_connects < MAX_SELF_CONNECTS and not self.rules.port_is_given:
             del self._in_flight[event.attempt]
             return [*orders, self._launch(attempt.candidate, attempt.began, attempt.self_connects)]
-        self._failed(event.attempt, verdict.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
+        self._failed(event.attempt, connect_error.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
         return orders
 
     def _failed(self, number: int, error: OSError, now: float) -> None:
@@ -323,7 +323,7 @@ class Dial:
     def _end_round(self, now: float) -> list[Order]:
         """All candidates have failed, or there were none: pause and try again, or give up."""
         latest = self._outcomes[self._earlier :]
-        error = verdict.chosen(latest) if latest else self._lookup_error
+        error = connect_error.chosen(latest) if latest else self._lookup_error
         assert error is not None, "a round ends with an error"  # noqa: S101 - tells the type checker
         retry = self.rules.retry
         if retry is not None:
@@ -365,7 +365,7 @@ class Dial:
         outcomes, self._outcomes = self._outcomes, []
         tried = {outcome[0] for outcome in outcomes}
         untried = [sockaddr for _, sockaddr in self._seen if sockaddr not in tried]
-        return [GiveUp(verdict.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
+        return [GiveUp(connect_error.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
 
     def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
         """Order the untried candidates: the remembered one first, then interleaved, no more than the limit."""

@@ -9,7 +9,7 @@ from ssl import SSLContext  # a parameter has the module's name
 from typing import TypeVar
 
 from .._lazy import typing as t
-from . import verdict
+from . import connect_error
 from .asyncio import connect
 from .settings import chosen
 
@@ -83,7 +83,7 @@ async def connect_transport(
     except TimeoutError as error:
         if not scope.expired():
             raise  # the kernel's ETIMEDOUT
-        raise verdict.late_handshake(*address[:2]) from error
+        raise connect_error.late_handshake(*address[:2]) from error
 
 
 async def open_connection(

@@ -11,8 +11,8 @@ import trio
 from .._lazy import typing as t
 from .._sockets import resolve
 from .attempt import try_first
-from .race import Race, won
 from .settings import chosen
+from .shared import Race, won
 from .trace import is_logged
 
 TYPE_CHECKING = False
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate
-    from .race import Outcome
     from .settings import Settings
+    from .shared import Outcome
 
 
 async def create_connection(

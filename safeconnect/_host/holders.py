@@ -7,8 +7,8 @@ import socket
 from .._sockets import kernel
 from .._sockets.endpoint import unmapped, written
 from ..ports import PortSet
-from . import tcp_sockets, tcp_table
-from .tcp_sockets import ANY_HOST, holdings, named
+from . import tcp_rows, tcp_table
+from .tcp_rows import ANY_HOST, holdings, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import SockAddr
-    from .tcp_sockets import Holding, Owner, TcpSocket
+    from .tcp_rows import Holding, Owner, TcpSocket
 
 
 # A busy server has thousands of connections; a few lines tell enough.
@@ -58,7 +58,7 @@ def in_the_way(sockaddrs: Iterable[SockAddr]) -> list[Holding]:
     try:
         table = tcp_table.sockets() if own else []
         held = tcp_table.owners(
-            each for port in {port for _, port in own} for each in tcp_sockets.in_the_way(table, hosts, port)
+            each for port in {port for _, port in own} for each in tcp_rows.in_the_way(table, hosts, port)
         )
     except OSError:
         return []

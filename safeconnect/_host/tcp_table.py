@@ -16,7 +16,7 @@ from functools import lru_cache
 from .._inspect.tcp_info import linux_state
 from .._sockets import kernel
 from .._sockets.endpoint import unmapped
-from .tcp_sockets import Owner, TcpSocket
+from .tcp_rows import Owner, TcpSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from types import TracebackType
 from .._checks import check_options
 from .._fork import imports
 from .._host import holders
-from .._host.tcp_sockets import ANY_HOST
+from .._host.tcp_rows import ANY_HOST
 from .._lazy import publish
 from .._lazy import typing as t
 from .._sockets import lifecycle, port_window, resolve

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from .._connect.asyncio import POLL_SECONDS
 from .._connect.asyncio import connect as _connect
-from .._connect.verdict import timed_out
+from .._connect.connect_error import timed_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

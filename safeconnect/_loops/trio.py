@@ -6,8 +6,8 @@ import math
 
 import trio
 
+from .._connect.connect_error import timed_out
 from .._connect.trio import connect as _connect
-from .._connect.verdict import timed_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from .._connect.connect_error import timed_out
 from .._connect.settings import Settings
-from .._connect.verdict import timed_out
 from ..retry import Retry
 from .policy import Block, seconds_left
 from .shared import ConnectionBase, ExchangeBase, Link, incomplete

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import suppress
 
-from .._connect.verdict import timed_out
+from .._connect.connect_error import timed_out
 from .._lazy import publish
 from .._loops import asyncio as asyncio_loop
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from weakref import ref
 
+from .._connect.connect_error import timed_out
 from .._connect.settings import check_seconds
-from .._connect.verdict import timed_out
 from .._fork import Guard
 
 TYPE_CHECKING = False

@@ -24,8 +24,8 @@ from contextlib import suppress
 from itertools import count
 from time import monotonic
 
+from .._connect.connect_error import timed_out
 from .._connect.settings import Settings, check_seconds
-from .._connect.verdict import timed_out
 from .._fork import Guard, imports, register
 from .._inspect.connection import is_quiet
 from .._lazy import typing as t

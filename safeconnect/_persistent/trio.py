@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from .._connect.verdict import timed_out
+from .._connect.connect_error import timed_out
 from .._lazy import publish
 from .._loops import trio as trio_loop
 from .async_base import AsyncBlock, AsyncConnection, AsyncExchange, AsyncLink

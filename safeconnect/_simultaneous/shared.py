@@ -17,9 +17,9 @@ from math import inf
 
 from .._checks import check_int
 from .._connect import attempt
-from .._connect.race import LONGEST_WAIT
+from .._connect.connect_error import self_connect_error, timed_out
 from .._connect.settings import check_seconds
-from .._connect.verdict import self_connect_error, timed_out
+from .._connect.shared import LONGEST_WAIT
 from .._fork import imports
 from .._sockets import lifecycle, port_window
 from .._sockets.endpoint import same_endpoint, written

@@ -13,7 +13,7 @@ import sys
 from math import inf
 
 from .._checks import check_bool
-from .._connect import verdict
+from .._connect import connect_error
 from .._connect.settings import Settings, check_seconds
 from .._fork import imports
 from .._sockets.endpoint import written
@@ -206,11 +206,11 @@ class Waiting:
             self._tell(kind, text)
 
     def _timed_out(self) -> TimeoutError:
-        time = f"within {verdict.duration(self._timeout)}" if self._timeout else "at the only try"
+        time = f"within {connect_error.duration(self._timeout)}" if self._timeout else "at the only try"
         seen = ", ".join(f"{kind} {_times(count)}" for kind, count in self._seen.items())
-        last = f"the last after {verdict.duration(self._last_at - self._began)}: {self._last}"
+        last = f"the last after {connect_error.duration(self._last_at - self._began)}: {self._last}"
         report = f"{self._name} was not {'gone' if self._gone else 'up'} {time}: {seen}; {last}"
-        return verdict.timed_out(report, *self._notes)
+        return connect_error.timed_out(report, *self._notes)
 
 
 class Greeting:
@@ -279,7 +279,7 @@ def _not_gone(error: Exception) -> Exception | None:
     others = [each for each in known if not isinstance(each, ConnectionRefusedError)]
     if len(others) < len(known):
         others = [each for each in others if each.errno not in _NO_ROUTE or isinstance(each, PortsExhaustedError)]
-    return max(reversed(others), key=verdict.rank, default=None)
+    return max(reversed(others), key=connect_error.rank, default=None)
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._host.tcp_sockets import named
+from .._host.tcp_rows import named
 from .._sockets.endpoint import written
 from ..doctor import examine
 from ..doctor.findings import time

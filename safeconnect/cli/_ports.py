@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from .. import self_connect_exposure
 from .._host import tcp_table
-from .._host.tcp_sockets import ANY_HOST, holdings, listeners, named, source_use
+from .._host.tcp_rows import ANY_HOST, holdings, listeners, named, source_use
 from .._local.binding import reserve_port
 from .._sockets import kernel
 from .._sockets.endpoint import written
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from .._host.tcp_sockets import Holding, Listener, Owner, SourceUse, TcpSocket
+    from .._host.tcp_rows import Holding, Listener, Owner, SourceUse, TcpSocket
     from ._console import Line, Part, Stream
 
     Ports = tuple[list[int], list[socket.socket]]

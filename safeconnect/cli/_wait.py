@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from ipaddress import ip_address
 
 from .. import self_connect_exposure
+from .._connect.connect_error import duration
 from .._connect.settings import Settings
-from .._connect.verdict import duration
 from .._host.holders import in_the_way
 from .._loops import asyncio as asyncio_loop
 from .._wait.policy import probe_settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
-from .._host.tcp_sockets import Holding, Owner, SourceUse
+from .._host.tcp_rows import Holding, Owner, SourceUse
 from .._inspect.tcp_info import RTO_MAX, connect_time, predict
 from .._lazy import publish
 from .._lazy import typing as t

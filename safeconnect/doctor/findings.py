@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._host.tcp_sockets import named
+from .._host.tcp_rows import named
 from .._lazy import publish
 from .._lazy import typing as t
 from .._sockets.endpoint import written

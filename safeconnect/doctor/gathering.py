@@ -23,9 +23,9 @@ from .._connect.order import without_duplicates
 from .._connect.settings import Settings
 from .._host import tcp_table
 from .._host.holders import is_own
-from .._host.tcp_sockets import holdings, in_the_way, source_use, takes
+from .._host.tcp_rows import holdings, in_the_way, source_use, takes
 from .._lazy import publish
-from .._local.exposure import self_connect_exposure
+from .._local.self_connect_exposure import self_connect_exposure
 from .._sockets import kernel, resolve
 from .._sockets.lifecycle import reset
 from ..errors import PortsExhaustedError, SelfConnectError
@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._host.tcp_sockets import Holding, Owner, SourceUse, TcpSocket
+    from .._host.tcp_rows import Holding, Owner, SourceUse, TcpSocket
     from ..typing import Candidate, Failure, Family, Outcome, SockAddr
 
 _SYS = "/proc/sys"

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .._host.tcp_sockets import SourceUse
+    from .._host.tcp_rows import SourceUse
     from .facts import Snapshot
 
 # Too few for one busy client; and so few that 70 connects a second use them up in a minute.

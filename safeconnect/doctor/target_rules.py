@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._host.tcp_sockets import takes
+from .._host.tcp_rows import takes
 from .._sockets.endpoint import written
 from .findings import Case, listed, rule, time
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .._host.tcp_sockets import Holding
+    from .._host.tcp_rows import Holding
     from ..typing import Outcome, Severity
     from .facts import Attempt, Listener, Snapshot, Target
 

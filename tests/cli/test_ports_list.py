@@ -8,7 +8,7 @@ import pytest
 
 from safeconnect import cli, create_connection, ephemeral_ports
 from safeconnect._host import tcp_table
-from safeconnect._host.tcp_sockets import Owner, TcpSocket
+from safeconnect._host.tcp_rows import Owner, TcpSocket
 
 from .. import namespace
 from ..support import linux_only, reset

@@ -46,7 +46,7 @@ class TestFailover:
 class TestNoMachine:
     @pytest.fixture(autouse=True)
     def forbidden(self, monkeypatch):
-        monkeypatch.setattr("safeconnect._connect.race.Dial", lambda *_: pytest.fail("a machine was built"))
+        monkeypatch.setattr("safeconnect._connect.shared.Dial", lambda *_: pytest.fail("a machine was built"))
 
     def test_for_a_literal(self, server):
         create_connection(server.getsockname(), 5).close()
@@ -64,7 +64,7 @@ class TestNoMachine:
 
     def test_unless_it_has_met_itself(self, monkeypatch, server):
         built = []
-        monkeypatch.setattr("safeconnect._connect.race.Dial", lambda *args: built.append(args) or Dial(*args))
+        monkeypatch.setattr("safeconnect._connect.shared.Dial", lambda *args: built.append(args) or Dial(*args))
         monkeypatch.setattr(kernel, "missing", {kernel.IP_LOCAL_PORT_RANGE})
         port = closed_port()
         names = resolver(("127.0.0.1", port), server.getsockname())

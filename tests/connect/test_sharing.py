@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeconnect import SelfConnectError, create_connection, is_self_connected
-from safeconnect._connect import source_ports
+from safeconnect._connect import source_search
 from safeconnect._local.binding import bind_socket, reserve_port
 from safeconnect._local.source_pool import SourcePool
 from safeconnect._sockets import option_numbers
@@ -316,12 +316,12 @@ def test_a_neighbour_of_another_user(flags, state, server, there, other_user):
     ],
 )
 def test_flags_by_platform(monkeypatch, platform, without, flags):
-    monkeypatch.setattr(source_ports.sys, "platform", platform)
+    monkeypatch.setattr(source_search.sys, "platform", platform)
     if without:
         monkeypatch.delattr(socket, "SO_REUSEPORT")
     if flags is None:
         with pytest.raises(OSError, match="no safe way to share") as caught:
-            source_ports._sharing()
+            source_search._sharing()
         assert caught.value.errno == errno.ENOPROTOOPT
     else:
-        assert [option_numbers.option_name(option).split(", ")[1] for option in source_ports._sharing()] == flags
+        assert [option_numbers.option_name(option).split(", ")[1] for option in source_search._sharing()] == flags

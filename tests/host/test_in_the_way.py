@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from safeconnect._host import holders, tcp_table
-from safeconnect._host.tcp_sockets import Holding, Owner, TcpSocket, holdings, in_the_way
+from safeconnect._host.tcp_rows import Holding, Owner, TcpSocket, holdings, in_the_way
 
 from .. import support
 from ..support import linux_only, needs_ipv6

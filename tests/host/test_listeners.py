@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
-from safeconnect._host.tcp_sockets import Listener, Owner, TcpSocket, listeners
+from safeconnect._host.tcp_rows import Listener, Owner, TcpSocket, listeners
 
 EPHEMERAL = PortRange(40000, 40003)
 BACKLOGS = {1: 10, 2: 20, 3: 30}  # by inode

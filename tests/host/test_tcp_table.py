@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
 from safeconnect._host import holders, tcp_table
-from safeconnect._host.tcp_sockets import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
+from safeconnect._host.tcp_rows import Owner, SourceUse, TcpSocket, listening_on, named, source_use, takes
 from safeconnect._sockets.endpoint import written
 
 from .. import namespace, support
@@ -313,7 +313,7 @@ class TestSourceUse:
     def test_of_real_connections(self):
         code = """
             import socket
-            from safeconnect._host.tcp_sockets import source_use
+            from safeconnect._host.tcp_rows import source_use
             from safeconnect._sockets import kernel
             from safeconnect._host import tcp_table
             inside = socket.create_server(("127.0.0.1", 40009))

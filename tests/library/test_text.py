@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
-from safeconnect._connect import verdict
+from safeconnect._connect import connect_error
 from safeconnect._host import tcp_table
-from safeconnect._host.tcp_sockets import Owner
+from safeconnect._host.tcp_rows import Owner
 from safeconnect._sockets.endpoint import written
 from safeconnect._text import harmless, shown
 from safeconnect.cli import _parser
@@ -92,7 +92,7 @@ def test_what_a_resolver_says(connect):
 
 
 def test_what_became_of_an_address():
-    error = verdict.conclude([((EVIL, 80), OSError(EVIL), 1.0)], (EVIL, 0), all_errors=False)
+    error = connect_error.conclude([((EVIL, 80), OSError(EVIL), 1.0)], (EVIL, 0), all_errors=False)
     assert error.__notes__ == [f"{TOLD}:80 from {TOLD}:0: {TOLD} after 1.00 s"]
 
 

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import is_global_address
-from safeconnect._connect import limits
-from safeconnect._connect.limits import reached_at
+from safeconnect._connect import address_filter
+from safeconnect._connect.address_filter import reached_at
 
 EDGES_4 = [
     number + step
-    for network in (*limits._NOT_GLOBAL_4, IPv4Network("192.31.196.0/24"), IPv4Network("192.0.0.9/32"))
+    for network in (*address_filter._NOT_GLOBAL_4, IPv4Network("192.31.196.0/24"), IPv4Network("192.0.0.9/32"))
     for number in (int(network[0]), int(network[-1]))
     for step in (-1, 0, 1)
     if 0 <= number + step < 2**32
 ]
 EDGES_6 = [
     number + step
-    for network in (*limits._NOT_GLOBAL_6, *map(IPv6Network, ("2000::/3", "64:ff9b::/96", "2620:4f:8000::/48")))
+    for network in (*address_filter._NOT_GLOBAL_6, *map(IPv6Network, ("2000::/3", "64:ff9b::/96", "2620:4f:8000::/48")))
     for number in (int(network[0]), int(network[-1]))
     for step in (-1, 0, 1)
 ]

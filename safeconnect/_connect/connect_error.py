@@ -1,4 +1,4 @@
-"""The verdict on a connect that failed: which error to raise, and the notes that tell what was tried."""
+"""The error of a connect that failed: which one to raise, and the notes that tell what was tried."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from safeconnect import SelfConnectError
+from safeconnect._connect.connect_error import chosen, conclude, duration, rank, self_connect_error
 from safeconnect._connect.order import interleaved, without_duplicates
-from safeconnect._connect.verdict import chosen, conclude, duration, rank, self_connect_error
 from safeconnect._sockets.endpoint import same_endpoint, same_host, written
 from safeconnect.retry import Backoff, Retry
 

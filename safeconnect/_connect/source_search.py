@@ -11,7 +11,7 @@ from .._sockets import kernel, lifecycle, port_window
 from .._sockets.endpoint import written
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
-from . import attempt, port_search
+from . import attempt, port_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _ends(
     # A shared source is bound: the kernel's own choice passes over a port that another socket shares.
     has_ranges = not source.share and kernel.has_port_range()
     kernels = kernel.source_ports() if has_ranges else PortSet()
-    for offered in port_search.steps(ports, kernels, candidate[4][1], port_window.draw):
+    for offered in port_order.steps(ports, kernels, candidate[4][1], port_window.draw):
         yield _end(candidate[0], address, offered, options, in_range=has_ranges and offered.first in kernels)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet
-from safeconnect._connect import port_search
+from safeconnect._connect import port_order
 
 # Close together, so that sets, the kernel's range, taken ports and the target meet.
 numbers = st.integers(0, 60)
@@ -25,7 +25,7 @@ def connect(offered, kernels, taken, chance):
 
 def find(allowed, kernels, target, taken, seed):
     chance = random.Random(seed)
-    for offered in port_search.steps(allowed, kernels, target, chance.randrange):
+    for offered in port_order.steps(allowed, kernels, target, chance.randrange):
         port = connect(offered, kernels, taken, chance)
         if port is not None:
             return port
@@ -42,7 +42,7 @@ def test_finds_a_port_whenever_there_is_one(allowed, kernels, target, taken, see
 
 @given(port_sets, port_sets, numbers, seeds)
 def test_offers_all_that_is_allowed_and_nothing_else(allowed, kernels, target, seed):
-    offered = list(port_search.steps(allowed, kernels, target, random.Random(seed).randrange))
+    offered = list(port_order.steps(allowed, kernels, target, random.Random(seed).randrange))
     assert {port for ports in offered for port in ports} == set(allowed) - {0, target}
     inside = set(allowed) & set(kernels) - {0, target}
     bound = [ports for ports in offered if set(ports).isdisjoint(inside)]
@@ -53,14 +53,14 @@ def test_offers_all_that_is_allowed_and_nothing_else(allowed, kernels, target, s
 @given(st.integers(1, 200), seeds)
 def test_begins_with_a_short_window(size, seed):
     ports = PortSet(PortRange(40000, 40000 + size))
-    first = next(port_search.steps(ports, ports, 80, random.Random(seed).randrange))
-    assert 1 <= len(first) <= port_search.WINDOW_SIZE
+    first = next(port_order.steps(ports, ports, 80, random.Random(seed).randrange))
+    assert 1 <= len(first) <= port_order.WINDOW_SIZE
 
 
 def test_begins_anywhere():
     ports = PortSet(PortRange(40000, 40999))
     draw = random.Random(1).randrange
-    begun = {next(port_search.steps(ports, ports, 80, draw)).first for _ in range(500)}
+    begun = {next(port_order.steps(ports, ports, 80, draw)).first for _ in range(500)}
     assert len(begun) > 300
 
 
