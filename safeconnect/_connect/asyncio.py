@@ -83,14 +83,16 @@ async def connect(
     global _at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
+    is_plain = not settings.needs_dial and not is_logged()
     if not candidates and not settings.resolver:
-        candidates = resolve.literal(address)
+        # A thread for localhost would take longer than its lookup, which reads a file.
+        candidates = resolve.without_network(address, settings.family) if is_plain else resolve.literal(address)
     first: socket.socket | OSError | None = None
     if candidates:
         _at_once += gives_way
         if gives_way and _at_once % _TURNS == 0:
             await asyncio.sleep(0)  # here a cancellation has nothing to clean up
-        if not settings.needs_dial and not is_logged():
+        if is_plain:
             first, is_kept = try_first(settings, candidates[0])
             if is_kept and isinstance(first, socket.socket):
                 return first

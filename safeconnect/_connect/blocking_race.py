@@ -15,7 +15,6 @@ from contextlib import suppress
 from time import monotonic
 
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
-from .names import look_up, may_take_long
 from .shared import Race, won
 
 TYPE_CHECKING = False
@@ -81,16 +80,16 @@ class _BlockingRace(Race):
             with suppress(KeyError):  # an attempt that was done at once was never watched
                 self._selector.unregister(sock)
 
-    def look_up(self, lookup: Lookup) -> None:
-        if lookup == "both" and (self.deadline is None or not may_take_long(self.settings, self.address)):
-            self.answered(lookup, lambda: look_up(self.settings, self.address, None))
-            return
+    def looks_up_here(self) -> bool:
+        return self.deadline is None or super().looks_up_here()
+
+    def look_up_in_thread(self, lookup: Lookup) -> None:
         if self._wakeup is None:
             self._wakeup = socket.socketpair()
             for end in self._wakeup:
                 end.settimeout(0)
             self._register(self._wakeup[0], selectors.EVENT_READ, None)
-        super().look_up(lookup)
+        super().look_up_in_thread(lookup)
 
     def notify(self) -> None:
         if self._wakeup is not None:

@@ -23,6 +23,7 @@ from time import monotonic
 from .._sockets import lifecycle, lookups, port_window, resolve
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from . import attempt
+from .names import look_up, may_take_long
 from .state_machine import Dial, Rules
 from .trace import teller
 
@@ -229,10 +230,17 @@ class Race:
             if not self._is_literal:
                 self._candidates = ()  # a later round asks again
             return
-        self.look_up(lookup)
+        if lookup == "both" and self.looks_up_here():
+            self.answered(lookup, lambda: look_up(self.settings, self.address, None))
+        else:
+            self.look_up_in_thread(lookup)
 
-    def look_up(self, lookup: Lookup) -> None:
-        """Have the name looked up in a thread."""
+    def looks_up_here(self) -> bool:
+        """Return True if a lookup of both families need not run in a thread, for it does not take long."""
+        return not may_take_long(self.settings, self.address)
+
+    def look_up_in_thread(self, lookup: Lookup) -> None:
+        """Have the name looked up in a thread, which calls `notify`."""
         question = resolve.Question(self.address, self.settings.resolver, self.settings.family or _FAMILIES[lookup])
 
         def done(found: Any, error: BaseException | None) -> None:

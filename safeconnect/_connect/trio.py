@@ -96,10 +96,14 @@ async def open_tcp_stream(
 async def connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
-    candidates: Sequence[Candidate] = () if settings.resolver else resolve.literal(address)
     began = trio.current_time()
+    is_plain = not settings.needs_dial and not is_logged()
+    candidates: Sequence[Candidate] = ()
+    if not settings.resolver:
+        # A thread for localhost would take longer than its lookup, which reads a file.
+        candidates = resolve.without_network(address, settings.family) if is_plain else resolve.literal(address)
     first: socket.socket | OSError | None = None
-    if candidates and not settings.needs_dial and not is_logged():
+    if candidates and is_plain:
         first, is_kept = try_first(settings, candidates[0])
         if is_kept and isinstance(first, socket.socket):
             return first

@@ -36,10 +36,11 @@ _MOST_SCOPE_ID = 2**32 - 1
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-def without_network(address: tuple[Any, ...]) -> Sequence[Candidate]:
+def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candidate]:
     """Return the candidates that need no network: those of a literal and of localhost; for other addresses none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
+    :param family: of localhost's addresses, only those of this family.
     :raises TypeError: it is not an address.
     :raises ValueError: the address has another length.
     :raises OSError: localhost could not be looked up.
@@ -49,7 +50,7 @@ def without_network(address: tuple[Any, ...]) -> Sequence[Candidate]:
     host, port = address
     if type(host) is str:
         if host == "localhost":
-            return look_up(address)
+            return of_family(family, look_up(address)) if family else look_up(address)
         if socket.getaddrinfo is _STANDARD and type(port) is int:  # as literal(), without the call
             return _literal(host, port, ())
     return ()

@@ -137,16 +137,6 @@ class TestNames:
         with create_connection(("name", 1), 5, **settings) as sock:
             assert sock.getpeername() == server.getsockname()
 
-    def test_nothing_is_looked_up_in_a_thread_for_literals_and_localhost(self, server, monkeypatch):
-        def no_thread(*_):
-            pytest.fail("a thread was started")
-
-        monkeypatch.setattr("safeconnect._sockets.lookups.start", no_thread)
-        port = server.getsockname()[1]
-        for host in ("127.0.0.1", "localhost", b"localhost"):
-            for settings in ({}, {"retry": Retry()}):
-                create_connection((host, port), 5, **settings).close()
-
 
 class TestTrace:
     def test_is_the_stream_of_events_and_orders(self, server):

@@ -63,6 +63,13 @@ class TestConnected:
         with connect(("localhost", server.getsockname()[1]), 5) as sock:
             assert sock.getpeername() == server.getsockname()
 
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", b"localhost"])
+    @pytest.mark.parametrize("settings", [{}, {"retry": Retry()}, {"family": socket.AF_INET}])
+    def test_to_a_literal_or_localhost_without_a_thread(self, connect, server, host, settings, monkeypatch):
+        monkeypatch.setattr("safeconnect._sockets.lookups.start", lambda *_: pytest.fail("a thread was started"))
+        with connect((host, server.getsockname()[1]), 5, **settings) as sock:
+            assert sock.getpeername() == server.getsockname()
+
     def test_to_the_second_address_when_the_first_refuses(self, connect, server):
         names = resolver(("127.0.0.1", closed_port(1)), server.getsockname())
         sock, seconds = timed(lambda: connect(("name", 1), 30, resolver=names, happy_eyeballs_delay=10))
