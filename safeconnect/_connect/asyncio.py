@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import sys
 from contextlib import suppress
 
 from .._lazy import typing as t
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .shared import Outcome
 
-# Read now what the first connect needs from files: an event loop should not wait for files.
-kernel.source_ports()
+# Read now what the first connect needs from files: an event loop should not wait for files. Elsewhere it needs nothing.
+if sys.platform == "linux":
+    kernel.source_ports()
 
 # A connect on loopback takes about 20 us, a turn through the event loop about 8: another task waits 0.2 ms as a rule.
 _TURNS = 8

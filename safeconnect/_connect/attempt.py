@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sys
 from operator import index
@@ -128,7 +127,7 @@ def start_from(
         # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
         port = sock.getsockname()[1]
         if window and port not in window:
-            port_window.missed()
+            port_window.missed(window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:
         is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)
@@ -167,7 +166,7 @@ def is_done(code: int) -> bool:
         return True
     if code in _UNDER_WAY:
         return False
-    raise OSError(code, os.strerror(code))
+    raise lifecycle.error_of(code)
 
 
 def explain(
@@ -230,7 +229,7 @@ def raise_failure(sock: socket.socket) -> None:
     """Raise the error with which a connect has failed meanwhile, if it has. The kernel tells it only once."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
-        raise OSError(code, os.strerror(code))
+        raise lifecycle.error_of(code)
 
 
 def _fall_back(
@@ -262,7 +261,7 @@ def _fall_back(
             return code
     if lifecycle.has_way(sock.family, sockaddr, source_address):
         raise PortsExhaustedError(errno.EADDRNOTAVAIL, _exhausted(sockaddr))
-    raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    raise lifecycle.error_of(errno.EADDRNOTAVAIL)
 
 
 def _exhausted(sockaddr: SockAddr) -> str:

@@ -142,9 +142,9 @@ def create_connection(
     :raises ValueError: the address has a wrong length, its port is not 0-65535, or a time is negative.
     :raises TypeError: an argument of a wrong type.
 
-    On Linux 6.3 and later a self-connect cannot happen, because the source port comes from a range that leaves the
-    target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). On every platform each connection is checked. A self-connected
-    socket is reset, so that the port is free at once, and the attempt starts anew.
+    On Linux 6.3 and later (and 6.1.32) a self-connect cannot happen, because the source port comes from a range that
+    leaves the target's port out (``IP_LOCAL_PORT_RANGE``, ip(7)). On every platform each connection is checked. A
+    self-connected socket is reset, so that the port is free at once, and the attempt starts anew.
 
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
     ...     with create_connection(server.getsockname(), timeout=5) as sock:

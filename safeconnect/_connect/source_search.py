@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .source import Source
 
-    # The address to bind to, and the options to set before.
-    End = tuple[tuple[Any, ...] | None, list[AnyOption]]
+    # The address to bind to, and the options to set before; the ports that it offers to the kernel, if any.
+    End = tuple[tuple[Any, ...] | None, list[AnyOption], PortRange | None]
 
 # The local address and port are taken: bind() says so, or connect() if they are taken toward this destination only.
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 _REUSE_ADDRESS: AnyOption = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-# How often a search starts anew if the kernel's range changes in the middle of it.
-_LOOKS = 3
+# How often a search starts anew if the kernel's range changes in the middle of it, or all ranges are ignored.
+_LOOKS = port_window.MAX_IGNORED + 1
 # netinet/in.h and netinet6/in6.h of macOS: leave by the interface of that number.
 _MACOS_BOUND_IF = {socket.AF_INET: (0, 25), socket.AF_INET6: (41, 125)}
 
@@ -64,13 +64,13 @@ def _from(
     settings: Settings, candidate: Candidate, address: tuple[Any, ...] | None, ports: PortSet | None
 ) -> tuple[socket.socket, int]:
     if ports is None:
-        (place, options), *_ = _ends(settings, candidate, address, None)
+        (place, options, _), *_ = _ends(settings, candidate, address, None)
         allow = settings.allow_self_connect
         return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
-        for place, options in _ends(settings, candidate, address, ports):
+        for place, options, offered in _ends(settings, candidate, address, ports):
             try:
                 sock, state = attempt.start_from(
                     candidate,
@@ -86,11 +86,11 @@ def _from(
                     raise
                 taken = error.with_traceback(None)
                 continue
-            if _port_of(sock) in ports:
+            if offered is None or _port_of(sock) in ports:
                 return sock, state
             # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
             lifecycle.reset(sock)
-            port_window.missed()
+            port_window.missed(range(offered.first, offered.last + 1))
             break
         else:
             break
@@ -130,7 +130,7 @@ def _ends(
         # A bound port is then taken toward this destination only, and ports in TIME_WAIT are free.
         options.append(_REUSE_ADDRESS)
     if ports is None:
-        yield address, options
+        yield address, options, None
         return
     # A shared source is bound: the kernel's own choice passes over a port that another socket shares.
     has_ranges = not source.share and kernel.has_port_range()
@@ -148,10 +148,11 @@ def _end(
     in_range: bool,
 ) -> End:
     if in_range:
-        return address, [*options, (0, kernel.IP_LOCAL_PORT_RANGE, port_window.packed(offered.first, offered.last))]
+        value = port_window.packed(offered.first, offered.last)
+        return address, [*options, (0, kernel.IP_LOCAL_PORT_RANGE, value)], offered
     if address is None:
         address = ("::", 0) if family == socket.AF_INET6 else ("0.0.0.0", 0)  # noqa: S104 - any address of this host
-    return (address[0], offered.first, *address[2:]), options
+    return (address[0], offered.first, *address[2:]), options, None
 
 
 def _sharing() -> list[AnyOption]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import sys
 
 from .._fork import imports
 from .._lazy import typing as t
+from .._sockets.lifecycle import error_of
 from . import tcp_info as _parse
 from .tcp_info import RETRIES, RTO_MAX, DetectionTime, TcpInfo, predict
 
@@ -227,14 +227,14 @@ def has_unacknowledged(sock: Any) -> bool:
         return False
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code or tcp_state(sock) == "CLOSED":  # the kernel may have told the error to another caller
-        raise OSError(code or errno.ECONNRESET, os.strerror(code or errno.ECONNRESET))
+        raise error_of(code or errno.ECONNRESET)
     return True
 
 
 def _open(sock: HasFileno) -> int:
     number = sock.fileno()
     if number < 0:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        raise error_of(errno.EBADF)
     return number
 
 

@@ -11,6 +11,7 @@ from .._lazy import publish
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .._sockets.endpoint import same_host, written
+from .._sockets.prevention import prevents_self_connects
 from ..ports import MAX_PORT, PortRange, PortSet
 
 TYPE_CHECKING = False
@@ -37,8 +38,8 @@ class Exposure:
     :ivar port: the port asked about.
     :ivar reason: ``"exposed"`` or ``"other-parity"`` (only under pressure) where it can; ``"foreign-host"``,
         ``"no-way"``, ``"outside-range"`` or ``"reserved"`` where it cannot.
-    :ivar prevented: whether the kernel has the per-socket range of source ports (Linux 6.3), with which safeconnect's
-        own connects leave the port out. They are checked in any case.
+    :ivar prevented: whether safeconnect's own connects leave the port out, by a per-socket range of source ports (Linux
+        6.3 and 6.1.32). They are checked in any case. False too if there is no other source port.
     :ivar ephemeral: the range of source ports that the answer is about.
     :ivar reserved: the ports that the kernel leaves out of it.
     """
@@ -101,7 +102,7 @@ def self_connect_exposure(host: str, port: int) -> Exposure:
     check_int("port", port, 1, MAX_PORT)
     ephemeral = kernel.ephemeral_ports(refresh=True)
     reason = _reason(host, port, ephemeral)
-    return Exposure(host, port, reason, kernel.has_port_range(), ephemeral, kernel.reserved_ports())
+    return Exposure(host, port, reason, prevents_self_connects(port), ephemeral, kernel.reserved_ports())
 
 
 def _reason(host: str, port: int, ephemeral: PortRange) -> Reason:

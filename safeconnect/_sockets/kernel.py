@@ -28,12 +28,13 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 # No descriptor or no memory is left: not an answer to the question that was asked.
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-_UNKNOWN_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
-_SUBPROCESS_SECONDS = 5.0
+# What a kernel says that does not know an option, and what the filter of a sandbox (seccomp(2)) says in its place.
+_NO_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOSYS)
+_SOME_RANGE = 1 << 16 | 1
 _FIRST_UNPRIVILEGED = 1024
 
 _remembered: dict[str, PortSet] = {}
-_has_port_range = False  # True once a socket has shown that there is IP_LOCAL_PORT_RANGE
+_has_port_range = False  # True once a socket has kept an IP_LOCAL_PORT_RANGE
 _listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
@@ -120,14 +121,28 @@ def _tell() -> None:
 
 
 def has_port_range() -> bool:
-    """Return True if this kernel knows IP_LOCAL_PORT_RANGE; a socket is asked only once."""
+    """Return True if this kernel has IP_LOCAL_PORT_RANGE; a socket is asked only once.
+
+    Sandboxes accept options that they do not have (gVisor, or a filter of system calls), so it has to give the same
+    value back.
+
+    :raises OSError: there was no descriptor, or no memory, to ask with.
+    """
     global _has_port_range
-    if IP_LOCAL_PORT_RANGE in missing:
-        return False
+    if _has_port_range or IP_LOCAL_PORT_RANGE in missing:
+        return IP_LOCAL_PORT_RANGE not in missing
+    # Without the classes of other tools, which may have replaced socket.socket.
+    probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        probe.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, _SOME_RANGE)
+        _has_port_range = probe.getsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE) == _SOME_RANGE
+    except OSError as error:
+        if error.errno not in _NO_OPTION:
+            raise
+    finally:
+        probe.close()
     if not _has_port_range:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # 0 removes the restriction, so it changes nothing.
-            _has_port_range = set_option(probe, IP_LOCAL_PORT_RANGE, 0)
+        missing.add(IP_LOCAL_PORT_RANGE)
     return _has_port_range
 
 
@@ -148,13 +163,13 @@ def refused(name: int, error: OSError) -> None:
 
     The first one may be a mock, or of another tool's class.
     """
-    if error.errno not in _UNKNOWN_OPTION:
+    if error.errno not in _NO_OPTION:
         return
     probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         probe.setsockopt(socket.IPPROTO_IP, name, 0)  # 0 removes the setting, so it changes nothing
     except OSError as again:
-        if again.errno in _UNKNOWN_OPTION:
+        if again.errno in _NO_OPTION:
             missing.add(name)
     finally:
         probe.close()
@@ -186,16 +201,13 @@ def told_range() -> PortRange | None:
     :raises OSError: there was no descriptor, or no memory, to ask with.
     """
     if sys.platform == "linux":
-        edges = _numbers(_read_file("/proc/sys/net/ipv4/ip_local_port_range"))
-    elif sys.platform == "win32":
-        # "Start Port : 49152 / Number of Ports : 16384", in the language of the system: only the numbers can be read.
-        numbers = _numbers(_run("netsh", "int", "ipv4", "show", "dynamicport", "tcp"))
-        edges = [numbers[-2], numbers[-2] + numbers[-1] - 1] if len(numbers) >= 2 else []
-    elif sys.platform == "darwin" or sys.platform.startswith(("freebsd", "dragonfly")):
-        edges = _numbers(_run("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last"))
+        edges = [int(word) for word in _read_file("/proc/sys/net/ipv4/ip_local_port_range").split() if word.isdecimal()]
     else:
-        edges = []
-    if len(edges) == 2 and 0 < edges[0] <= edges[1] <= 65535:
+        with _fork.imports.lock:
+            from . import other_systems
+
+        edges = other_systems.ephemeral_edges()
+    if len(edges) == 2 and 0 < edges[0] <= edges[1] <= MAX_PORT:
         return PortRange(edges[0], edges[1])
     return None
 
@@ -203,15 +215,10 @@ def told_range() -> PortRange | None:
 def _read_reserved() -> PortSet:
     if sys.platform == "linux":
         return PortSet.parse(_read_file("/proc/sys/net/ipv4/ip_local_reserved_ports"))
-    if sys.platform == "win32":
-        table = _run("netsh", "int", "ipv4", "show", "excludedportrange", "protocol=tcp")
-        rows = (_numbers(line) for line in table.splitlines())
-        return PortSet(PortRange(row[0], row[1]) for row in rows if len(row) == 2)
-    return PortSet()
+    with _fork.imports.lock:
+        from . import other_systems
 
-
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split() if word.isdecimal()]
+    return PortSet(PortRange(first, last) for first, last in other_systems.reserved_edges())
 
 
 def _read_file(path: str) -> str:
@@ -226,22 +233,3 @@ def _read_file(path: str) -> str:
         if error.errno in SCARCE:
             raise
         return ""
-
-
-def _run(*command: str) -> str:
-    """Return the output of a command, empty if it is missing, fails or hangs.
-
-    :raises OSError: there was no descriptor, or no memory, to run it.
-    """
-    with _fork.imports.lock:
-        import subprocess  # only off Linux, and too large to load for a connect
-
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed commands
-            command, capture_output=True, text=True, timeout=_SUBPROCESS_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        if isinstance(error, OSError) and error.errno in SCARCE:
-            raise
-        return ""
-    return done.stdout

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 
@@ -52,12 +53,13 @@ def prepare(
     """
     if options or source_address:
         resolved = set_options(sock, options)
-        if source_address:
-            _bind(sock, family, source_address)
-            if source_address[1]:
-                return None
+        is_fixed = source_address is not None and _bind(sock, family, source_address)
+        if source_address and source_address[1]:
+            return None
         if any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved):
             return None
+        if is_fixed:
+            return ANY_PORT
     return port_window.choose(sock, sockaddr) or ANY_PORT if family in IP_FAMILIES else None
 
 
@@ -91,11 +93,20 @@ def _as_tuples(options: Sequence[AnyOption], family: int) -> Sequence[Option]:
     return plain  # type: ignore[no-any-return]
 
 
-def _bind(sock: socket.socket, family: int, source_address: SourceAddress) -> None:
-    """Bind to the source address; without a port in it, leave the port to connect(), which knows the target."""
-    if not source_address[1]:
-        kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
+def _bind(sock: socket.socket, family: int, source_address: SourceAddress) -> bool:
+    """Bind to the source address; without a port in it, leave the port to connect(), which knows the target.
+
+    :returns: True if the port is fixed from here on: it was given, or the kernel cannot leave it to connect().
+    """
+    is_open = not source_address[1] and kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1)
     sock.bind(scoped(family, source_address))
+    return not is_open
+
+
+def error_of(code: int) -> OSError:
+    """Return the error for an error number of a socket; Windows has the texts of Winsock's own in a table of Python."""
+    texts: dict[int, str] = getattr(socket, "errorTab", {})
+    return OSError(code, texts.get(code) or os.strerror(code))
 
 
 def scoped(family: int, sockaddr: SockAddr) -> SockAddr:

@@ -12,6 +12,8 @@ Windows are prefetched: drawn in batches, and taken one by one with ``list.pop``
 lock. They are drawn from what the kernel has said about its ports, and are dropped when that changes, in a forked child
 (where parent and child would use the same ones), and when a socket shows a port outside of its window: the kernel
 ignores a window that is not within its range, so the range has changed.
+
+A kernel that ignores windows within its range, or whose range cannot be read, gets no more of them after a few tries.
 """
 
 from __future__ import annotations
@@ -47,11 +49,21 @@ _NEIGHBOURHOOD = 8
 _RETURNS = 16
 _found: _Found | None = None
 _windows: tuple[int, ...] = ()  # to draw from: the option's values for all windows, side by side
+# A window within the kernel's range that is ignored may mean that the range has changed twice. Not so several of them.
+MAX_IGNORED = 3
+_ignored = 0
 
 
 @kernel.on_change
+def _start_afresh() -> None:
+    """The source ports have changed, or this is a forked child."""
+    global _ignored
+    _forget()
+    _ignored = 0
+
+
 def _forget() -> None:
-    """Drop all windows: the source ports have changed, or this is a forked child."""
+    """Drop all windows."""
     global _windows, _found
     _prefetched.clear()
     _windows = ()
@@ -107,6 +119,11 @@ def choose(sock: socket.socket, sockaddr: SockAddr) -> range | None:
 
 def _random_windows() -> Iterator[tuple[range, int]]:
     global _windows
+    try:
+        if not kernel.has_port_range():
+            return
+    except OSError:  # no descriptor to ask with; the next batch asks again
+        pass
     # Read once: another thread may empty it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
     if not windows:
@@ -137,14 +154,21 @@ def chance() -> float:
     return draw(1 << 53) / (1 << 53)
 
 
-def missed() -> None:
+def missed(window: range) -> None:
     """Read the source ports anew: the kernel has ignored a window, so it lay outside of the kernel's range.
 
     Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
     this one drew from the old.
+
+    :param window: if it lies within the range even so, as a few others did, the kernel ignores all: no more are set.
     """
-    kernel.source_ports(refresh=True)
+    global _ignored
+    ports = kernel.source_ports(refresh=True)
     _forget()
+    if ports and ports.nth(0) <= window[0] and window[-1] <= ports.nth(len(ports) - 1):
+        _ignored += 1
+        if _ignored >= MAX_IGNORED:
+            kernel.missing.add(IP_LOCAL_PORT_RANGE)
 
 
 def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:

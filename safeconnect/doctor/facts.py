@@ -51,7 +51,8 @@ class SourcePorts:
     :ivar reserved: ``net.ipv4.ip_local_reserved_ports``, as written there: ``"8080,9000-9099"``.
     :ivar usable: the number of ports in the range that are not reserved.
     :ivar preferred_parity: the parity that connect() takes first: that of ``first``. Linux only.
-    :ivar per_socket_range: whether the kernel has IP_LOCAL_PORT_RANGE (Linux 6.3), which prevents self-connects.
+    :ivar per_socket_range: whether the kernel has IP_LOCAL_PORT_RANGE (Linux 6.3, 6.1.32) and keeps to it: it prevents
+        self-connects.
     """
 
     first: int | None = None
@@ -87,7 +88,8 @@ class Timers:
     @property
     def vanished_peer_noticed_after_seconds(self) -> float | None:
         """For an idle connection with keepalive and the kernel's times. Without keepalive: never."""
-        if self.keepalive_time_seconds is None or self.keepalive_intvl_seconds is None or self.keepalive_probes is None:
+        # A sandbox may tell zeros, which are no times (gVisor).
+        if not self.keepalive_time_seconds or not self.keepalive_intvl_seconds or not self.keepalive_probes:
             return None
         return predict((self.keepalive_time_seconds, self.keepalive_intvl_seconds, self.keepalive_probes), 0).idle
 

@@ -28,6 +28,7 @@ from .._lazy import publish
 from .._local.self_connect_exposure import self_connect_exposure
 from .._sockets import kernel, resolve
 from .._sockets.lifecycle import reset
+from .._sockets.prevention import prevents_self_connects
 from ..errors import PortsExhaustedError, SelfConnectError
 from . import facts
 from .facts import Snapshot
@@ -166,7 +167,7 @@ def _descriptors() -> tuple[int | None, int | None, int | None]:
 
 def _source_ports() -> facts.SourcePorts:
     try:
-        has_option = sys.platform == "linux" and kernel.has_port_range()
+        has_option = sys.platform == "linux" and prevents_self_connects()
         told = kernel.told_range()
     except OSError:  # no descriptor is left to ask with
         return facts.SourcePorts()

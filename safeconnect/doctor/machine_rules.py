@@ -278,13 +278,15 @@ def tw_reuse_off(snapshot: Snapshot) -> Iterator[Case]:
 
 @rule("no-per-socket-range", "The kernel lacks the option by which self-connects are prevented", "info")
 def no_option(snapshot: Snapshot) -> Iterator[Case]:
-    """Without IP_LOCAL_PORT_RANGE (Linux 6.3) safeconnect cannot keep the target's port out of the choice of source
-    ports. It then detects a connection to itself, resets it, and tries again.
+    """Without IP_LOCAL_PORT_RANGE (Linux 6.3, stable 6.1.32) safeconnect cannot keep the target's port out of the
+    choice of source ports. It then detects a connection to itself, resets it, and tries again. Sandboxes may lack it
+    on any kernel (gVisor, seccomp filters).
     """
     if snapshot.source_ports.per_socket_range is False:
         host = snapshot.host
-        advice = ("Linux 6.3 or later has it",) if host.platform == "linux" else ()
-        yield Case(f"no IP_LOCAL_PORT_RANGE on {host.platform}, {host.release}: self-connects are detected", advice)
+        advice = ("Linux 6.3 and later have it, and 6.1.32 and later",) if host.platform == "linux" else ()
+        kernel = f"this kernel ({host.platform}, {host.release})"
+        yield Case(f"IP_LOCAL_PORT_RANGE is not supported by {kernel}: self-connects are detected", advice)
 
 
 @rule("user-namespaces-off", "Programs may not have namespaces of their own", "info")

@@ -298,7 +298,7 @@ FOUND = [
     ("connect-timeout-long", "info", ["2 min 7 s"], change(timers={"syn_retries": 6, "syn_linear_timeouts": None})),
     ("range-parity", "info", ["32768-61000", 'ip_local_port_range="32768 60999"'], ports(32768, 61000)),
     ("tw-reuse-off", "info", ["tcp_tw_reuse=2"], change(timers={"tw_reuse": 0})),
-    ("no-per-socket-range", "info", ["linux, 6.18", "6.3 or later"], change(source_ports={"per_socket_range": False})),
+    ("no-per-socket-range", "info", ["linux, 6.18", "6.3 and later"], change(source_ports={"per_socket_range": False})),
     (
         "user-namespaces-off",
         "info",

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from safeconnect._host import tcp_table
-from safeconnect._sockets import kernel
+from safeconnect._sockets import other_systems
 from safeconnect.doctor import examine, gather, gathering
 from safeconnect.doctor.facts import Listening, SourcePorts, Timers
 
@@ -26,7 +26,7 @@ def no_psutil(monkeypatch):
 
 @pytest.mark.parametrize("platform", ["darwin", "win32", "freebsd14"])
 def test_what_is_not_told_is_none(platform, on_platform, no_psutil, monkeypatch):
-    monkeypatch.setattr(kernel, "_run", lambda *command: "")
+    monkeypatch.setattr(other_systems, "_run", lambda *command: "")
     gathering._no_user_namespaces_because()  # on this platform, before it is another
     with support.listening() as server:
         on_platform(platform)
@@ -47,7 +47,7 @@ def test_what_is_not_told_is_none(platform, on_platform, no_psutil, monkeypatch)
 
 
 def test_the_range_of_macos(on_platform, no_psutil, monkeypatch):
-    monkeypatch.setattr(kernel, "_run", lambda *command: "49152\n49160\n")
+    monkeypatch.setattr(other_systems, "_run", lambda *command: "49152\n49160\n")
     on_platform("darwin")
     report = examine()
     assert report.snapshot.source_ports == SourcePorts(49152, 49160, "", 9, None, per_socket_range=False)

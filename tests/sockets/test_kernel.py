@@ -1,6 +1,7 @@
 """What the kernel says, on this platform for real and on the others by what their tools print."""
 
 import errno
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
-from safeconnect._sockets import kernel, port_window
+from safeconnect._sockets import kernel, lifecycle, port_window
 
 from .. import namespace
 from ..support import linux_only
@@ -40,7 +41,7 @@ def prints(monkeypatch, on_platform):
             assert settings["timeout"] > 0
             if text is None:
                 raise FileNotFoundError(command[0])
-            return subprocess.CompletedProcess(command, 0, stdout=text)
+            return subprocess.CompletedProcess(command, 0, stdout=text.encode("cp850"))
 
         on_platform(name)
         monkeypatch.setattr(subprocess, "run", run)
@@ -106,11 +107,16 @@ class TestOtherPlatforms:
         assert reserved_ports() == PortSet()
         assert asked == [("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last")]
 
-    def test_windows(self, prints):
-        # The words are in the system's language; only the numbers and their order count.
-        prints(
-            "win32", "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n"
-        )
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "\nProtokoll tcp, dynamischer Portbereich\n---\nStartport : 49152\nAnzahl von Ports : 16384\n\n",
+            "\nPlage de ports dynamiques\n---\nPort de d\u00e9marrage : 49152\nNombre de ports : 16384\n",
+        ],
+    )
+    def test_windows(self, prints, text):
+        # The words are in the system's language, and in its OEM code page; only the numbers and their order count.
+        prints("win32", text)
         assert ephemeral_ports() == PortRange(49152, 65535)
 
     def test_reserved_on_windows(self, prints):
@@ -127,10 +133,33 @@ class TestOtherPlatforms:
         assert ephemeral_ports() == PortRange(49152, 65535)
         assert reserved_ports() == PortSet()
 
+    @pytest.mark.parametrize("platform", ["darwin", "win32"])
+    def test_an_import_starts_no_program(self, platform):
+        code = f"""
+            import sys
+            import asyncio, subprocess, selectors, ssl  # on this platform
+            sys.platform = {platform!r}
+            def run(*command, **settings):
+                raise SystemExit(f"{{command}} was started")
+            subprocess.run = run
+            import safeconnect.asyncio
+        """
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=namespace.ROOT, env={"PYTHONPATH": "."}
+        )
+
+
+def test_errors_have_the_texts_of_winsock(monkeypatch):
+    monkeypatch.setattr(socket, "errorTab", {10061: "The server refused the connection."}, raising=False)
+    assert lifecycle.error_of(10061).strerror == "The server refused the connection."
+    monkeypatch.delattr(socket, "errorTab")
+    refused = lifecycle.error_of(errno.ECONNREFUSED)
+    assert (type(refused), refused.strerror) == (ConnectionRefusedError, os.strerror(errno.ECONNREFUSED))
+
 
 @linux_only
 class TestOptions:
-    @pytest.mark.parametrize("code", [errno.ENOPROTOOPT, errno.EOPNOTSUPP])
+    @pytest.mark.parametrize("code", kernel._NO_OPTION)
     def test_one_that_is_missing_is_asked_for_once(self, monkeypatch, code):
         asked = []
 
@@ -145,7 +174,21 @@ class TestOptions:
         assert not kernel.has_port_range()
         with socket.socket() as sock:
             assert port_window.choose(sock, TARGET) is None
-        assert len(asked) == 2, "once on the socket at hand, once on one of its own"
+        assert len(asked) == 1
+
+    @pytest.mark.parametrize("code", kernel._NO_OPTION)
+    def test_one_that_is_missing_is_asked_for_once_more_on_a_plain_socket(self, monkeypatch, code):
+        asked = []
+
+        class Old(socket.socket):
+            def setsockopt(self, *option):
+                asked.append(option)
+                raise OSError(code, "no such option")
+
+        monkeypatch.setattr(kernel, "_socket", SimpleNamespace(socket=Old))
+        with Old() as sock:
+            assert not any(kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1) for _ in range(3))
+        assert asked == [(0, kernel.IP_BIND_ADDRESS_NO_PORT, 1), (0, kernel.IP_BIND_ADDRESS_NO_PORT, 0)]
 
     def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
         class Odd(socket.socket):
