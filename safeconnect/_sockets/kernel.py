@@ -165,7 +165,10 @@ def refused(name: int, error: OSError) -> None:
     """
     if error.errno not in _NO_OPTION:
         return
-    probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return  # the next connect asks again
     try:
         probe.setsockopt(socket.IPPROTO_IP, name, 0)  # 0 removes the setting, so it changes nothing
     except OSError as again:

@@ -9,7 +9,7 @@ import safeconnect
 from safeconnect import PortsExhaustedError, create_connection
 
 from .. import namespace
-from ..support import closed_port
+from ..support import closed_port, needs_port_range
 
 
 class TestExhaustion:
@@ -81,6 +81,7 @@ class TestExhaustion:
         """
         assert "every port of 40000-40063 is reserved" in namespace.run(code, ports="40000 40063")
 
+    @needs_port_range
     def test_windows_drawn_from_a_range_that_has_changed_meanwhile_are_dropped(self):
         code = """
             import socket, safeconnect

@@ -86,6 +86,7 @@ class TestConnects:
         support.ran_into(SelfConnectError, connect, address, 5, source_address=address, resolver=multipath)
 
 
+@support.needs_port_range
 def test_the_window_leaves_the_target_out():
     code = """
         import safeconnect, socket

@@ -18,7 +18,7 @@ from safeconnect._sockets import kernel
 from safeconnect.events import Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 
 from .. import support
-from ..support import black_hole, closed_port, linux_only, needs_ipv6, one_port, resolver
+from ..support import black_hole, closed_port, linux_only, needs_ipv6, needs_port_range, one_port, resolver
 
 
 class TestFailover:
@@ -62,6 +62,7 @@ class TestNoMachine:
         with create_connection(("name", 1), 5, resolver=names) as sock:
             assert sock.gettimeout() == 5
 
+    @needs_port_range
     def test_unless_it_has_met_itself(self, monkeypatch, server):
         built = []
         monkeypatch.setattr("safeconnect._connect.shared.Dial", lambda *args: built.append(args) or Dial(*args))

@@ -3,13 +3,14 @@
 import errno
 import os
 import socket
+import sys
 from contextlib import contextmanager
 
 import pytest
 
 from safeconnect import create_connection, ephemeral_ports, reserved_ports
 from safeconnect._host import holders, tcp_table
-from safeconnect._sockets import kernel, port_window
+from safeconnect._sockets import kernel, other_systems, port_window
 from safeconnect.cli import _ports
 from safeconnect.doctor import diagnose, gather, gathering
 from safeconnect.testing import _namespaces as namespaces
@@ -68,10 +69,10 @@ def test_the_source_ports_are_a_guess_for_once():
 
 
 def test_a_command_that_cannot_be_run(asked_afresh, monkeypatch):
-    monkeypatch.setattr(kernel.sys, "platform", "darwin")
-    assert kernel._run("true") == ""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert other_systems._run("true") == ""
     with descriptors(0):
-        error = ran_into(OSError, kernel._run, "true")
+        error = ran_into(OSError, other_systems._run, "true")
     assert error.errno == errno.EMFILE
 
 

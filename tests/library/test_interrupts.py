@@ -91,6 +91,7 @@ class TestConnects:
             interrupt(connect, kind, check=connect, step=STEP)
 
     @pytest.mark.parametrize("settings", [{}, {"memory": safeconnect.ConnectMemory()}], ids=["alone", "in a race"])
+    @support.needs_port_range
     def test_a_connect_to_itself(self, kind, settings, monkeypatch):
         """Whatever it is interrupted at, the port is free for a server at once."""
         monkeypatch.setattr(state_machine, "MAX_SELF_CONNECTS", 3)  # the third is as the sixteenth

@@ -17,7 +17,7 @@ from safeconnect import PortRange, PortSet, ephemeral_ports, reserved_ports
 from safeconnect._sockets import kernel, lifecycle, port_window
 
 from .. import namespace
-from ..support import linux_only
+from ..support import linux_only, needs_port_range
 
 TARGET = ("127.0.0.1", 80)
 
@@ -190,6 +190,7 @@ class TestOptions:
             assert not any(kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1) for _ in range(3))
         assert asked == [(0, kernel.IP_BIND_ADDRESS_NO_PORT, 1), (0, kernel.IP_BIND_ADDRESS_NO_PORT, 0)]
 
+    @needs_port_range
     def test_one_odd_class_of_sockets_says_nothing_about_the_kernel(self, monkeypatch):
         class Odd(socket.socket):
             def setsockopt(self, *option):
@@ -199,6 +200,7 @@ class TestOptions:
             assert port_window.choose(sock, TARGET) is None
         assert kernel.missing == set()
 
+    @needs_port_range
     def test_one_that_is_refused_for_one_socket_is_not_missing(self):
         sock = socket.socket()
         sock.close()
@@ -214,6 +216,7 @@ class TestOptions:
 
 
 @linux_only
+@needs_port_range
 class TestDeck:
     @given(
         st.lists(st.builds(lambda a, n: PortRange(a, min(a + n, 65535)), st.integers(1, 65535), st.integers(0, 900)))
@@ -275,6 +278,7 @@ class TestDeck:
 
 
 @linux_only
+@needs_port_range
 class TestSearch:
     @given(st.integers(32768, 60999), st.integers(-12, 12))
     def test_the_neighbourhood_holds_the_port_found_and_never_the_target(self, found, distance):

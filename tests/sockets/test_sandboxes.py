@@ -3,6 +3,7 @@
 import pytest
 
 from .. import namespace, seccomp
+from ..support import needs_port_range
 
 pytestmark = pytest.mark.skipif(seccomp.unavailable() is not None, reason=str(seccomp.unavailable()))
 
@@ -69,6 +70,7 @@ kernel._read_file = lambda path: reads.append(path) or ""
 kernel.forget()
 """
 
+    @needs_port_range
     def test_windows_are_given_up_after_a_few_that_were_ignored(self):
         code = """
 for _ in range(200):
@@ -92,6 +94,7 @@ print(safeconnect.self_connect_exposure("127.0.0.1", 40000).prevented)
         assert run(code, "2000 2999", self.HIDDEN) == ["False", ""]
 
 
+@needs_port_range
 def test_a_range_that_changes_now_and_then_is_no_reason_to_give_up():
     code = """
 from pathlib import Path
