@@ -108,7 +108,12 @@ def start_from(
     try:
         if timeout is not DEFAULT_TIMEOUT:
             sock.settimeout(timeout)
-        window = lifecycle.prepare(sock, family, sockaddr, source_address, options)
+        is_plain = not options and not source_address and family in lifecycle.IP_FAMILIES
+        window = (
+            port_window.choose(sock, sockaddr)  # as prepare(), without the call
+            if is_plain
+            else lifecycle.prepare(sock, family, sockaddr, source_address, options)
+        )
         code = 0
         if not waits:
             code = sock.connect_ex(sockaddr)
@@ -126,7 +131,7 @@ def start_from(
             return sock, UNDER_WAY
         # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
         port = sock.getsockname()[1]
-        if window and port not in window:
+        if window and type(port) is int and not window & 0xFFFF <= port <= window >> 16 & 0xFFFF:  # a mock's is none
             port_window.missed(window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:

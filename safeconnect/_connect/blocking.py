@@ -218,7 +218,7 @@ def _in_order(
     connect_timeout: float | None,
 ) -> socket.socket:
     """Try the candidates in their order, each for ``connect_timeout`` seconds: one candidate, or a timeout of 0."""
-    outcomes: list[connect_error.Outcome] = []
+    outcomes: tuple[connect_error.Outcome, ...] = ()
     first: Any = None
     try:
         for candidate in candidates:
@@ -238,15 +238,14 @@ def _in_order(
             except SelfConnectError as error:  # macOS refuses such a connect
                 first, state = error.with_traceback(None), SELF_CONNECTED
             except OSError as error:
-                outcomes.append((candidate[4], error, monotonic() - began))
+                outcomes = (*outcomes, (candidate[4], error, monotonic() - began))
                 continue
             if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
                 first = _dial(settings, address, connect_timeout, [candidate], began=began, first=first)
             return first if connect_timeout is timeout else handed_over(first, timeout)
         raise _concluded(settings, outcomes)
     finally:
-        outcomes.clear()  # their tracebacks hold this frame, and the frame holds the list: a cycle
-        first = None
+        outcomes, first = (), None  # their tracebacks hold this frame, and the frame holds them: a cycle
 
 
 def _concluded(settings: Settings, outcomes: Sequence[connect_error.Outcome]) -> OSError | ExceptionGroup[OSError]:

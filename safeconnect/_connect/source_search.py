@@ -90,7 +90,7 @@ def _from(
                 return sock, state
             # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
             lifecycle.reset(sock)
-            port_window.missed(range(offered.first, offered.last + 1))
+            port_window.missed(port_window.packed(offered.first, offered.last))
             break
         else:
             break

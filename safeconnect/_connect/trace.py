@@ -20,11 +20,10 @@ def is_logged() -> bool:
     """Return True if the logger is enabled for DEBUG. It is not in a program that has not loaded logging."""
     global _logger
     if _logger is None:
-        # Another thread may be loading it right now, hence the second question.
-        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
-        if get_logger is None:
+        logging = sys.modules.get("logging")
+        if logging is None or not hasattr(logging, "getLogger"):  # another thread may be loading it right now
             return False
-        _logger = get_logger("safeconnect")
+        _logger = logging.getLogger("safeconnect")
     return bool(_logger.isEnabledFor(_DEBUG))
 
 

@@ -8,7 +8,7 @@ from asyncio.base_events import BaseEventLoop
 
 from .._connect.asyncio import connect
 from .._connect.streams import check_tls, for_transport
-from .._sockets import resolve
+from .._sockets import answers
 from . import clients
 from .settings import for_call
 
@@ -80,7 +80,7 @@ async def _connected(
     candidates: Sequence[Candidate] = ()
     if settings.resolver is None and (flags or getattr(loop.getaddrinfo, "__func__", None) is not _GETADDRINFO):
         found = await loop.getaddrinfo(*address, family=settings.family, type=socket.SOCK_STREAM, flags=flags)
-        candidates = resolve.usable(found)
+        candidates = answers.usable(found)
         if not candidates:
             raise OSError("getaddrinfo() returned empty list")
     return await for_transport(settings, address, timeout, candidates)
@@ -99,7 +99,7 @@ async def start_connection(
     socket_factory: Any = None,
 ) -> socket.socket:
     """``aiohappyeyeballs.start_connection``, and so aiohttp. With a ``socket_factory`` it is their own."""
-    candidates = resolve.usable(addr_infos)
+    candidates = answers.usable(addr_infos)
     if socket_factory is not None or not candidates:
         own: Any = clients.AIOHAPPYEYEBALLS.original
         more = {"happy_eyeballs_delay": happy_eyeballs_delay, "interleave": interleave, "loop": loop}

@@ -14,7 +14,7 @@ from .._host import holders
 from .._host.tcp_rows import ANY_HOST
 from .._lazy import publish
 from .._lazy import typing as t
-from .._sockets import lifecycle, port_window, resolve
+from .._sockets import answers, lifecycle, port_window, resolve
 from .._sockets.endpoint import unmapped
 from .._text import harmless
 from ..ports import PortSet, port_set
@@ -156,7 +156,7 @@ def reserve_port(
 
 def _place(host: str, family: int) -> Place:
     resolve.check_host(host)
-    found = resolve.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    found = answers.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     if not found:
         raise OSError(errno.EADDRNOTAVAIL, f"the resolver has no address for {host!r}")
     own_family, _, _, _, address = found[0]

@@ -30,8 +30,6 @@ DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defin
 _SIZE = 2 if sys.platform == "win32" else 4
 LINGER_0 = (1).to_bytes(_SIZE, sys.byteorder) + bytes(_SIZE)
 
-# The kernel chooses the source port, from no window.
-ANY_PORT = range(0)
 IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
@@ -44,7 +42,7 @@ def prepare(
     sockaddr: SockAddr,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
-) -> range | None:
+) -> int | None:
     """Set the options, bind, choose the window of source ports: what comes before every connect, in this order.
 
     :returns: the window, or ANY_PORT where the kernel chooses without one. None where the choice is not the kernel's:
@@ -59,8 +57,8 @@ def prepare(
         if any(option[:2] == (0, kernel.IP_LOCAL_PORT_RANGE) for option in resolved):
             return None
         if is_fixed:
-            return ANY_PORT
-    return port_window.choose(sock, sockaddr) or ANY_PORT if family in IP_FAMILIES else None
+            return port_window.ANY_PORT
+    return port_window.choose(sock, sockaddr) if family in IP_FAMILIES else None
 
 
 def set_options(sock: socket.socket, options: Sequence[AnyOption]) -> Sequence[Option]:

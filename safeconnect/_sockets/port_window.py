@@ -39,10 +39,13 @@ WINDOW_SIZE = 16
 # costs less than another failed try.
 GROWTH = 8
 
-# The prefetched windows, each with the option's value for it. In the middle of a connect the processor's caches hold
-# the kernel's code: drawing a window there takes 4 of a connect's 20 microseconds, and in a batch a third of one.
+# No window: the kernel chooses among all its source ports.
+ANY_PORT = 0
+# The prefetched windows, as everywhere the option's value: plain ints, for each connect makes one. In the middle of a
+# connect the processor's caches hold the kernel's code: drawing a window there takes 4 of a connect's 20 microseconds,
+# and in a batch a third of one.
 _BATCH = 64
-_prefetched: list[tuple[range, int]] = []
+_prefetched: list[int] = []
 # How many ports on each side of a found one to try next: free ports lie together when plain connects have taken the
 # others. And how many connects begin there, before a random window shows whether ports are still scarce.
 _NEIGHBOURHOOD = 8
@@ -73,66 +76,62 @@ def _forget() -> None:
 class _Found:
     """The port that the last search found, and toward which address; one for the process."""
 
-    __slots__ = ("returns", "sockaddr", "value", "window")
+    __slots__ = ("returns", "sockaddr", "window")
 
-    def __init__(self, sockaddr: SockAddr, first: int, last: int) -> None:
+    def __init__(self, sockaddr: SockAddr, window: int) -> None:
         self.sockaddr = sockaddr
-        self.window = range(first, last + 1)
-        self.value = packed(first, last)
+        self.window = window
         self.returns = _RETURNS
 
 
-def choose(sock: socket.socket, sockaddr: SockAddr) -> range | None:
+def choose(sock: socket.socket, sockaddr: SockAddr) -> int:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
-    :returns: the window; None if the kernel lacks the option, or has no source port but the target's. If there is
-        a window and the connected socket's port is outside of it, call `missed`.
+    :returns: the window; ANY_PORT if the kernel lacks the option, or has no source port but the target's. If there is
+        a window and the connected socket's port is not one of `ports_of`, call `missed`.
     """
     if IP_LOCAL_PORT_RANGE in kernel.missing:
-        return None
+        return ANY_PORT
     found = _found  # read once: other threads write it
     if found and found.returns and found.sockaddr == sockaddr:
         found.returns -= 1
-        window, value = found.window, found.value
+        window = found.window
     else:
         try:
-            window, value = _prefetched.pop()
+            window = _prefetched.pop()
         except IndexError:
-            drawn = list(_random_windows())
+            drawn = _random_windows()
             if not drawn:
-                return None
-            window, value = drawn.pop()  # taken first: other threads may take all the others
+                return ANY_PORT
+            window = drawn.pop()  # taken first: other threads may take all the others
             if _windows:
                 _prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
-        if sockaddr[1] in window:
+        if window & 0xFFFF <= sockaddr[1] <= window >> 16 & 0xFFFF:
             bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
             if bounds is None:
-                return None
-            window, value = range(bounds[0], bounds[1] + 1), packed(*bounds)
+                return ANY_PORT
+            window = packed(*bounds)
     try:  # as kernel.set_option(), without the call: every connect does this
-        sock.setsockopt(0, IP_LOCAL_PORT_RANGE, value)
+        sock.setsockopt(0, IP_LOCAL_PORT_RANGE, window)
     except OSError as error:
         kernel.refused(IP_LOCAL_PORT_RANGE, error)
-        return None
+        return ANY_PORT
     return window
 
 
-def _random_windows() -> Iterator[tuple[range, int]]:
+def _random_windows() -> list[int]:
     global _windows
     try:
         if not kernel.has_port_range():
-            return
+            return []
     except OSError:  # no descriptor to ask with; the next batch asks again
         pass
     # Read once: another thread may empty it meanwhile.
     windows = _windows or tuple(_side_by_side(kernel.source_ports()))
-    if not windows:
-        return  # every port is reserved
-    if kernel.is_told():
+    if windows and kernel.is_told():
         _windows = windows
-    for number in memoryview(os.urandom(4 * _BATCH)).cast("I"):
-        value = windows[number * len(windows) >> 32]
-        yield range(value & 0xFFFF, (value >> 16 & 0xFFFF) + 1), value
+    count = len(windows)  # 0 if every port is reserved
+    return [windows[number * count >> 32] for number in memoryview(os.urandom(4 * _BATCH)).cast("I") if count]
 
 
 def _side_by_side(ports: PortSet) -> Iterator[int]:
@@ -154,7 +153,7 @@ def chance() -> float:
     return draw(1 << 53) / (1 << 53)
 
 
-def missed(window: range) -> None:
+def missed(window: int) -> None:
     """Read the source ports anew: the kernel has ignored a window, so it lay outside of the kernel's range.
 
     Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
@@ -163,9 +162,10 @@ def missed(window: range) -> None:
     :param window: if it lies within the range even so, as a few others did, the kernel ignores all: no more are set.
     """
     global _ignored
-    ports = kernel.source_ports(refresh=True)
+    source_ports = kernel.source_ports(refresh=True)
     _forget()
-    if ports and ports.nth(0) <= window[0] and window[-1] <= ports.nth(len(ports) - 1):
+    within = ports_of(window)
+    if source_ports and source_ports.nth(0) <= within[0] and within[-1] <= source_ports.nth(len(source_ports) - 1):
         _ignored += 1
         if _ignored >= MAX_IGNORED:
             kernel.missing.add(IP_LOCAL_PORT_RANGE)
@@ -181,7 +181,7 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     ports = kernel.source_ports()
     found = _found
     passed_over = found and found.sockaddr == sockaddr and not found.returns
-    if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.value):
+    if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window):
         yield
     size = GROWTH * WINDOW_SIZE
     while size < len(ports):
@@ -198,7 +198,7 @@ def remember(port: int, sockaddr: SockAddr) -> None:
     """Remember which port a search toward an address has found."""
     global _found
     near = _near(kernel.source_ports(), port, sockaddr[1])
-    _found = _Found(sockaddr, *near) if near else None
+    _found = _Found(sockaddr, packed(*near)) if near else None
 
 
 def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None:
@@ -222,7 +222,12 @@ def sides(target_port: int) -> list[PortSet]:
     return [side for side in (below, above) if side]
 
 
+def ports_of(window: int) -> range:
+    """Return the ports of a window."""
+    return range(window & 0xFFFF, (window >> 16 & 0xFFFF) + 1)
+
+
 def packed(first: int, last: int) -> int:
-    """Return the option's value as a C int, which setsockopt() takes in a third of the time it takes for bytes."""
+    """Return a window: the option's value as a C int, which setsockopt() takes in a third of the time as bytes."""
     value = last << 16 | first
     return value - (1 << 32) if value >= 1 << 31 else value

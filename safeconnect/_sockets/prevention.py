@@ -35,7 +35,7 @@ def _keeps_to_its_window() -> bool:
         window = port_window.choose(sock, listener.getsockname())
         sock.connect(listener.getsockname())
         lifecycle.reset_on_close(sock)
-        if window and sock.getsockname()[1] not in window:
+        if window and sock.getsockname()[1] not in port_window.ports_of(window):
             port_window.missed(window)
             return False
-    return window is not None
+    return window != port_window.ANY_PORT

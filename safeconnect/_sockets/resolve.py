@@ -8,14 +8,12 @@ results to enumerations.
 from __future__ import annotations
 
 import _socket
-import errno
 import socket
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
 from .._fork import imports
 from ..ports import MAX_PORT
-from .lifecycle import scoped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +25,16 @@ if TYPE_CHECKING:
     Host = str | bytes | None
     Port = str | bytes | int | None
 
-# linux/net.h: flags that some resolvers add to the type of the socket, as socket() takes them.
-_TYPE_FLAGS = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
 _MOST_FLOW_LABEL = 2**20 - 1
 _MOST_SCOPE_ID = 2**32 - 1
 
 # Judged by its module, not by identity: it may have been replaced before this module was loaded.
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
+
+
+# The candidates of addresses that are a str and an int, or none: what `_literal` says of them.
+_known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}
+_MOST_KNOWN = 256
 
 
 def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candidate]:
@@ -48,12 +49,19 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     if type(address) is not tuple or len(address) != 2:
         return literal(address)
     host, port = address
-    if type(host) is str:
-        if host == "localhost":
-            return of_family(family, look_up(address)) if family else look_up(address)
-        if socket.getaddrinfo is _STANDARD and type(port) is int:  # as literal(), without the call
-            return _literal(host, port, ())
-    return ()
+    if type(host) is not str:
+        return ()
+    if host == "localhost":
+        return of_family(family, look_up(address)) if family else look_up(address)
+    if type(port) is not int or socket.getaddrinfo is not _STANDARD:
+        return ()
+    found = _known.get(address)  # a third of the time that the cache of _literal() takes
+    if found is None:
+        found = _literal(host, port, ())
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[address] = found
+    return found
 
 
 def literal(address: tuple[Any, ...]) -> tuple[Candidate, ...]:
@@ -92,16 +100,18 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
     if type(port) is not int or not 0 <= port <= MAX_PORT:
         _check_single(address)
         _check_port(port)
-    if type(host) is not str:
+    if type(host) is str:
+        encoded = b"localhost" if host == "localhost" else _encoded(host)
+    else:
         check_host(host)
-    encoded = _encoded(host) if type(host) is str else host
+        encoded = host
     resolver: Resolver = socket.getaddrinfo
     found: Any
     try:
         if resolver is _STANDARD:
             found = _socket.getaddrinfo(encoded, port, 0, SOCK_STREAM)
         else:
-            found = usable(resolver(host, port, 0, SOCK_STREAM))
+            found = _usable(resolver(host, port, 0, SOCK_STREAM))
     except OSError as error:
         raise _noted(error, host, port)  # noqa: B904 - it is the same error
     return _read(found, tail) if tail or not found else found
@@ -157,7 +167,7 @@ class Question:
         :raises OSError: there are none.
         """
         try:
-            return _read(of_family(self.arguments[2], usable(found)), self._tail)
+            return _read(of_family(self.arguments[2], _usable(found)), self._tail)
         except OSError as error:
             raise self.noted(error)  # noqa: B904 - it is the same error
 
@@ -168,40 +178,6 @@ def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidat
     A connect that is limited to the family then refuses each of them, and the error says so.
     """
     return [each for each in candidates if each[0] == family] or candidates if family else candidates
-
-
-def usable(found: Iterable[Any]) -> list[Candidate]:
-    """Return the candidates for TCP of an answer that is not the standard library's own, as socket() takes them.
-
-    A resolver that ignores hints answers for UDP as well. A type of 0 means any type, as some resolvers leave it
-    (c-ares), so it is a stream here. socket.create_connection() would fail with it: ESOCKTNOSUPPORT.
-
-    :raises OSError: there are candidates, but none for TCP, or none whose zone this host knows.
-    """
-    answer = list(found)
-    streams: list[Candidate] = []
-    failure: OSError | None = None
-    for family, kind, proto, name, sockaddr in answer:
-        kind_alone = kind & ~_TYPE_FLAGS
-        if kind_alone != SOCK_STREAM and (kind_alone or proto not in {0, IPPROTO_TCP}):
-            continue
-        try:
-            streams.append((family, kind or SOCK_STREAM, proto, name, scoped(family, sockaddr)))
-        except OSError as error:
-            failure = error  # other addresses may be usable
-    if streams or not answer:
-        return streams
-    if failure is not None:
-        raise failure
-    types = ", ".join(sorted({_type_name(each[1]) for each in answer}))
-    raise OSError(errno.ESOCKTNOSUPPORT, f"the resolver has no address for TCP (SOCK_STREAM), only for {types}")
-
-
-def _type_name(kind: int) -> str:
-    try:
-        return socket.SocketKind(kind).name
-    except ValueError:
-        return f"type {kind}"
 
 
 def named(host: Host, port: Port) -> str:
@@ -260,6 +236,13 @@ def _read(found: Any, tail: SockAddr) -> list[Candidate]:
     if not found:
         raise OSError("getaddrinfo returns an empty list")
     return [_with_tail(candidate, tail) for candidate in found] if tail else found
+
+
+def _usable(found: Iterable[Any]) -> list[Candidate]:
+    with imports.lock:
+        from .answers import usable  # the standard library's own answers are
+
+    return usable(found)
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from .._sockets import resolve
+from .._sockets import answers
 from . import _common
 
 with _common.needed(__name__, "aiohttp", "3.10"):
@@ -114,7 +114,7 @@ class TCPConnector(aiohttp.TCPConnector):
 
     async def _connect_to(self, addr_infos: list[Any], address: tuple[Any, ...], timeout: float | None) -> Any:
         # A user-supplied resolver may answer for UDP, or with a zone in the text of an address.
-        found = resolve.usable(addr_infos)
+        found = answers.usable(addr_infos)
         candidates = [info for info in found if self._local_family in (None, info[0])]
         if not candidates:
             raise OSError(

@@ -6,7 +6,7 @@ import pytest
 
 import safeconnect
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
-from safeconnect._sockets import resolve
+from safeconnect._sockets import answers, resolve
 from safeconnect.doctor import gather
 from safeconnect.testing import serve
 
@@ -56,11 +56,11 @@ class TestTypes:
     @linux_only
     def test_flags_in_the_type_change_nothing(self, address):
         kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        found = resolve.usable([(socket.AF_INET, kind, 6, "", address)])
+        found = answers.usable([(socket.AF_INET, kind, 6, "", address)])
         assert found == [(socket.AF_INET, kind, 6, "", address)]
 
     def test_a_type_without_a_name(self, address):
-        error = ran_into(OSError, resolve.usable, [(socket.AF_INET, 77, 6, "", address)])
+        error = ran_into(OSError, answers.usable, [(socket.AF_INET, 77, 6, "", address)])
         assert "only for type 77" in str(error)
 
     def test_binding(self, address, monkeypatch):
