@@ -16,6 +16,7 @@ from .._host.holders import in_the_way
 from .._sockets import port_window
 from .._sockets.endpoint import same_endpoint, written
 from .._sockets.resolve import Question
+from .._text import duration
 from ..events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
@@ -187,13 +188,6 @@ def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon |
         span.kind = "won"
     elif span.outcome == _GOING:
         span.ended = now
-
-
-def duration(seconds: float) -> str:
-    """Return a time with a suitable unit; a connect on one host takes some microseconds."""
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
 def lines(found: Sequence[Span], width: int) -> list[Line]:

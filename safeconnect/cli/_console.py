@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Line = Sequence[Part]
 
 _GAP = "  "
-_PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})  # for streams that cannot write them
+_PLAINER = str.maketrans({"━": "=", "│": "|"})  # for streams that cannot write them
 
 
 class OutputError(OSError):
@@ -38,7 +38,7 @@ class Stream:
         self._file = file
         self._is_optional = is_optional
         self._is_lost = False
-        self._translation = {} if _can_write("━│µ", file) else _PLAINER
+        self._translation = {} if _can_write("━│", file) else _PLAINER
         self._rich = _rich_console(file)
         self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 

@@ -16,6 +16,7 @@ import urllib.request
 from .. import create_connection, ephemeral_ports, is_self_connected, patched, reset, self_connect_exposure
 from .._host import holders
 from .._sockets import kernel
+from .._text import duration
 from . import FAILED
 from ._console import Console
 
@@ -102,7 +103,7 @@ def _show_self_connect(port: int) -> tuple[int, socket.socket]:
     if sock is None:
         raise NotSeenError(f"the standard library did not connect to itself in {tries:,} tries")
     try:
-        print(f"   Try {tries:,}, after {seconds:.1f} s, got a connection:")
+        print(f"   Try {tries:,}, after {duration(seconds)}, got a connection:")
         print(f"   {sock.getsockname()} -> {sock.getpeername()}: it is connected to itself.")
         sock.sendall(b"hello")
         print(f"   Sent b'hello', received {sock.recv(16)!r}.")
@@ -154,7 +155,7 @@ def _show_safeconnect(tries: int, port: int) -> None:
             with contextlib.suppress(ConnectionRefusedError):
                 create_connection((_HOST, port)).close()
                 raise NotSeenError(f"try {number:,} of safeconnect got a connection to a closed port")
-    print(f"   {tries:,} tries in {time.monotonic() - began:.1f} s: {tries:,} refused, 0 connected to itself.")
+    print(f"   {tries:,} tries in {duration(time.monotonic() - began)}: {tries:,} refused, 0 connected to itself.")
     _show_free(port, "after safeconnect's tries")
 
 
