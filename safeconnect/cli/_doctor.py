@@ -40,11 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(report: Report, stream: Stream) -> None:
     found = list(sections(report.snapshot))
-    width = max(len(name) for _, facts in found for name, _ in facts)
+    names = [len(name) for _, facts in found for name, _ in facts]
+    # In a terminal a long name, such as that of a destination, stands out, and the others' facts are beside them.
+    width = max((each for each in names if stream.columns is None or each <= stream.columns // 2), default=0)
     for title, facts in found:
         stream.line((title, "bold"))
         for name, text in facts:
-            stream.line(f"  {name:<{width}}  {text}")
+            stream.line(f"  {name:<{width}}  {text}", keep=max(width, len(name)) + 4)
         stream.line()
     stream.line(("findings", "bold"))
     for finding in report.findings:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 
 from .. import __version__
-from .._text import harmless
 from ._argument_types import (
     count,
     deadline,
@@ -18,6 +18,8 @@ from ._argument_types import (
     target,
     variable,
 )
+from ._console import Stream
+from ._help import formatter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +168,8 @@ class _PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            parser.exit(1, "--print-completion needs shtab: pip install 'safeconnect[cli]'\n")
+            Stream(sys.stderr, is_optional=True).line("--print-completion needs shtab: pip install 'safeconnect[cli]'")
+            parser.exit(1)
         print(shtab.complete(parser, values[1]))
         parser.exit()
 
@@ -174,7 +177,10 @@ class _PrintCompletion(argparse.Action):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong. The message quotes the arguments, which may hold anything."""
-        super().error(harmless(message))
+        self.formatter_class = formatter(sys.stderr)
+        self.print_usage(sys.stderr)
+        Stream(sys.stderr, is_optional=True).line(f"{self.prog}: error: {message}")
+        self.exit(2)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -219,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="safeconnect",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=formatter(sys.stdout),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -239,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
             description=description,
             epilog=epilog,
             usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=formatter(sys.stdout),
             allow_abbrev=False,
         )
         command.set_defaults(module=f"_{name}", parser=command)

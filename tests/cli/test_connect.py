@@ -136,7 +136,7 @@ class TestOften:
         result = json.loads(call("connect", up, "--repeat", "3", "--json").stdout)
         order = [result[f"{name}_seconds"] for name in ("min", "p50", "p90", "p99", "max")]
         assert order == sorted(order)
-        assert (result["times"], result["connected"], result["failures"]) == (3, 3, {})
+        assert (result["tries"], result["connected"], result["failures"]) == (3, 3, {})
         failed = json.loads(call("connect", down, "--repeat", "3", "--json").stdout)
         assert (failed["connected"], failed["exit_status"]) == (0, 1)
         assert failed["failures"] == {"[Errno 111] Connection refused": 3}
