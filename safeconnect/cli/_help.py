@@ -71,7 +71,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             return usage
         # Lines that are indented further than the name of the program continue the line before.
         forms = re.sub(r"\n {8,}", " ", usage).rstrip("\n").splitlines()
-        return "\n".join(filled(form, self._width, indent=9, word=_ARGUMENT) for form in forms) + "\n\n"
+        return (
+            "\n".join(filled(form, self._width, indent=min(9, self._width // 8), word=_ARGUMENT) for form in forms)
+            + "\n\n"
+        )
 
 
 def _laid_out(title: str, items: list[Item], width: int) -> str:
