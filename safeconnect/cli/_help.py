@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from functools import partial
 
 from ._wrapping import columns, filled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import TextIO
 
     Item = tuple[str, str]  # a term, or nothing, and its text
 
 _TERM = re.compile(r"(\S.*?)\s{2,}(\S.*)", re.DOTALL)
-_ARGUMENT = re.compile(r"\[[^][]*\]|\S+")
+ARGUMENT = re.compile(r"\[[^][]*\]|\S+")  # of a usage
 
 
 def parts(text: str) -> list[tuple[str, list[Item]]]:
@@ -44,10 +44,9 @@ def _item(line: str) -> Item:
     return (found[1], " ".join(found[2].split())) if found else ("", line)
 
 
-def formatter(file: TextIO) -> Callable[[str], argparse.HelpFormatter]:
+def formatter(file: TextIO) -> partial[argparse.HelpFormatter]:
     """Return what lays out help for a stream, as `argparse.ArgumentParser` wants it."""
-    width = columns(file)
-    return lambda prog: _Formatter(prog, width=width)
+    return partial(_Formatter, width=columns(file))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -72,7 +71,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         # Lines that are indented further than the name of the program continue the line before.
         forms = re.sub(r"\n {8,}", " ", usage).rstrip("\n").splitlines()
         return (
-            "\n".join(filled(form, self._width, indent=min(9, self._width // 8), word=_ARGUMENT) for form in forms)
+            "\n".join(filled(form, self._width, indent=min(9, self._width // 8), word=ARGUMENT) for form in forms)
             + "\n\n"
         )
 

@@ -174,6 +174,21 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
+class _PrintManual(argparse.Action):
+    """Print the manual page."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_values: Any, **_: Any) -> None:
+        from ._man import page
+
+        print(page(parser, _commands(parser)))
+        parser.exit()
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (found,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
+    return dict(found.choices)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong. The message quotes the arguments, which may hold anything."""
@@ -236,6 +251,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHELL",
         help=f"print what completes the commands in a shell ({', '.join(_SHELLS)}), and exit",
     )
+    man_help = "print the manual page, for `man -l -`, and exit"
+    parser.add_argument("--man", action=_PrintManual, nargs=0, help=man_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (summary, text, add_arguments) in _COMMANDS.items():
         description, _, epilog = text.partition("\n\n")
