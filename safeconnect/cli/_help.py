@@ -44,7 +44,7 @@ def _item(line: str) -> Item:
     return (found[1], " ".join(found[2].split())) if found else ("", line)
 
 
-def formatter(file: TextIO) -> partial[argparse.HelpFormatter]:
+def formatter(file: TextIO) -> partial[_Formatter]:
     """Return what lays out help for a stream, as `argparse.ArgumentParser` wants it."""
     return partial(_Formatter, width=columns(file))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
-_SHELLS = ("bash", "zsh", "tcsh")
+_SHELLS = ("bash", "fish", "tcsh", "zsh")
 
 _DESCRIPTION = "TCP connects without self-connects: wait for a port, list ports, find out what is wrong."
 _EPILOG = """\
@@ -166,11 +166,12 @@ class _PrintCompletion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *values: Any, **_: Any) -> None:
         try:
-            import shtab
+            from ._completion import script
         except ImportError:
             Stream(sys.stderr, is_optional=True).line("--print-completion needs shtab: pip install 'safeconnect[cli]'")
             parser.exit(1)
-        print(shtab.complete(parser, values[1]))
+        summaries = {command: _COMMANDS[name][0] for name, command in _commands(parser).items()}
+        print(script(parser, values[1], summaries))
         parser.exit()
 
 

@@ -17,7 +17,7 @@ from safeconnect._sockets.endpoint import written
 from safeconnect.cli._argument_types import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 from safeconnect.cli._console import Stream
 
-from .terminal import WITHOUT_EXTRAS, call, run
+from .terminal import call, run
 
 COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
 
@@ -192,26 +192,6 @@ class TestUsage:
                 check=True,
             ).stdout.splitlines()
             assert _parser.parse(words[1:]).module == f"_{words[1]}"
-
-
-class TestCompletion:
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-    def test_knows_the_commands_and_options(self, shell):
-        pytest.importorskip("shtab", reason="shtab makes it")
-        printed = call("--print-completion", shell).stdout
-        assert all(word in printed for word in (*COMMANDS, "attempt-timeout", "happy-eyeballs-delay"))
-
-    def test_completes_in_bash(self):
-        pytest.importorskip("shtab", reason="shtab makes it")
-        code = 'eval "$(cat)"; COMP_WORDS=(safeconnect wait --att); COMP_CWORD=2; _shtab_safeconnect; echo "$COMPREPLY"'
-        script = run("--print-completion", "bash").stdout
-        done = subprocess.run(["bash", "-c", code], input=script, capture_output=True, text=True, check=True)
-        assert done.stdout == "--attempt-timeout\n"
-
-    def test_without_the_library_it_says_what_to_install(self):
-        done = run("--print-completion", "bash", program=WITHOUT_EXTRAS)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "pip install 'safeconnect[cli]'" in done.stderr
 
 
 class TestStream:
