@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import textwrap
 from functools import partial
 
+from ._console import Stream
 from ._wrapping import columns, filled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import NoReturn, TextIO
 
     Item = tuple[str, str]  # a term, or nothing, and its text
 
@@ -47,6 +49,17 @@ def _item(line: str) -> Item:
 def formatter(file: TextIO) -> partial[_Formatter]:
     """Return what lays out help for a stream, as `argparse.ArgumentParser` wants it."""
     return partial(_Formatter, width=columns(file))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are laid out for the terminal, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong. The message quotes the arguments, which may hold anything."""
+        self.formatter_class = formatter(sys.stderr)
+        self.print_usage(sys.stderr)
+        Stream(sys.stderr, is_optional=True).line(f"{self.prog}: error: {message}")
+        self.exit(2)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -44,8 +44,8 @@ def page(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.Argume
         ".ad l",
         *_section("NAME", [_summary(parser)]),
         *_section("SYNOPSIS", _synopsis(both)),
-        *_section("DESCRIPTION", _paragraphs(texts.pop(parser.prog), is_own=True)),
-        *_section("COMMANDS", _of_each((name, _paragraphs(told)) for name, told in texts.items())),
+        *_section("DESCRIPTION", _paragraphs(texts[parser.prog], is_own=True)),
+        *_section("COMMANDS", _of_each((name, _paragraphs(texts[name])) for name in commands)),
         *_section("OPTIONS", _of_each((name, _options(each)) for name, each in both.items())),
         *_section("EXIT STATUS", _of_each((name, _items(told, "exit status")) for name, told in texts.items())),
         *_section("ENVIRONMENT", [*_items(parts(parser.epilog or ""), "environment")]),
@@ -57,7 +57,8 @@ def page(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.Argume
 
 
 def _summary(parser: argparse.ArgumentParser) -> str:
-    return _text(f"{parser.prog} - {str(parser.description).rstrip('.')}")
+    summary = str(parser.description).rstrip(".")
+    return _text(f"{parser.prog} - {summary[:1].lower()}{summary[1:]}")
 
 
 def _today() -> str:
