@@ -13,6 +13,7 @@ from ._wrapping import columns, filled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn, TextIO
 
     Item = tuple[str, str]  # a term, or nothing, and its text
@@ -77,12 +78,18 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 
-    def _format_usage(self, *arguments: object) -> str:
-        usage: str = super()._format_usage(*arguments)  # type: ignore[arg-type]
+    def _format_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None,
+    ) -> str:
+        text = super()._format_usage(usage, actions, groups, prefix)
         if not self._is_narrow:
-            return usage
+            return text
         # Lines that are indented further than the name of the program continue the line before.
-        forms = re.sub(r"\n {8,}", " ", usage).rstrip("\n").splitlines()
+        forms = re.sub(r"\n {8,}", " ", text).rstrip("\n").splitlines()
         return (
             "\n".join(filled(form, self._width, indent=min(9, self._width // 8), word=ARGUMENT) for form in forms)
             + "\n\n"

@@ -13,9 +13,11 @@ from safeconnect._inspect.tcp_info import TcpInfo
 from safeconnect.cli import _connect, _parser
 from safeconnect.doctor import facts
 
+from ..namespace import ROOT
 from ..support import linux_only
 from .terminal import call, run
 
+PAGES = [page for name in ("command-line", "doctor") if (page := ROOT / f"docs/{name}.md").exists()]
 UNIT = re.compile(r"(?:^|_)(?:seconds|bytes)(?:$|_)")
 PORTS = {"port", "ports", "first", "last"}
 IDS = {"pid", "exit_status"}
@@ -81,6 +83,26 @@ def test_numbers_name_their_unit():
         seen.add(command)
     (commands,) = [a for a in _parser._parser()._actions if isinstance(a, argparse._SubParsersAction)]
     assert seen == {name for name, each in commands.choices.items() if "--json" in each.format_help()}, "all are here"
+
+
+def keys(value):
+    """All keys but what errors say and what a name stands for."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from keys(each) if name not in {*COUNTED, "tcp_info", "environment", "snapshot", "findings"} else ()
+    elif isinstance(value, list):
+        for each in value:
+            yield from keys(each)
+
+
+@linux_only
+@pytest.mark.skipif(not PAGES, reason="the documentation is not beside these tests")
+def test_the_documentation_has_the_keys():
+    pages = "".join(page.read_text() for page in PAGES)
+    for command, told in outputs():
+        known = {key for key in keys(told) if f"`{key}`" not in pages}
+        assert known == set(), command
 
 
 FACTS = [
