@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What follows `--` is a command of the user's own, which the parser does not know: each shell completes it as ever.
 _AFTER_DASHES = {
-    "bash": (r"^complete (?=-o)", "complete -o default "),
+    "bash": (r"^complete (?=-)", "complete -o default "),
     "zsh": (
         r"^_shtab_safeconnect\(\) \{\n",
         r"""\g<0>  local dashes=${words[(i)--]}
