@@ -1,4 +1,4 @@
-"""Foreign text in messages, made harmless and cut off if long. Loaded only when there is a message."""
+"""Text in messages: foreign text made harmless, long text cut off, times. Loaded only when there is a message."""
 
 from __future__ import annotations
 
@@ -41,6 +41,28 @@ def shown(value: object) -> str:
     except ValueError:
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}... ({len(text)} characters)"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: three digits and a space before the unit, from an hour on to the minute.
+
+    Every message writes its times by this function, with one style for measured times and for those that are set.
+
+    >>> [duration(seconds) for seconds in (0.000142, 0.25, 30, 90, 7875)]
+    ['0.142 ms', '250 ms', '30 s', '1 min 30 s', '2 h 11 min']
+    """
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000, 3):.3g} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    if seconds < 3599.5:
+        return _of_two(round(seconds), "min", "s")
+    return _of_two(round(seconds / 60), "h", "min")
+
+
+def _of_two(amount: int, unit: str, smaller: str) -> str:
+    whole, rest = divmod(amount, 60)
+    return f"{whole} {unit} {rest} {smaller}" if rest else f"{whole} {unit}"
 
 
 def number(digits: str) -> int:

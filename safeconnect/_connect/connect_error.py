@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from .._fork import imports
 from .._sockets.endpoint import printable, written
 from ..errors import SelfConnectError
 
@@ -70,6 +71,9 @@ def conclude(
 
 def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
     """Add a line for each address and kind of error, in the order in which they first happened."""
+    with imports.lock:
+        from .._text import duration  # a plain connect needs none
+
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
@@ -105,9 +109,3 @@ def timed_out(*told: str) -> TimeoutError:
     for note in told:
         error.add_note(note)
     return error
-
-
-def duration(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1000:.{1 if seconds >= 0.01 else 2}f} ms"

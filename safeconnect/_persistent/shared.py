@@ -30,6 +30,7 @@ from .._fork import Guard, imports, register
 from .._inspect.connection import is_quiet
 from .._lazy import typing as t
 from .._sockets import lifecycle, port_window
+from .._text import duration
 from ..errors import CrossedReplyError, PeerClosedError
 from ..retry import Retry, is_transient
 from .policy import FairLock, Reconnection, Waiter
@@ -146,7 +147,7 @@ class Link:
             late = due - (left or 0.0)
             raise timed_out(
                 f"{self.reconnection.lost} connections to {self.address!r} were lost in a row (the last: "
-                f"{self.last_error}), and the next is due in {due:.2f} s, {late:.2f} s after the deadline"
+                f"{self.last_error}), and the next is due in {duration(due)}, {duration(late)} after the deadline"
             )
         return seconds
 

@@ -17,7 +17,7 @@ from .._connect import connect_error
 from .._connect.settings import Settings, check_seconds
 from .._fork import imports
 from .._sockets.endpoint import written
-from .._text import harmless, shown
+from .._text import duration, harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
 from ..retry import Backoff, is_transient
@@ -206,9 +206,9 @@ class Waiting:
             self._tell(kind, text)
 
     def _timed_out(self) -> TimeoutError:
-        time = f"within {connect_error.duration(self._timeout)}" if self._timeout else "at the only try"
+        time = f"within {duration(self._timeout)}" if self._timeout else "at the only try"
         seen = ", ".join(f"{kind} {_times(count)}" for kind, count in self._seen.items())
-        last = f"the last after {connect_error.duration(self._last_at - self._began)}: {self._last}"
+        last = f"the last after {duration(self._last_at - self._began)}: {self._last}"
         report = f"{self._name} was not {'gone' if self._gone else 'up'} {time}: {seen}; {last}"
         return connect_error.timed_out(report, *self._notes)
 

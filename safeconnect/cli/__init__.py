@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like, with 143 at SIGTERM.
     """
     _open_closed_streams()
-    from ._console import OutputError
+    from ._console import OutputError, Stream
     from ._parser import parse
 
     try:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes the buffer at exit, and that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
-            print(f"safeconnect: the output could not be written: {error}", file=sys.stderr)
+            messages = Stream(sys.stderr, is_optional=True)
+            messages.line(f"safeconnect: the output could not be written: {error}")
         return FAILED
     return status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import statistics
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from time import perf_counter
 
 from .. import close_gracefully, reset, tcp_info
@@ -16,6 +16,7 @@ from .._host.holders import in_the_way
 from .._sockets import port_window
 from .._sockets.endpoint import same_endpoint, written
 from .._sockets.resolve import Question
+from .._text import duration
 from ..events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
     from .._inspect.tcp_info import TcpInfo
     from ..typing import Event, Order, SockAddr
-    from ._console import Line
+    from ._console import Line, Stream
 
     Moment = tuple[float, Event | Order]  # seconds since the connect began
 
-_BAR_WIDTH = 24  # columns
+_BAR_WIDTH, _LEAST_BAR_WIDTH = 24, 8  # columns
+_LEAST_OUTCOME = 20  # columns beside a bar
 _TIMEOUT = 1.0  # seconds for the peer to end its side, and for another lookup
 _GOING = "unanswered when it was over"
 _OVERTAKEN = "given up: another was faster"
@@ -110,13 +112,12 @@ def _connect_once(arguments: argparse.Namespace, console: Console) -> int:
                 "error": None if error is None else str(error),
                 "notes": notes,
                 "race": list(map(_span_as_dict, race)),
-                "tcp_info": None if info is None else asdict(info),
+                "tcp_info": None if info is None else _info_as_dict(info),
                 "exit_status": status,
             }
         )
     else:
-        for line in lines(race, _BAR_WIDTH):
-            console.data.line(*line)
+        _draw(race, console.data)
         if ends:
             console.data.line(("connected", "green"), f" after {duration(seconds)}, {' to '.join(ends)}")
         else:
@@ -142,6 +143,12 @@ def _info_lines(info: TcpInfo | None) -> list[str]:
     told = {name.replace("_", " "): value for name, value in facts.items() if value is not None}
     width = max(map(len, told), default=0)
     return [f"{name:<{width}}  {duration(v) if isinstance(v, float) else v}" for name, v in told.items()]
+
+
+def _info_as_dict(info: TcpInfo) -> dict[str, object]:
+    """Return the fields with their units in the keys."""
+    units = {"unsent": "_bytes"} | {each.name: "_seconds" for each in fields(info) if "float" in str(each.type)}
+    return {name + units.get(name, ""): value for name, value in asdict(info).items()}
 
 
 def _span_as_dict(span: Span) -> dict[str, object]:
@@ -189,20 +196,31 @@ def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon |
         span.ended = now
 
 
-def duration(seconds: float) -> str:
-    """Return a time with a suitable unit; a connect on one host takes some microseconds."""
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+def _draw(race: Sequence[Span], data: Stream) -> None:
+    """Draw the race; in a narrow terminal with shorter bars, so that the outcomes are beside them, or without any."""
+    names = _longest(span.label for span in race)
+    width = _BAR_WIDTH
+    if data.columns is not None:
+        room = data.columns - names - len(" ││ ")
+        width = min(width, max(room - _longest(span.outcome for span in race) - len(", 0.123 ms"), _LEAST_BAR_WIDTH))
+        width = width if room - width >= _LEAST_OUTCOME else 0
+    for line in lines(race, width):
+        data.line(*line, keep=names + (width + len(" ││ ") if width else 2))
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
 
 
 def lines(found: Sequence[Span], width: int) -> list[Line]:
     """Return a line with a bar for each span, and a last one with the scale.
 
-    :param width: the columns of a bar.
+    :param width: the columns of a bar; 0 for neither bars nor a scale.
     """
     total = max((span.ended for span in found), default=0.0)
-    names = max((len(span.label) for span in found), default=0)
+    names = _longest(span.label for span in found)
+    if not width:
+        return [[f"{span.label:<{names}}  {span.outcome}, {duration(span.ended - span.began)}"] for span in found]
     drawn: list[Line] = []
     for span in found:
         begin, end = (round(width * at / total) if total else 0 for at in (span.began, span.ended))
@@ -240,7 +258,7 @@ def _connect_often(arguments: argparse.Namespace, console: Console) -> int:
     figures = _figures(times)
     notes = list(map(str, in_the_way(_addresses(arguments.target)))) if failures else []
     if arguments.json:
-        result = {"target": str(arguments.target), "times": tried, "connected": len(times)}
+        result = {"target": str(arguments.target), "tries": tried, "connected": len(times)}
         rounded = {f"{name}_seconds": round(value, 9) for name, value in figures.items()}
         console.data.json({**result, **rounded, "failures": dict(failures), "notes": notes, "exit_status": status})
         return status

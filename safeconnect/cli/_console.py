@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 
 from .._text import harmless
+from ._wrapping import columns, width, wrapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     Line = Sequence[Part]
 
 _GAP = "  "
-_PLAINER = str.maketrans({"━": "=", "│": "|", "µ": "u"})  # for streams that cannot write them
+_INDENT = "    "  # of the second line of a row
+_PLAINER = str.maketrans({"━": "=", "│": "|"})  # for streams that cannot write them
 
 
 class OutputError(OSError):
@@ -38,20 +40,28 @@ class Stream:
         self._file = file
         self._is_optional = is_optional
         self._is_lost = False
-        self._translation = {} if _can_write("━│µ", file) else _PLAINER
+        self._translation = {} if _can_write("━│", file) else _PLAINER
         self._rich = _rich_console(file)
         self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
-    def line(self, *parts: Part) -> None:
-        """Write one line.
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal; None if it is no terminal: then lines stay whole."""
+        return columns(self._file)
 
+    def line(self, *parts: Part, keep: int = 0) -> None:
+        """Write one line; in a terminal that is too narrow for it several, broken between words.
+
+        :param keep: the first characters that stay together; the other lines begin below what follows them.
         :raises OutputError: data could not be written.
         """
         clean = [self._cleaned(part) for part in parts]
-        if self._rich is None:
-            self._write(print, "".join(text for text, _ in clean), file=self._file)
-        else:
-            self._write(self._rich.print, _rich_text(clean), soft_wrap=True)
+        most = self.columns
+        for each in [clean] if most is None else wrapped(clean, most, keep=keep):
+            if self._rich is None:
+                self._write(print, "".join(text for text, _ in each), file=self._file)
+            else:
+                self._write(self._rich.print, _rich_text(each), soft_wrap=True)
 
     def _cleaned(self, part: Part) -> tuple[str, str]:
         text, style = _styled(part)
@@ -69,19 +79,21 @@ class Stream:
             self._is_lost = True
 
     def table(self, headers: Sequence[str], rows: Iterable[Line], *, right: Sequence[int] = ()) -> None:
-        """Write rows in columns, below their headers.
+        """Write rows in columns, below their headers; the columns for which the terminal has no room on further lines.
 
         :param right: the numbers of the columns that are aligned to the right.
         """
         cells = [[(name, "bold") for name in headers], *([_styled(part) for part in row] for row in rows)]
-        widths = [max(len(text) for text, _ in column) for column in zip(*cells, strict=True)]
+        widths = [max(width(text) for text, _ in column) for column in zip(*cells, strict=True)]
         for row in cells:
-            parts: list[Part] = []
-            for number, (text, style) in enumerate(row):
-                padded = text.rjust(widths[number]) if number in right else text.ljust(widths[number])
-                parts += [(padded, style), _GAP]
-            last, style = _styled(parts[-2])
-            self.line(*parts[:-2], (last.rstrip(), style))
+            for begin, end in _side_by_side(widths, self.columns):
+                parts: list[Part] = [_INDENT] if begin else []
+                for number in range(begin, end):
+                    text, style = row[number]
+                    padding = " " * (widths[number] - width(text))
+                    parts += [(padding + text if number in right else text + padding, style), _GAP]
+                last, style = _styled(parts[-2])
+                self.line(*parts[:-2], (last.rstrip(), style))
 
     def json(self, value: object) -> None:
         """Write a value as JSON."""
@@ -121,6 +133,17 @@ class Console:
     def __init__(self) -> None:
         self.data = Stream(sys.stdout)
         self.messages = Stream(sys.stderr, is_optional=True)
+
+
+def _side_by_side(widths: Sequence[int], most: int | None) -> list[tuple[int, int]]:
+    """Return the columns of a table that have room beside each other: where each of its lines begins and ends."""
+    found, begin, taken = [], 0, 0
+    for number, each in enumerate(widths):
+        if most is not None and number > begin and taken + each > most:
+            found.append((begin, number))
+            begin, taken = number, len(_INDENT)
+        taken += each + len(_GAP)
+    return [*found, (begin, len(widths))]
 
 
 def percent(share: float) -> str:

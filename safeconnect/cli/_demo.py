@@ -16,8 +16,9 @@ import urllib.request
 from .. import create_connection, ephemeral_ports, is_self_connected, patched, reset, self_connect_exposure
 from .._host import holders
 from .._sockets import kernel
+from .._text import duration
 from . import FAILED
-from ._console import Console
+from ._console import Console, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ def show(port: int | None = None) -> int:
         _show_safeconnect(max(tries, LEAST_TRIES), _closed_port() if port is None else port)
         _show_http()
     except NotSeenError as error:
-        print(f"\nNot seen: {error}")
+        _say()
+        _say(f"Not seen: {error}")
         return FAILED
-    print("\nAll of this was seen on this machine, just now.")
+    _say()
+    _say("All of this was seen on this machine, just now.")
     return 0
 
 
@@ -76,6 +79,10 @@ def why_not(port: int) -> str | None:
     return None
 
 
+def _say(line: str = "") -> None:
+    Stream(sys.stdout).line(line)
+
+
 def _show_standard_library(port: int | None) -> int:
     """Show a self-connect and what it does to a server. A port of the user's choice is free afterwards."""
     where = _closed_port() if port is None else port
@@ -83,29 +90,30 @@ def _show_standard_library(port: int | None) -> int:
     with sock:
         if port is None:
             sock.close()
-            print("   The socket is closed now, and a real server starts:")
-            print(f"   {_blocked(where)}. It stays so for a minute (TIME_WAIT).\n")
+            _say("   The socket is closed now, and a real server starts:")
+            _say(f"   {_blocked(where)}. It stays so for a minute (TIME_WAIT).")
+            _say()
             return tries
-        print("   The program talks to nobody, and a real server starts:")
-        print(f"   {_blocked(where)}.")
+        _say("   The program talks to nobody, and a real server starts:")
+        _say(f"   {_blocked(where)}.")
         reset(sock)
-    print("   safeconnect.reset() ends the connection, where close() would block the port for a minute (TIME_WAIT):")
+    _say("   safeconnect.reset() ends the connection, where close() would block the port for a minute (TIME_WAIT):")
     _show_free(where, "after the reset")
     return tries
 
 
 def _show_self_connect(port: int) -> tuple[int, socket.socket]:
-    print(f"1. socket.create_connection to {_HOST}:{port}. Nobody listens there: every try should be refused.")
+    _say(f"1. socket.create_connection to {_HOST}:{port}. Nobody listens there: every try should be refused.")
     began = time.monotonic()
     tries, sock = _connect_until_itself(port)
     seconds = time.monotonic() - began
     if sock is None:
         raise NotSeenError(f"the standard library did not connect to itself in {tries:,} tries")
     try:
-        print(f"   Try {tries:,}, after {seconds:.1f} s, got a connection:")
-        print(f"   {sock.getsockname()} -> {sock.getpeername()}: it is connected to itself.")
+        _say(f"   Try {tries:,}, after {duration(seconds)}, got a connection:")
+        _say(f"   {sock.getsockname()} -> {sock.getpeername()}: it is connected to itself.")
         sock.sendall(b"hello")
-        print(f"   Sent b'hello', received {sock.recv(16)!r}.")
+        _say(f"   Sent b'hello', received {sock.recv(16)!r}.")
     except BaseException:
         sock.close()
         raise
@@ -123,7 +131,8 @@ def _show_free(port: int, when: str) -> None:
     reason = _bind_error(port)
     if reason is not None:
         raise NotSeenError(f"{when} the server could not bind to port {port}: {reason}")
-    print(f"   bind({_HOST}:{port}) with SO_REUSEADDR: done, at once.\n")
+    _say(f"   bind({_HOST}:{port}) with SO_REUSEADDR: done, at once.")
+    _say()
 
 
 def _connect_until_itself(port: int) -> tuple[int, socket.socket | None]:
@@ -143,10 +152,10 @@ def _connect_until_itself(port: int) -> tuple[int, socket.socket | None]:
 
 def _show_safeconnect(tries: int, port: int) -> None:
     if kernel.has_port_range():
-        print(f"2. safeconnect.create_connection to {_HOST}:{port}, closed too, with IP_LOCAL_PORT_RANGE:")
+        _say(f"2. safeconnect.create_connection to {_HOST}:{port}, closed too, with IP_LOCAL_PORT_RANGE:")
     else:
-        print(f"2. safeconnect.create_connection to {_HOST}:{port}, closed too. This kernel has no IP_LOCAL_PORT_RANGE")
-        print("   (Linux 6.3), so self-connects are not prevented but detected, reset and tried again:")
+        _say(f"2. safeconnect.create_connection to {_HOST}:{port}, closed too. This kernel has no IP_LOCAL_PORT_RANGE")
+        _say("   (Linux 6.3), so self-connects are not prevented but detected, reset and tried again:")
     began = time.monotonic()
     with _counter() as count:
         for number in range(1, tries + 1):
@@ -154,7 +163,7 @@ def _show_safeconnect(tries: int, port: int) -> None:
             with contextlib.suppress(ConnectionRefusedError):
                 create_connection((_HOST, port)).close()
                 raise NotSeenError(f"try {number:,} of safeconnect got a connection to a closed port")
-    print(f"   {tries:,} tries in {time.monotonic() - began:.1f} s: {tries:,} refused, 0 connected to itself.")
+    _say(f"   {tries:,} tries in {duration(time.monotonic() - began)}: {tries:,} refused, 0 connected to itself.")
     _show_free(port, "after safeconnect's tries")
 
 
@@ -164,7 +173,7 @@ def _show_http() -> None:
     thread.start()
     try:
         url = f"http://{_HOST}:{server.server_port}/"
-        print(f"3. with safeconnect.patched(): urllib.request opens {url}")
+        _say(f"3. with safeconnect.patched(): urllib.request opens {url}")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with patched(), opener.open(url, timeout=5) as response:
             status, body = response.status, response.read()
@@ -178,7 +187,7 @@ def _show_http() -> None:
         thread.join()
     if (status, body) != (200, _Hello.BODY):
         raise NotSeenError(f"the HTTP server answered {status} {body!r}")
-    print(f"   HTTP {status}: {body.decode()!r}")
+    _say(f"   HTTP {status}: {body.decode()!r}")
 
 
 class _Hello(http.server.BaseHTTPRequestHandler):
@@ -232,4 +241,4 @@ def _counter() -> Iterator[Callable[[int], None]]:
         yield count
     finally:
         if live:
-            print("\r" + " " * 40 + "\r", end="", flush=True)
+            print("\r" + " " * 20 + "\r", end="", flush=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .._host.tcp_rows import named
 from .._sockets.endpoint import written
+from .._text import duration
 from ..doctor import examine
-from ..doctor.findings import time
 from . import FAILED
 from ._console import Console, percent
 
@@ -40,11 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(report: Report, stream: Stream) -> None:
     found = list(sections(report.snapshot))
-    width = max(len(name) for _, facts in found for name, _ in facts)
+    names = [len(name) for _, facts in found for name, _ in facts]
+    # In a terminal a long name, such as that of a destination, stands out, and the others' facts are beside them.
+    width = max((each for each in names if stream.columns is None or each <= stream.columns // 2), default=0)
     for title, facts in found:
         stream.line((title, "bold"))
         for name, text in facts:
-            stream.line(f"  {name:<{width}}  {text}")
+            stream.line(f"  {name:<{width}}  {text}", keep=max(width, len(name)) + 4)
         stream.line()
     stream.line(("findings", "bold"))
     for finding in report.findings:
@@ -96,27 +98,33 @@ def _names(names: Names) -> Iterator[Fact]:
 
 
 def _looked_up(lookup: Lookup) -> str:
-    return f"{', '.join(lookup.addresses) or lookup.error or 'nothing'} in {time(lookup.seconds)}"
+    return f"{', '.join(lookup.addresses) or lookup.error or 'nothing'} in {duration(lookup.seconds)}"
 
 
 def _timers(timers: Timers) -> Iterator[Fact]:
-    pace = (
-        f"{timers.keepalive_time_seconds} s, then {timers.keepalive_probes} probes {timers.keepalive_intvl_seconds} s"
-    )
     noticed = timers.vanished_peer_noticed_after_seconds
-    yield "tcp_keepalive_*", _after(f"{pace} apart", noticed, "a vanished peer is noticed")
+    yield "tcp_keepalive_*", _after(_pace(timers), noticed, "a vanished peer is noticed")
     given_up = timers.unacknowledged_data_given_up_after_seconds
     yield "tcp_retries2", _after(timers.retries2, given_up, "unacknowledged data is given up")
     unanswered = timers.unanswered_connect_given_up_after_seconds
     yield "tcp_syn_retries", _after(timers.syn_retries, unanswered, "an unanswered connect is given up")
     yield "tcp_retries1", _number(timers.retries1)
     yield "tcp_synack_retries", _number(timers.synack_retries)
-    yield "tcp_fin_timeout", UNKNOWN if timers.fin_timeout_seconds is None else f"{timers.fin_timeout_seconds} s"
+    yield "tcp_fin_timeout", _time(timers.fin_timeout_seconds)
     yield "tcp_tw_reuse", _number(timers.tw_reuse)
 
 
+def _pace(timers: Timers) -> str:
+    idle, apart = _time(timers.keepalive_time_seconds), _time(timers.keepalive_intvl_seconds)
+    return f"{idle}, then {timers.keepalive_probes} probes {apart} apart"
+
+
 def _after(setting: object, seconds: float | None, what: str) -> str:
-    return UNKNOWN if seconds is None else f"{setting}: {what} after {time(seconds)}"
+    return UNKNOWN if seconds is None else f"{setting}: {what} after {duration(seconds)}"
+
+
+def _time(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else duration(seconds)
 
 
 def _listening(listening: Listening) -> Iterator[Fact]:
@@ -148,7 +156,7 @@ def _target(target: Target) -> Iterator[Fact]:
     yield "addresses", _looked_up(target.lookup)
     for attempt in target.attempts:
         error = f": {attempt.error}" if attempt.error else ""
-        yield written((attempt.address, attempt.port)), f"{attempt.outcome} after {time(attempt.seconds)}{error}"
+        yield written((attempt.address, attempt.port)), f"{attempt.outcome} after {duration(attempt.seconds)}{error}"
     if target.untried:
         yield "not tried", f"{target.untried:,} further addresses"
     for listener in target.listeners or ():

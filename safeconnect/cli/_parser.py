@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 
 from .. import __version__
-from .._text import harmless
+from ._actions import SHELLS, PrintCompletion, PrintManual
 from ._argument_types import (
     count,
     deadline,
@@ -18,23 +19,35 @@ from ._argument_types import (
     target,
     variable,
 )
+from ._help import Parser, formatter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
 
-_SHELLS = ("bash", "zsh", "tcsh")
-
-_DESCRIPTION = "TCP connects without self-connects: wait for a port, list ports, find out what is wrong."
+_DESCRIPTION = "Wait for TCP servers, reserve and list ports, and find out why a connect fails."
 _EPILOG = """\
-environment:
-  NO_COLOR      no colours, whatever the value
-  FORCE_COLOR   colours also where the output is no terminal
+`safeconnect COMMAND --help` says more about each command, and --man prints all
+of it as a manual page. Data goes to standard output, messages go to standard
+error. With the extra `cli` installed (pip install 'safeconnect[cli]') terminals
+get colours and live lines, and shells complete the commands; off Linux, `ports`
+and `doctor` need it to see the sockets.
 
-Data goes to standard output, messages go to standard error. With the extra
-`cli` installed (pip install 'safeconnect[cli]') terminals get colours and
-live lines; off Linux, `ports` and `doctor` need it to see the sockets.
+environment:
+  NO_COLOR     no colours, whatever the value
+  FORCE_COLOR  colours also where the output is no terminal
+
+exit status:
+  0    done
+  1    failed
+  2    wrong usage
+  124  not within the timeout
+  130  interrupted by Ctrl-C
+  143  ended by SIGTERM
+
+examples:
+  safeconnect wait db:5432 -- ./serve
+  safeconnect doctor db:5432
 """
 
 _WAIT = """\
@@ -62,9 +75,9 @@ examples:
 """
 
 _DOCTOR = """\
-Read what this machine has set for TCP connects, say what is wrong with it and
-what to do. With a target, also try each of its addresses, one after another.
-Changes nothing.
+Check what this machine has set for TCP connects, and say what is wrong and what
+to do. With a target, also connect to each of its addresses, one after another.
+Nothing is changed.
 
 exit status:
   0     nothing is wrong, or nothing that makes connects fail
@@ -79,20 +92,24 @@ examples:
 """
 
 _PORTS = """\
-With CMD: reserve free ports, put them into CMD's environment and run it. A
-reserved port is bound at every address, and the kernel gives it to nobody; the
-server binds to it as servers do, with SO_REUSEADDR or SO_REUSEPORT, and
-listens. Without CMD: list the listening ports of this machine, which of them
-connect() may choose as well, and the source ports that its connections take.
-With PORT: list whoever has that port, listening or not, or is connected to it.
+Run CMD with free ports that are reserved for it. Without CMD, list the ports in
+use.
+
+With CMD, the ports are in its environment. Each is bound at every address, and
+the kernel gives it to nobody. The server binds to it as servers do, with
+SO_REUSEADDR or SO_REUSEPORT, and listens. A server without them fails with
+"address already in use": it needs --release. CMD takes this process's place, so
+that its signals and its exit status are its own, and it keeps the ports until
+it ends.
 
 environment of CMD:
   PORT             the first port, or the variable of --env
   PORT1, PORT2...  all of them in order, with more than one
 
-CMD takes this process's place, so that its signals and its exit status are its
-own, and it keeps the ports until it ends. A server without SO_REUSEADDR fails
-with "address already in use": it needs --release.
+Without CMD, the list has the listening ports of this machine, says which of
+them connect() may choose as source ports as well, and how many source ports
+its connections take. With PORT, it has every socket that has that port,
+listening or not, or is connected to it.
 
 exit status:
   that of CMD
@@ -112,9 +129,10 @@ examples:
 """
 
 _CONNECT = """\
-Connect once and show how: the lookups, each address tried and when, as a race
-in time, and the state of the connection, or why there is none. The connection
-is closed gracefully, and nothing is sent on it.
+Connect once and show each step on a timeline: the lookups, and each address
+that was tried; then the state of the connection, or why there is none. Nothing
+is sent, and the connection is closed in order. With --repeat, connect many
+times and print percentiles.
 
 exit status:
   0     connected (with --repeat: every time)
@@ -159,24 +177,6 @@ _USAGE = {
 }
 
 
-class _PrintCompletion(argparse.Action):
-    """Print the script with which a shell completes the commands and their options."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *values: Any, **_: Any) -> None:
-        try:
-            import shtab
-        except ImportError:
-            parser.exit(1, "--print-completion needs shtab: pip install 'safeconnect[cli]'\n")
-        print(shtab.complete(parser, values[1]))
-        parser.exit()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong. The message quotes the arguments, which may hold anything."""
-        super().error(harmless(message))
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments; ``command`` is what follows the first ``--``.
 
@@ -215,21 +215,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="safeconnect",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=formatter(sys.stdout),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
         "--print-completion",
-        action=_PrintCompletion,
-        choices=_SHELLS,
+        action=PrintCompletion,
+        choices=SHELLS,
         metavar="SHELL",
-        help=f"print what completes the commands in a shell ({', '.join(_SHELLS)}), and exit",
+        help=f"print what completes the commands in a shell ({', '.join(SHELLS)}), and exit",
     )
+    man_help = "print the manual page, for `man -l -`, and exit"
+    parser.add_argument("--man", action=PrintManual, nargs=0, help=man_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (summary, text, add_arguments) in _COMMANDS.items():
         description, _, epilog = text.partition("\n\n")
@@ -239,13 +241,13 @@ def _parser() -> argparse.ArgumentParser:
             description=description,
             epilog=epilog,
             usage=f"safeconnect {name} {_USAGE[name]}" if name in _USAGE else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=formatter(sys.stdout),
             allow_abbrev=False,
         )
         command.set_defaults(module=f"_{name}", parser=command)
         add_arguments(command)
         if name != "demo":
-            command.add_argument("--json", action="store_true", help="print the result as JSON")
+            command.add_argument("--json", action="store_true", help="print the result as JSON, for programs")
     return parser
 
 
@@ -272,13 +274,13 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    target_help = "a server: also [IPV6]:PORT or :PORT"
-    parser.add_argument("target", nargs="?", type=target, metavar="HOST:PORT", help=target_help)
-    _add_seconds(parser, "--timeout", 2.0, "for each lookup and each address of the target (default 2)")
+    target_help = "a server: HOST:PORT, [IPV6]:PORT, or :PORT on this machine"
+    parser.add_argument("target", nargs="?", type=target, metavar="TARGET", help=target_help)
+    _add_seconds(parser, "--timeout", 2.0, "for each lookup, and for each address of the target (default 2)")
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("port", nargs="?", type=port, metavar="PORT", help="who has this port (without CMD)")
+    parser.add_argument("port", nargs="?", type=port, metavar="PORT", help="list who has this port (without CMD)")
     # Without defaults, to see whether they are given: each needs a command.
     parser.add_argument("-n", type=count, metavar="N", dest="number", help="how many ports (default 1)")
     env_help = "the variable for the port (default PORT); with several also NAME1, NAME2 ..."
@@ -295,16 +297,20 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_connect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", type=target, metavar="HOST:PORT", help="also [IPV6]:PORT or :PORT")
+    parser.add_argument(
+        "target", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT, or :PORT on this machine"
+    )
     _add_family(parser)
-    _add_seconds(parser, "--timeout", 10.0, "for all of it (default 10)")
-    delay_help = "how long to wait for one address before the next one is tried as well (default 0.25)"
+    _add_seconds(parser, "--timeout", 10.0, "for the lookup and all addresses together (default 10)")
+    delay_help = "for one address alone, before the next is tried as well (default 0.25)"
     _add_seconds(parser, "--happy-eyeballs-delay", 0.25, delay_help, seconds)
-    parser.add_argument("--repeat", type=count, metavar="N", help="connect N times and print percentiles")
+    parser.add_argument(
+        "--repeat", type=count, metavar="N", help="connect N times and print percentiles (default: once)"
+    )
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    port_help = "the port to connect to: one of the source ports that connect() prefers, and that nobody uses"
+    port_help = "a source port that connect() prefers and nobody uses (default: one that the demo finds)"
     parser.add_argument("--port", type=port, metavar="N", help=port_help)
 
 

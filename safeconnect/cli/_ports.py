@@ -177,7 +177,7 @@ def _as_dict(rows: Sequence[Listener], uses: Sequence[SourceUse], stuck: Sequenc
                 "host": use.peer[0],
                 "port": use.peer[1],
                 "source_ports": use.taken,
-                "time_wait": use.in_time_wait,
+                "in_time_wait": use.in_time_wait,
                 "available": use.available,
                 "share": round(use.share, 4),
             }

@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from ipaddress import ip_address
 
 from .. import self_connect_exposure
-from .._connect.connect_error import duration
 from .._connect.settings import Settings
 from .._host.holders import in_the_way
 from .._loops import asyncio as asyncio_loop
+from .._text import duration
 from .._wait.policy import probe_settings
 from .._wait.shared import begin, wait
 from ..events import Start

@@ -93,18 +93,6 @@ def sysctl(setting: str) -> str:
     return f"as root: sysctl -w {setting} (and write it to /etc/sysctl.d/)"
 
 
-def time(seconds: float) -> str:
-    """Return a duration as text: 0.4 ms, 12.5 s, 15 min 24 s, 2 h 11 min."""
-    if seconds < 1:
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.4g} s"
-    whole = int(seconds)
-    if seconds < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def listed(listeners: Sequence[Listener], more: Callable[[Listener], str] = lambda _: "") -> str:
     """Return the first few listeners with their processes; ``more`` adds to each."""
     shown = []

@@ -29,6 +29,7 @@ from .._local.self_connect_exposure import self_connect_exposure
 from .._sockets import kernel, resolve
 from .._sockets.lifecycle import reset
 from .._sockets.prevention import prevents_self_connects
+from .._text import duration
 from ..errors import PortsExhaustedError, SelfConnectError
 from . import facts
 from .facts import Snapshot
@@ -327,7 +328,7 @@ def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[
         found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
         candidates = without_duplicates(found, {})  # a hosts file may have a line twice
     except TimeoutError:
-        failure, text = "timed-out", f"no answer in {timeout:g} s"
+        failure, text = "timed-out", f"no answer in {duration(timeout)}"
     except (OSError, UnicodeError) as error:  # UnicodeError: DNS cannot have such a name
         failure = _FAILURES.get(getattr(error, "errno", None) or 0, "failed")
         text = getattr(error, "strerror", None) or str(error)

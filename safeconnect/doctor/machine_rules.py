@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .findings import Case, listed, rule, sysctl, time
+from .._text import duration
+from .findings import Case, listed, rule, sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,12 +101,12 @@ def aaaa_slow(snapshot: Snapshot) -> Iterator[Case]:
     # 0.25 s: as long as a race of addresses waits for the first one (RFC 8305).
     if a and aaaa and aaaa.seconds >= max(0.25, 5 * a.seconds):
         advice = ("look both up apart: safeconnect.create_connection(address, timeout=5, resolution_delay=0.05)",)
-        yield Case(f"{_looked_up(aaaa)}, against {time(a.seconds)} for IPv4", advice)
+        yield Case(f"{_looked_up(aaaa)}, against {duration(a.seconds)} for IPv4", advice)
 
 
 def _looked_up(lookup: Lookup) -> str:
     ended = f" and failed ({lookup.error})" if lookup.failure else ""
-    return f"the lookup of {lookup.name}, {lookup.family}, took {time(lookup.seconds)}{ended}"
+    return f"the lookup of {lookup.name}, {lookup.family}, took {duration(lookup.seconds)}{ended}"
 
 
 @rule("accept-queue-full", "A server's accept queue is full", "warning")
@@ -230,7 +231,7 @@ def keepalive_default(snapshot: Snapshot) -> Iterator[Case]:
             "give the socket its own: options=[safeconnect.KeepAlive.detecting(within=60)]",
             f"or for all that turn keepalive on, {sysctl(times)}",
         )
-        yield Case(f"{time(seconds)} ({sum_}), and never without keepalive", advice)
+        yield Case(f"{duration(seconds)} ({sum_}), and never without keepalive", advice)
 
 
 @rule("data-timeout-long", "Data that nobody acknowledges is given up late", "info")
@@ -240,7 +241,7 @@ def data_timeout(snapshot: Snapshot) -> Iterator[Case]:
     """
     seconds = snapshot.timers.unacknowledged_data_given_up_after_seconds
     if seconds is not None and seconds >= 300:
-        detail = f"after {time(seconds)} at least (net.ipv4.tcp_retries2 is {snapshot.timers.retries2})"
+        detail = f"after {duration(seconds)} at least (net.ipv4.tcp_retries2 is {snapshot.timers.retries2})"
         yield Case(detail, ("give the socket a time: options=[safeconnect.UserTimeout(30)]",))
 
 
@@ -251,7 +252,7 @@ def connect_timeout(snapshot: Snapshot) -> Iterator[Case]:
     """
     seconds = snapshot.timers.unanswered_connect_given_up_after_seconds
     if seconds is not None and seconds >= 60:
-        detail = f"{time(seconds)} for each address (net.ipv4.tcp_syn_retries is {snapshot.timers.syn_retries})"
+        detail = f"{duration(seconds)} for each address (net.ipv4.tcp_syn_retries is {snapshot.timers.syn_retries})"
         yield Case(detail, ("always give a timeout: safeconnect.create_connection(address, timeout=5)",))
 
 

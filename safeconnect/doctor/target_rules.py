@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .._host.tcp_rows import takes
 from .._sockets.endpoint import written
-from .findings import Case, listed, rule, time
+from .._text import duration
+from .findings import Case, listed, rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def lookup_failed(snapshot: Snapshot) -> Iterator[Case]:
             f"see which name servers /etc/resolv.conf names, and ask each: dig @SERVER {target.host}",
             "or connect by address, or put the name into the hosts file",
         )
-        yield Case(f"{target.host}: {target.lookup.error} ({time(target.lookup.seconds)})", advice)
+        yield Case(f"{target.host}: {target.lookup.error} ({duration(target.lookup.seconds)})", advice)
 
 
 @rule("target-port-held", "The target's port is held by a socket that does not listen", "error", "warning")
@@ -135,7 +136,7 @@ def silent(snapshot: Snapshot) -> Iterator[Case]:
     another address of the same name works: clients that try them in order wait for this one first.
     """
     for target, attempts, severity in _ended(snapshot, "silent"):
-        detail = f"{_addresses(attempts)}: no answer in {time(target.timeout_seconds)}"
+        detail = f"{_addresses(attempts)}: no answer in {duration(target.timeout_seconds)}"
         own = [attempt for attempt in attempts if attempt.own]
         full = [each for each in target.listeners or () if each.is_full and _takes(each, own)]
         if full:
@@ -235,7 +236,7 @@ def _at_once(target: Target) -> str:
 
 
 def _connected(attempt: Attempt) -> str:
-    return f"{written((attempt.address, attempt.port))} after {time(attempt.seconds)}"
+    return f"{written((attempt.address, attempt.port))} after {duration(attempt.seconds)}"
 
 
 def _addresses(attempts: list[Attempt]) -> str:

@@ -16,6 +16,7 @@ from .._inspect import connection as peers
 from .._latch import Latch
 from .._lazy import typing as t
 from .._sockets.lifecycle import reset, reset_on_close
+from .._text import duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,7 +222,8 @@ class Server(Fault):
         arrived = self._arrived
         while len(self.connections) < count:
             if not arrived.wait(deadline - monotonic()):
-                raise AssertionError(f"{len(self.connections)} connections came in {timeout} s, not {count}: {self!r}")
+                came = f"{len(self.connections)} connections came in {duration(timeout)}"
+                raise AssertionError(f"{came}, not {count}: {self!r}")
             arrived = self._arrived
         return self.connections[:count]
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from safeconnect import cli, testing
-from safeconnect.cli._connect import Span, duration, lines, spans
+from safeconnect.cli._connect import Span, lines, spans
 from safeconnect.events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 
 from ..support import linux_only
@@ -63,19 +63,13 @@ class TestLines:
         assert bars == ["━━━━━               ", "     ━━━━━━━━━━━━━━━", "                   ━"]
         assert {len(bar) for bar in bars} == {20}
         assert drawn[1][0] == "bb │"
-        assert drawn[0][2] == "│ x, 250.0 ms"
-        assert drawn[-1] == ["   0               1.00 s"]
+        assert drawn[0][2] == "│ x, 250 ms"
+        assert drawn[-1] == ["   0                  1 s"]
 
     def test_nothing_took_time(self):
-        assert lines([], 12) == [[" 0         0 µs"]]
+        assert lines([], 12) == [[" 0         0 ms"]]
         ((_, (bar, _), _), _) = lines([Span("a", 0.0, 0.0)], 12)
         assert bar == "━" + " " * 11
-
-    @pytest.mark.parametrize(
-        ("seconds", "text"), [(0, "0 µs"), (42e-6, "42 µs"), (1e-3, "1.0 ms"), (0.2504, "250.4 ms"), (12, "12.00 s")]
-    )
-    def test_durations(self, seconds, text):
-        assert duration(seconds) == text
 
 
 class TestOnce:
@@ -85,8 +79,8 @@ class TestOnce:
         first, second, scale, connected, *facts, ended = done.stdout.splitlines()
         assert re.match(r"lookup +│ *━+ *│ 1 address, ", first)
         assert re.match(rf"{up} +│ *━+ *│ connected from 127.0.0.1:\d+, ", second)
-        assert re.fullmatch(r" +0 +[\d.]+ (ms|µs)", scale)
-        assert re.fullmatch(rf"connected after [\d.]+ (ms|µs), 127.0.0.1:\d+ to {up}", connected)
+        assert re.fullmatch(r" +0 +[\d.]+ ms", scale)
+        assert re.fullmatch(rf"connected after [\d.]+ ms, 127.0.0.1:\d+ to {up}", connected)
         assert ended == "ended: clean"
         assert len(facts) > 5 or not facts
 
@@ -102,7 +96,7 @@ class TestOnce:
     def test_refused(self, down):
         done = run("connect", down)
         assert done.returncode == 1
-        assert re.search(r"^not connected after [\d.]+ (ms|µs): \[Errno 111\] ", done.stdout, re.MULTILINE)
+        assert re.search(r"^not connected after [\d.]+ ms: \[Errno 111\] ", done.stdout, re.MULTILINE)
 
     def test_not_in_time(self, hole):
         done = call("connect", written(hole), "--timeout", "0.2")
@@ -136,13 +130,13 @@ class TestOften:
         title, names, figures = done.stdout.splitlines()
         assert title == f"{up}: 20 of 20 connected"
         assert names.split() == ["min", "p50", "p90", "p99", "max", "mean"]
-        assert len(re.findall(r"[\d.]+ (?:µs|ms|s)\b", figures)) == 6
+        assert len(re.findall(r"[\d.]+ (?:ms|s)\b", figures)) == 6
 
     def test_json(self, up, down):
         result = json.loads(call("connect", up, "--repeat", "3", "--json").stdout)
         order = [result[f"{name}_seconds"] for name in ("min", "p50", "p90", "p99", "max")]
         assert order == sorted(order)
-        assert (result["times"], result["connected"], result["failures"]) == (3, 3, {})
+        assert (result["tries"], result["connected"], result["failures"]) == (3, 3, {})
         failed = json.loads(call("connect", down, "--repeat", "3", "--json").stdout)
         assert (failed["connected"], failed["exit_status"]) == (0, 1)
         assert failed["failures"] == {"[Errno 111] Connection refused": 3}

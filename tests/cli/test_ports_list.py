@@ -160,7 +160,7 @@ class TestJson:
             ],
             "destinations": [
                 {"local": "127.0.0.1", "host": "127.0.0.1", "port": 8080, "source_ports": 3}
-                | {"time_wait": 0, "available": 8, "share": 0.375}
+                | {"in_time_wait": 0, "available": 8, "share": 0.375}
             ],
             "self_connected": [],
             "exit_status": 0,

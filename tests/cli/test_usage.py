@@ -17,8 +17,9 @@ from safeconnect._sockets.endpoint import written
 from safeconnect.cli._argument_types import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 from safeconnect.cli._console import Stream
 
-from .terminal import WITHOUT_EXTRAS, call, run
+from .terminal import call, run
 
+WITHOUT_A_DEFAULT = {"--expect"}  # nothing is expected
 COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
 
 
@@ -178,10 +179,28 @@ class TestUsage:
         assert "examples:\n  safeconnect" in printed
         assert max(map(len, printed.splitlines())) <= 80
 
+    def test_the_help_of_the_program(self):
+        printed = call("--help").stdout
+        assert "exit status:" in printed
+        assert "examples:\n  safeconnect" in printed
+        assert max(map(len, printed.splitlines())) <= 80
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_each_option_with_a_value_says_its_unit_and_its_default(self, name):
+        from safeconnect.cli import _parser
+
+        (commands,) = [a for a in _parser._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+        for action in commands.choices[name]._actions:
+            if action.option_strings and action.nargs != 0 and action.option_strings[0] not in WITHOUT_A_DEFAULT:
+                assert "default" in action.help, action.option_strings
+            if isinstance(action.default, float):
+                assert action.metavar == "SECONDS"
+                assert f"(default {action.default:g})" in action.help
+
     def test_the_examples_are_right_usage(self):
         from safeconnect.cli import _parser
 
-        texts = (_parser._WAIT, _parser._DOCTOR, _parser._PORTS, _parser._CONNECT, _parser._DEMO)
+        texts = (_parser._EPILOG, _parser._WAIT, _parser._DOCTOR, _parser._PORTS, _parser._CONNECT, _parser._DEMO)
         examples = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  safeconnect ")]
         assert len(examples) > 8
         for example in examples:
@@ -192,26 +211,6 @@ class TestUsage:
                 check=True,
             ).stdout.splitlines()
             assert _parser.parse(words[1:]).module == f"_{words[1]}"
-
-
-class TestCompletion:
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-    def test_knows_the_commands_and_options(self, shell):
-        pytest.importorskip("shtab", reason="shtab makes it")
-        printed = call("--print-completion", shell).stdout
-        assert all(word in printed for word in (*COMMANDS, "attempt-timeout", "happy-eyeballs-delay"))
-
-    def test_completes_in_bash(self):
-        pytest.importorskip("shtab", reason="shtab makes it")
-        code = 'eval "$(cat)"; COMP_WORDS=(safeconnect wait --att); COMP_CWORD=2; _shtab_safeconnect; echo "$COMPREPLY"'
-        script = run("--print-completion", "bash").stdout
-        done = subprocess.run(["bash", "-c", code], input=script, capture_output=True, text=True, check=True)
-        assert done.stdout == "--attempt-timeout\n"
-
-    def test_without_the_library_it_says_what_to_install(self):
-        done = run("--print-completion", "bash", program=WITHOUT_EXTRAS)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "pip install 'safeconnect[cli]'" in done.stderr
 
 
 class TestStream:

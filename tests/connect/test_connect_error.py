@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from safeconnect import SelfConnectError
-from safeconnect._connect.connect_error import chosen, conclude, duration, rank, self_connect_error
+from safeconnect._connect.connect_error import chosen, conclude, rank, self_connect_error
 from safeconnect._connect.order import interleaved, without_duplicates
 from safeconnect._sockets.endpoint import same_endpoint, same_host, written
 from safeconnect.retry import Backoff, Retry
@@ -155,39 +155,39 @@ class TestVerdict:
         error = World("6.1 unreachable@0.002, 4.1 refused@1.5, 4.2 silent", timeout=3).run().error
         assert type(error) is TimeoutError
         assert error.__notes__ == [
-            f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 2.00 ms",
-            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 1.50 s",
+            f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 2 ms",
+            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 1.5 s",
             "192.0.2.2:80: timed out after 2.75 s",
         ]
 
     def test_notes_name_what_was_cut_off_by_whom(self):
         error = World("4.1 silent, 4.2 silent", delay=None, timeout=5).run().error
         assert error.__notes__ == [
-            "192.0.2.1:80: timed out (its share of the time) after 2.50 s",
-            "192.0.2.2:80: timed out after 2.50 s",
+            "192.0.2.1:80: timed out (its share of the time) after 2.5 s",
+            "192.0.2.2:80: timed out after 2.5 s",
         ]
         hosts = ", ".join(f"4.{number} silent" for number in range(1, 10))
         error = World(hosts, timeout=9).run().error
         assert error.__notes__[:2] == [
-            "192.0.2.1:80: timed out (it had to make room for the next address) after 2.00 s",
+            "192.0.2.1:80: timed out (it had to make room for the next address) after 2 s",
             "192.0.2.2:80: timed out after 8.75 s",
         ]
         assert len(error.__notes__) == 9
 
     def test_notes_name_the_source(self):
         error = World("4.1 refused", source=("192.0.2.7", 0)).run().error
-        assert error.__notes__ == [f"192.0.2.1:80 from 192.0.2.7:0: {said(errno.ECONNREFUSED)} after 0.00 ms"]
+        assert error.__notes__ == [f"192.0.2.1:80 from 192.0.2.7:0: {said(errno.ECONNREFUSED)} after 0 ms"]
 
     def test_an_attempt_that_met_itself_is_timed_from_its_first_try(self):
         error = World("4.1 self@0.1 self@0.2 refused@0.3").run().error
-        assert error.__notes__ == [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 600.0 ms"]
+        assert error.__notes__ == [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 600 ms"]
 
     def test_all_errors_gives_one_for_each_address_with_its_own_lines(self):
         group = World("4.1 refused@0.1, 6.1 silent", all_errors=True, timeout=2).run().error
         assert (type(group), group.message) == (ExceptionGroup, "create_connection failed")
         assert [(type(each), each.__notes__) for each in group.exceptions] == [
-            (ConnectionRefusedError, [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms"]),
-            (TimeoutError, ["[2001:db8::1]:80: timed out after 1.90 s"]),
+            (ConnectionRefusedError, [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms"]),
+            (TimeoutError, ["[2001:db8::1]:80: timed out after 1.9 s"]),
         ]
 
     def test_all_errors_keeps_the_last_of_each_address(self):
@@ -197,8 +197,8 @@ class TestVerdict:
         group = conclude([(ONE, old, 0.1), (TWO, other, 1.0), (again, new, 0.2)], None, all_errors=True)
         assert group.exceptions == (new, other)
         assert new.__notes__ == [
-            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
-            f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200.0 ms",
+            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms",
+            f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200 ms",
         ]
 
     def test_all_errors_of_no_address_is_the_error_of_the_lookup(self):
@@ -208,7 +208,7 @@ class TestVerdict:
     def test_an_error_given_is_the_one_raised(self):
         given = TimeoutError("timed out")
         assert conclude([(ONE, failure(errno.ECONNREFUSED), 0.1)], None, all_errors=False, error=given) is given
-        assert given.__notes__ == [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms"]
+        assert given.__notes__ == [f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms"]
         assert conclude([], None, all_errors=True, error=given) is given
 
     def test_lines_are_counted_by_address_class_and_errno(self):
@@ -216,9 +216,9 @@ class TestVerdict:
         itself = SelfConnectError(errno.ECONNREFUSED, "itself")
         error = conclude([*refused, (ONE, itself, 0.3), (TWO, failure(errno.ECONNREFUSED), 0.4)], None, False)  # noqa: FBT003
         assert error.__notes__ == [
-            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 200.0 ms (2 times)",
-            f"192.0.2.1:80: [Errno {errno.ECONNREFUSED}] itself after 300.0 ms",
-            f"[2001:db8::2]:80: {said(errno.ECONNREFUSED)} after 400.0 ms",
+            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 200 ms (2 times)",
+            f"192.0.2.1:80: [Errno {errno.ECONNREFUSED}] itself after 300 ms",
+            f"[2001:db8::2]:80: {said(errno.ECONNREFUSED)} after 400 ms",
         ]
 
     def test_met_itself(self):
@@ -228,21 +228,6 @@ class TestVerdict:
         assert error.strerror == f"{start} (16 tries out of 16)"
         assert self_connect_error(TWO, 2).strerror == f"{start} (2 tries out of 2)"
         assert self_connect_error(TWO, 1).strerror == f"{start} (its source address is the target)"
-
-    @pytest.mark.parametrize(
-        ("seconds", "text"),
-        [
-            (0, "0.00 ms"),
-            (0.00012, "0.12 ms"),
-            (0.00999, "9.99 ms"),
-            (0.01, "10.0 ms"),
-            (0.9, "900.0 ms"),
-            (1, "1.00 s"),
-            (61.234, "61.23 s"),
-        ],
-    )
-    def test_duration(self, seconds, text):
-        assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -264,7 +249,7 @@ def test_all_errors_tells_of_all_rounds():
     group = World("4.1 refused@0.1 reset@0.2", retry=retry, all_errors=True).run().error
     assert [each.__notes__ for each in group.exceptions] == [
         [
-            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
-            f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200.0 ms",
+            f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms",
+            f"192.0.2.1:80: {said(errno.ECONNRESET)} after 200 ms",
         ]
     ]

@@ -93,8 +93,8 @@ def test_round(given, expected):
 def test_the_notes_tell_what_ended_it(timeout):
     error = World("4.1 silent, 4.2 silent", attempt_timeout=0.2, delay=None, timeout=timeout).run().error
     assert (type(error), error.errno) == (TimeoutError, None)
-    first = "its share of the time) after 150.0 ms" if timeout else "attempt_timeout) after 200.0 ms"
-    second = "timed out after 150.0 ms" if timeout else "timed out (attempt_timeout) after 200.0 ms"
+    first = "its share of the time) after 150 ms" if timeout else "attempt_timeout) after 200 ms"
+    second = "timed out after 150 ms" if timeout else "timed out (attempt_timeout) after 200 ms"
     assert error.__notes__ == [f"192.0.2.1:80: timed out ({first}", f"192.0.2.2:80: {second}"]
 
 

@@ -178,8 +178,8 @@ def test_notes_count_the_rounds():
     error = World("4.1 refused@0.1, 6.1 unreachable@0.2", retry=THRICE).run().error
     assert type(error) is ConnectionRefusedError
     assert error.__notes__ == [
-        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms (3 times)",
-        f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 200.0 ms (3 times)",
+        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms (3 times)",
+        f"[2001:db8::1]:80: {said(errno.EHOSTUNREACH)} after 200 ms (3 times)",
     ]
 
 
@@ -187,8 +187,8 @@ def test_the_error_of_the_last_round_is_raised_with_the_story_of_all():
     error = World("4.1 refused@0.1 unreachable@0.2", retry=Retry(attempts=2, backoff=SECONDS)).run().error
     assert str(error) == said(errno.EHOSTUNREACH)
     assert error.__notes__ == [
-        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100.0 ms",
-        f"192.0.2.1:80: {said(errno.EHOSTUNREACH)} after 200.0 ms",
+        f"192.0.2.1:80: {said(errno.ECONNREFUSED)} after 100 ms",
+        f"192.0.2.1:80: {said(errno.EHOSTUNREACH)} after 200 ms",
     ]
 
 

@@ -90,8 +90,8 @@ class TestNotTried:
     def test_a_row_that_is_cut_off(self):
         error = World("4.1 silent, 4.2 silent, 6.3 silent, 4.4 silent", delay=None, timeout=0.02).run().error
         assert error.__notes__ == [
-            "192.0.2.1:80: timed out (its share of the time) after 10.0 ms",
-            "[2001:db8::3]:80: timed out after 10.0 ms",
+            "192.0.2.1:80: timed out (its share of the time) after 10 ms",
+            "[2001:db8::3]:80: timed out after 10 ms",
             "not tried: 192.0.2.2:80, 192.0.2.4:80",
         ]
 

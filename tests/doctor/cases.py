@@ -293,7 +293,7 @@ FOUND = [
         ["2 h 11 min (7200 + 9 x 75 s)", "KeepAlive.detecting"],
         change(timers={"keepalive_time_seconds": 7200, "keepalive_intvl_seconds": 75, "keepalive_probes": 9}),
     ),
-    ("data-timeout-long", "info", ["15 min 24 s", "UserTimeout(30)"], change(timers={"retries2": 15})),
+    ("data-timeout-long", "info", ["15 min 25 s", "UserTimeout(30)"], change(timers={"retries2": 15})),
     ("connect-timeout-long", "info", ["2 min 11 s", "timeout=5"], change(timers={"syn_retries": 6})),
     ("connect-timeout-long", "info", ["2 min 7 s"], change(timers={"syn_retries": 6, "syn_linear_timeouts": None})),
     ("range-parity", "info", ["32768-61000", 'ip_local_port_range="32768 60999"'], ports(32768, 61000)),

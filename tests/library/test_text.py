@@ -16,13 +16,14 @@ from safeconnect._connect import connect_error
 from safeconnect._host import tcp_table
 from safeconnect._host.tcp_rows import Owner
 from safeconnect._sockets.endpoint import written
-from safeconnect._text import harmless, shown
+from safeconnect._text import duration, harmless, shown
 from safeconnect.cli import _parser
 from safeconnect.cli._console import Stream
 from safeconnect.doctor.findings import Case, rule
 from safeconnect.testing import guard
 
 from ..drivers import each_driver
+from ..namespace import ROOT
 from ..support import linux_only, ran_into, wait_until
 
 EVIL = "\x1b[2J\nERROR \u202e\u2028\u2029\u200b\x9b"
@@ -93,7 +94,7 @@ def test_what_a_resolver_says(connect):
 
 def test_what_became_of_an_address():
     error = connect_error.conclude([((EVIL, 80), OSError(EVIL), 1.0)], (EVIL, 0), all_errors=False)
-    assert error.__notes__ == [f"{TOLD}:80 from {TOLD}:0: {TOLD} after 1.00 s"]
+    assert error.__notes__ == [f"{TOLD}:80 from {TOLD}:0: {TOLD} after 1 s"]
 
 
 def test_findings_of_the_doctor():
@@ -144,3 +145,53 @@ class TestCommandLine:
         told = capsys.readouterr().err
         assert TOLD in told
         assert "\x1b" not in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0000004, "0 ms"),
+        (0.000001, "0.001 ms"),
+        (0.00014249, "0.142 ms"),
+        (0.00999, "9.99 ms"),
+        (0.01, "10 ms"),
+        (0.2504, "250 ms"),
+        (0.99949, "999 ms"),
+        (0.9995, "1 s"),
+        (1, "1 s"),
+        (1.25, "1.25 s"),
+        (59.94, "59.9 s"),
+        (59.95, "1 min"),
+        (90, "1 min 30 s"),
+        (924.6, "15 min 25 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.5, "1 h"),
+        (7875, "2 h 11 min"),
+        (86399, "24 h"),
+        (10**9, "277777 h 47 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@given(st.floats(0, 1e9))
+def test_a_duration_is_the_time_to_three_digits_or_a_minute(seconds):
+    units = {"ms": 0.001, "s": 1, "min": 60, "h": 3600}
+    words = duration(seconds).split()
+    told = sum(float(amount) * units[unit] for amount, unit in zip(words[::2], words[1::2], strict=True))
+    assert told == pytest.approx(seconds, rel=0.009, abs=1e-6)
+
+
+def test_durations_have_one_writer():
+    """A time in an f-string is a call of `duration`; the sum of the kernel's settings stays as they are written."""
+    own = re.compile(r"\}\s?(?:µs|us|ms|s|sec|seconds|min|h)\b(?!')|:\.\d?[fg]\}\s?(?:µs|ms|s)\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "safeconnect").rglob("*.py"))
+        if path.name != "_text.py"
+        for line in path.read_text().splitlines()
+        if own.search(line) and not re.search(r"raise (?:Type|Value)Error|ArgumentTypeError|expected ", line)
+    ]
+    assert [each for each in found if "sum_ =" not in each] == []

@@ -163,15 +163,15 @@ class TestWhatItTells:
         wait = a_wait(5.0, draw=lambda: 1.0)
         account = play(wait, itertools.chain([(9.0, None)] * 2, refusals(0.0002)))
         assert account.note == (
-            "127.0.0.1:8000 was not up within 5.00 s: timed out 2 times, refused 31 times; "
+            "127.0.0.1:8000 was not up within 5 s: timed out 2 times, refused 31 times; "
             f"the last after 4.99 s: {REFUSED}"
         )
 
     def test_a_try_that_the_end_cuts_short_says_nothing_new(self):
         account = play(a_wait(1.0), itertools.chain([(0.9, REFUSED)], itertools.repeat((9.0, None))))
-        assert account.note.endswith(f"1.00 s: refused once, cut short once; the last after 900.0 ms: {REFUSED}")
+        assert account.note.endswith(f"1 s: refused once, cut short once; the last after 900 ms: {REFUSED}")
         account = play(a_wait(0.5), itertools.repeat((9.0, None)))
-        assert account.note.endswith("500.0 ms: timed out once; the last after 500.0 ms: timed out")
+        assert account.note.endswith("500 ms: timed out once; the last after 500 ms: timed out")
 
     @pytest.mark.parametrize(
         ("error", "kind"),
@@ -191,12 +191,12 @@ class TestWhatItTells:
         ids=str,
     )
     def test_each_kind(self, error, kind):
-        expected = f"127.0.0.1:8000 was not up within 5.00 s: {kind}; the last after 1.00 s: {error}"
+        expected = f"127.0.0.1:8000 was not up within 5 s: {kind}; the last after 1 s: {error}"
         assert note_of(a_wait(), error) == expected
 
     def test_kinds_in_the_order_in_which_they_first_came(self):
         note = note_of(a_wait(9.0), SILENCE, REFUSED, RESET, REFUSED, SILENCE, REFUSED)
-        assert ": timed out 2 times, refused 3 times, reset once; the last after 6.00 s: [Errno " in note
+        assert ": timed out 2 times, refused 3 times, reset once; the last after 6 s: [Errno " in note
 
     def test_an_error_without_words_has_its_name(self):
         assert note_of(a_wait(), TimeoutError()).endswith(": timed out")
@@ -211,14 +211,14 @@ class TestWhatItTells:
         wait.begin(4.9)
         assert not wait.check_failed(SILENCE, 5.0)
         seen = "connected, then timed out 2 times, connected, then reset once, wrong answer once, cut short once"
-        assert note_of(wait).endswith(f" 5.00 s: {seen}; the last after 3.00 s: the check said no")
+        assert note_of(wait).endswith(f" 5 s: {seen}; the last after 3 s: the check said no")
         assert wait.checked(1, "", 5.0) is True
 
     def test_the_addresses_of_a_name_as_the_last_try_saw_them(self):
         wait = a_wait()
         early, late = TimeoutError("timed out"), os_error(errno.ECONNREFUSED)
-        early.add_note("127.0.0.2:8000: timed out after 1.00 s")
-        late.add_note("127.0.0.1:8000: refused after 0.10 ms")  # would say the same again
+        early.add_note("127.0.0.2:8000: timed out after 1 s")
+        late.add_note("127.0.0.1:8000: refused after 0.1 ms")  # would say the same again
         late.add_note("[::1]:8000: refused after 0.11 ms")
         for error in (early, late):
             wait.begin(0.0)
@@ -292,7 +292,7 @@ class TestWhatCounts:
     )
     def test_anything_else_is_not(self, errors, kind):
         error = ExceptionGroup("all", errors) if len(errors) > 1 else errors[0]
-        assert f"was not gone within 5.00 s: {kind} once; " in note_of(a_wait(gone=True), error)
+        assert f"was not gone within 5 s: {kind} once; " in note_of(a_wait(gone=True), error)
 
     def test_a_refusal_when_time_was_up_is_not_for_there_may_be_other_addresses(self):
         wait = a_wait(gone=True)
@@ -305,7 +305,7 @@ class TestWhatCounts:
         wait = a_wait(gone=True)
         wait.begin(0.0)
         assert not wait.connected(0.1)
-        assert note_of(wait).endswith("was not gone within 5.00 s: connected once; the last after 100.0 ms: connected")
+        assert note_of(wait).endswith("was not gone within 5 s: connected once; the last after 100 ms: connected")
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 4])
