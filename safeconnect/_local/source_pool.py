@@ -113,7 +113,7 @@ class SourcePool:
 
     def __str__(self) -> str:
         shown = ", ".join(self.addresses[:3])
-        return f"a pool of {len(self)} addresses ({shown}{', ...' if len(self) > 3 else ''})"
+        return f"a pool of {len(self)} address{'es' * (len(self) > 1)} ({shown}{', ...' if len(self) > 3 else ''})"
 
 
 def _checked(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -260,7 +260,7 @@ class TestSelfConnect:
         error = ran_into(SelfConnectError, connect, address, 5, options=[one_port(address[1])], trace=trace.append)
         assert len([message for message in trace if isinstance(message, Abandon) and message.reset]) == 16
         assert error.errno == errno.ECONNREFUSED
-        assert "met its own socket (16 tries out of 16)" in str(error)
+        assert "the socket connected to itself (16 of 16 tries)" in str(error)
         assert support.tcp_sockets(address[1]) == []
         support.serve_plainly(address[1])
 
