@@ -286,6 +286,9 @@ class ExchangeBase:
         self._deadline = deadline
         self._received = _bytes_received(sock) if counts else None
 
+    def __repr__(self) -> str:
+        return f"<Exchange {self.id} of {self._link!r}{', over' if self.is_over else ''}>"
+
     def _check(self) -> t.AnySocket:
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")

@@ -235,8 +235,8 @@ class TestVerdict:
     def test_of_several_addresses_each_note_names_its_address_once(self):
         error = World("4.1 self@0.1, 4.2 refused@0.1", port_is_given=True).run().error
         assert error.__notes__[0] == (
-            f"192.0.2.1:80: [Errno {errno.ECONNREFUSED}] the socket connected to itself (its source address is the target) "
-            "after 100.0 ms"
+            f"192.0.2.1:80: [Errno {errno.ECONNREFUSED}] the socket connected to itself "
+            "(its source address is the target) after 100.0 ms"
         )
 
     def test_the_error_of_a_self_connect(self):
