@@ -6,20 +6,18 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
-sys.path[:0] = [
-    str(Path(__file__).parents[1]),  # the code beside these pages, installed or not
-    str(Path(__file__).parent / "_site"),
-]
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the code beside these pages, installed or not
 
-from safeconnect import __version__  # noqa: E402 - from the path above
+from safeconnect import __version__
 
 project = "safeconnect"
 author = copyright = "the contributors of safeconnect"  # noqa: A001 - Sphinx's name
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "names"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # the theme's own underlines names of modules as if they were links
 html_title = f"safeconnect {version}"
@@ -28,16 +26,7 @@ html_static_path = ["_site", "plots"]
 html_css_files = ["site.css"]
 
 nitpicky = True
-nitpick_ignore = {
-    ("py:class", "Kind"),  # type variables: they stand for what the caller gives
-    ("py:class", "Protocol"),
-    ("py:class", "Result"),
-    ("py:class", "Socket"),
-}
-default_role = "py:obj"  # `name` in a docstring is a reference
-autodoc_member_order = "bysource"
-python_maximum_signature_line_length = 100
-myst_heading_anchors = 3  # as on GitHub, so that page.md#heading leads to the same place in both
+myst_heading_anchors = 4  # as on GitHub, so that page.md#heading leads to the same place in both
 copybutton_exclude = ".linenos, .gp, .go"  # of an example that shows answers, what is typed
 
 # Files outside docs/, each with the page that includes it: on GitHub links lead to the files.
@@ -57,6 +46,22 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _lead_to_the_including_page)
     app.connect("source-read", _show_the_plot_of_the_theme)
+    app.connect("doctree-read", _list_names)
+
+
+def _list_names(app: Sphinx, page: nodes.document) -> None:
+    """Put the names of the reference into objects.inv, by which other projects link to them."""
+    if not app.env.docname.startswith("reference/"):
+        return
+    module = "safeconnect.typing." if app.env.docname == "reference/types" else "safeconnect."
+    for section in page.findall(nodes.section):
+        title = section[0]
+        if len(title) == 1 and isinstance(title[0], nodes.literal):  # others are sections of text, or no public names
+            name = title.astext()
+            *_, parent, short = f"{module}{name}".split(".")
+            kind = "class" if short[0].isupper() else "method" if parent[0].isupper() else "function"
+            full = name if name.startswith("safeconnect.") else f"{module}{name}"
+            app.env.domains.python_domain.note_object(full, kind, section["ids"][0])
 
 
 def _show_the_plot_of_the_theme(_app: Sphinx, _page: str, source: list[str]) -> None:

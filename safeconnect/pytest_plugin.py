@@ -5,6 +5,7 @@ The plugin imports nothing but pytest when it is loaded; each fixture imports wh
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -28,7 +29,7 @@ _FAULTS = {
     "flaky": "a server that follows a script: refuse, reset, serve",
     "crossed_replies": "a server that answers the first request of each connection late",
     "self_connecting": "an address where every connect connects to itself",
-    "dual_stack": "a name with two addresses: ::1, a black hole, and 127.0.0.1, a server",
+    "dual_stack": "a name with two addresses: ::1, a black hole, and 127.0.0.1, a server (skipped without IPv6)",
     "tls": "a server that speaks TLS, with a client_context that trusts it",
     "dead_peer": "a host of its own with a server that can vanish (skipped where there are no namespaces)",
     "exposed_host": "a host of its own where every connect to one port connects to itself (likewise)",
@@ -53,10 +54,15 @@ _FAILING = (
 def _make(name: str, *arguments: Any, **settings: Any) -> Any:
     from . import testing
 
+    reason = None
     if name in _NAMESPACES:
         reason = testing.namespaces_unavailable()
-        if reason:
-            pytest.skip(reason)
+    elif name == "dual_stack":
+        from .testing._names import no_ipv6
+
+        reason = no_ipv6()
+    if reason:
+        pytest.skip(reason)
     return getattr(testing, name)(*arguments, **settings)
 
 
@@ -118,10 +124,29 @@ def safeconnect_faults(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def safeconnect_guard() -> Iterator[t.Guard]:
+def safeconnect_guard(request: pytest.FixtureRequest) -> Iterator[t.Guard]:
     """A guard: the test fails if it leaves descriptors open, connects to itself, or connects outside loopback."""
-    with _make("guard") as guard:
-        yield guard
+    __tracebackhide__ = True
+    try:
+        with _make("guard") as guard:
+            yield guard
+    except AssertionError as error:
+        _raise_in(request, error.with_traceback(None))
+
+
+def _raise_in(request: pytest.FixtureRequest, error: AssertionError) -> None:
+    """Raise an error as from the first line of the test: its own frame is gone when its fixtures end."""
+    __tracebackhide__ = True
+    code = getattr(inspect.unwrap(request.function), "__code__", None)
+    if code is None:
+        raise error
+    line = compile("raise error", code.co_filename, "exec").replace(co_firstlineno=code.co_firstlineno)
+    names = {"error": error}
+    try:
+        exec(line, names)  # noqa: S102 - only so the traceback has an entry in the test's file
+    finally:
+        names.clear()  # the traceback holds them: a cycle
+        del error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -86,23 +86,37 @@ __all__ = [
 # Where from, where to
 
 Address = tuple[Any, ...]
+"""``(host, port)``, for IPv6 with flow and scope. The host is a name or a literal address."""
 SockAddr = tuple[Any, ...]
+"""The same as the kernel has it: the host is a literal address."""
 SourceAddress = tuple[str | bytes | bytearray, int] | tuple[str | bytes | bytearray, int, int, int]
+"""``(host, port)``, or with flow and scope for IPv6; port 0 leaves the port to the kernel. The host may be bytes."""
 AnySource = SourceAddress | list[SourceAddress | str] | str | SourcePool
+"""An address; a list of them, of which each family takes its own; an address or the name of an interface as text; or
+a `SourcePool`."""
 Ports = PortSet | PortRange | str
+"""Text is read as `PortSet.parse` reads it."""
 Host = str | Sequence[str]
+"""An address, or several."""
 End = tuple[str, int]
+"""An address and a port."""
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 Permits = Callable[[IPAddress], bool]
+"""Says whether an address may be connected to."""
 Allow = Permits | Iterable[str | IPNetwork]
+"""Which addresses may be connected to: a predicate, or networks, as text or of `ipaddress`."""
 Resolver = Callable[..., Iterable[Any]]
+"""Has the signature of `socket.getaddrinfo`, and gives what that gives."""
 Candidate = tuple[int, int, int, str, SockAddr]
+"""One answer of `socket.getaddrinfo`: family, type, protocol, canonical name, address."""
 
 # Socket options
 
 Option = tuple[int, int, int | bytes] | tuple[int, int, None, int]
+"""The arguments of `socket.socket.setsockopt`."""
 Setting = tuple[str, str, int | bytes]
+"""The same with the names of the socket module's constants, whose numbers differ between platforms."""
 
 
 class SocketOption(Protocol):
@@ -118,8 +132,12 @@ AnyOption = Option | SocketOption
 # Time, chance and observers
 
 Draw = Callable[[], float]
+"""Chance as an argument of `Backoff` and `Retry`: returns a float of [0, 1), as `random.random` does."""
 DrawBelow = Callable[[int], int]
+"""Chance as an argument of `PortSet`: called with n, returns an integer of ``range(n)``, as `random.randrange`
+does."""
 Jitter = Literal["full", "equal", "decorrelated", "none"]
+"""How a `Backoff` spreads its pauses at random."""
 
 
 class HasDelay(Protocol):
@@ -131,9 +149,11 @@ class HasDelay(Protocol):
 
 
 Lookup = Literal["both", "AAAA", "A"]
+"""The families that are looked up: both at once, IPv6 or IPv4."""
 Event = Resolved | ResolveFailed | Connected | Failed | Tick
 Order = Resolve | Start | Abandon | Keep | GiveUp
 Trace = Callable[[Event | Order], object]
+"""Is called with each event and order below of a connect, in their order."""
 
 # Settings by keyword
 
@@ -206,25 +226,41 @@ class TakesNumbers(Protocol):
 
 
 AnySocket = Any
+"""A socket of the driver's library: `socket.socket`, or trio's."""
 _Socket = TypeVar("_Socket")
 Result = TypeVar("Result")
 Check = bytes | Callable[[_Socket], object]
+"""Bytes that the server has to send first, or a function that is given the connected socket (trio's own with trio)
+and returns something true, or raises, as its docstring says."""
 OnConnect = Callable[[_Socket], Awaitable[_Socket | None] | _Socket | None]
+"""A function that is called with each new connected socket, and returns None or another socket to be used in its
+place; or a coroutine function that does."""
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+"""What `safeconnect.asyncio.open_connection` gives."""
 
 # Answers
 
 How = Literal["clean", "reset", "timed out", "overflow"]
+"""How a connection was ended; see `Closed`."""
 Parity = Literal["even", "odd"]
+"""Which source ports the kernel prefers."""
 Reason = Literal["exposed", "other-parity", "foreign-host", "no-way", "outside-range", "reserved"]
+"""Why a connect can meet itself, or cannot; see `Exposure`."""
 Severity = Literal["error", "warning", "info", "ok"]
+"""How bad a finding is."""
 Family = Literal["IPv4", "IPv6", "both"]
+"""Which addresses were looked up."""
 Failure = Literal["unknown", "no-address", "no-answer", "timed-out", "failed"]
+"""Why a lookup gave nothing."""
 Outcome = Literal["connected", "refused", "met-itself", "silent", "unreachable", "no-source-port", "failed"]
+"""How a connect ended."""
 
 # Faults and programs
 
 Handler = Callable[[Peer], object]
+"""What a server does with one connection; when it returns, the connection is closed."""
 Step = Literal["refuse", "reset", "close", "silent", "serve"] | Handler
+"""What a server of `safeconnect.testing.flaky` does with one connection."""
 Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Args = Word | Sequence[Word]
+"""What `subprocess.run` takes: a program, or a program and its arguments."""

@@ -70,7 +70,10 @@ def conclude(
 
 
 def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
-    """Add a line for each address and kind of error, in the order in which they first happened."""
+    """Add a line for each address and kind of error, in the order in which they first happened.
+
+    A line that is the only one does not repeat what the error says.
+    """
     with imports.lock:
         from .._text import duration  # a plain connect needs none
 
@@ -78,11 +81,15 @@ def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
     for outcome in outcomes:
         alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
     start = f" from {written(source)}" if source else ""
+    is_alone = len(alike) == 1
     for group in alike.values():
         target, what, seconds = group[-1]
-        count = f" ({len(group)} times)" if len(group) > 1 else ""
+        where = written(target)
+        told = str(what)
         # A user-supplied resolver may say anything.
-        error.add_note(f"{written(target)}{start}: {printable(str(what))} after {duration(seconds)}{count}")
+        told = "failed" if is_alone and told == str(error) else printable(told.replace(_nobody_listens(where), ""))
+        count = f" ({len(group)} times)" if len(group) > 1 else ""
+        error.add_note(f"{where}{start}: {told} after {duration(seconds)}{count}")
 
 
 def _tell_untried(error: Exception, untried: Sequence[SockAddr]) -> None:
@@ -93,9 +100,13 @@ def _tell_untried(error: Exception, untried: Sequence[SockAddr]) -> None:
 
 def self_connect_error(target: SockAddr, count: int) -> SelfConnectError:
     """Make the error for a candidate whose every connection was a self-connect."""
-    times = f"{count} tries out of {count}" if count > 1 else "its source address is the target"
-    text = f"nobody listens on {written(target)}: the connection met its own socket ({times})"
+    why = f"{count} of {count} tries" if count > 1 else "its source address is the target"
+    text = f"{_nobody_listens(written(target))}the socket connected to itself ({why})"
     return SelfConnectError(errno.ECONNREFUSED, text)
+
+
+def _nobody_listens(where: str) -> str:
+    return f"nobody listens on {where}: "
 
 
 def late_handshake(host: object, port: object) -> TimeoutError:

@@ -23,6 +23,7 @@ class ConnectMemory:
 
     :param size: how many hosts it holds, 1 or more; the one unused for longest is dropped.
     :param lifetime: after how many seconds an answer is forgotten.
+    :raises TypeError: ``size`` is not an int, or ``lifetime`` not a number.
     :raises ValueError: ``size`` is below 1, or ``lifetime`` is not positive.
 
     >>> memory = ConnectMemory()
@@ -36,6 +37,10 @@ class ConnectMemory:
     """
 
     def __init__(self, size: int = 1024, lifetime: float = 600.0) -> None:
+        if not isinstance(size, int):
+            raise TypeError(f"size must be an int, not {type(size).__name__}")
+        if not isinstance(lifetime, (int, float)):
+            raise TypeError(f"lifetime must be a number of seconds, not {type(lifetime).__name__}")
         if size < 1:
             raise ValueError(f"size must be 1 or more, not {size!r}")
         if not lifetime > 0:

@@ -59,7 +59,7 @@ class Source:
             return str(self.pool)
         parts = [f"{address[0]} port {address[1]}" if address[1] else address[0] for address in self.addresses]
         parts += [self.device] if self.device else []
-        parts += [f"ports {self.ports}"] if self.ports is not None else []
+        parts += [f"port{'s' * (len(self.ports) > 1)} {self.ports}"] if self.ports is not None else []
         return ", ".join(parts) or "any address"
 
 

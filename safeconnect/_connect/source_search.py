@@ -115,6 +115,8 @@ def _exhausted(candidate: Candidate, address: tuple[Any, ...] | None, ports: Por
     start = f" from {address[0]}" if address else ""
     if not usable:
         return f"no source port is left{start} toward {written(candidate[4])}: {ports} is the target's own"
+    if len(usable) == 1:
+        return f"source port {usable}{start} toward {written(candidate[4])} is taken"
     return f"all {len(usable)} source ports of {ports}{start} toward {written(candidate[4])} are taken"
 
 

@@ -174,6 +174,9 @@ class patched:  # noqa: N801 - used like a function, in a with statement
         self._connector = connector
         self._blocks: list[_Request] = []
 
+    def __repr__(self) -> str:
+        return f"patched(clients={sorted(self._clients)!r}, connector={self._connector!r})"
+
     def __enter__(self) -> None:
         block = _Request(self._clients, self._connector)
         self._blocks.append(block)

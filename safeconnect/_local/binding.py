@@ -15,7 +15,7 @@ from .._host.tcp_rows import ANY_HOST
 from .._lazy import publish
 from .._lazy import typing as t
 from .._sockets import answers, lifecycle, port_window, resolve
-from .._sockets.endpoint import unmapped
+from .._sockets.endpoint import unmapped, written
 from .._text import harmless
 from ..ports import PortSet, port_set
 
@@ -87,8 +87,13 @@ class Reservation:
         :raises OSError: the reservation was released; or the kernel's own, EADDRINUSE where a server has been started
             on the port meanwhile.
         """
-        for sock in self.sockets:
-            sock.listen(backlog)
+        for sock, address in zip(self.sockets, self.addresses, strict=True):
+            try:
+                sock.listen(backlog)
+            except OSError as error:
+                released = "" if sock.fileno() >= 0 else ": the reservation was released"
+                error.add_note(f"while listening on {written(address)}{released}")
+                raise
         return self.socket
 
     def release(self) -> None:
@@ -156,7 +161,11 @@ def reserve_port(
 
 def _place(host: str, family: int) -> Place:
     resolve.check_host(host)
-    found = answers.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    try:
+        found = answers.usable(socket.getaddrinfo(host or None, 0, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    except OSError as error:
+        error.add_note(f"while looking up host {host!r}")
+        raise
     if not found:
         raise OSError(errno.EADDRNOTAVAIL, f"the resolver has no address for {host!r}")
     own_family, _, _, _, address = found[0]
@@ -187,14 +196,14 @@ def _reserve(places: list[Place], ports: PortSet | None, reuse_port: bool) -> Re
                 raise
             error = busy
     try:
-        raise _all_taken(places, ports, tried, error) from error
+        raise _all_taken(places, ports, tried, error) from None  # it would say the same
     finally:
         del error  # its traceback holds this frame: a cycle
 
 
 def _all_taken(places: list[Place], ports: PortSet | None, tried: int, error: OSError | None) -> OSError:
     only = _only(ports)
-    hosts = ", ".join(str(place[1][0]) for place in places)
+    hosts = " or ".join(str(place[1][0]) for place in places)
     if only is not None:
         text = f"port {only} of {hosts} is taken"
     elif ports is not None:
@@ -229,9 +238,11 @@ def _hold(places: list[Place], port: int, reuse_port: bool) -> Reservation:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 _share_port(sock)  # after bind(), too
-    except BaseException:
+    except BaseException as error:
         for sock in held:
             sock.close()
+        if isinstance(error, OSError):
+            error.add_note(f"while binding to {places[len(addresses)][1][0]}, port {port}")
         raise
     return Reservation(held, addresses)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
+from .._checks import shown
 from .._fork import imports
 from .._lazy import publish
 from .._lazy import typing as t
@@ -113,11 +114,11 @@ class SourcePool:
 
     def __str__(self) -> str:
         shown = ", ".join(self.addresses[:3])
-        return f"a pool of {len(self)} addresses ({shown}{', ...' if len(self) > 3 else ''})"
+        return f"a pool of {len(self)} address{'es' * (len(self) > 1)} ({shown}{', ...' if len(self) > 3 else ''})"
 
 
 def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(addresses, (str, bytes)):
+    if isinstance(addresses, (str, bytes)) or not hasattr(addresses, "__iter__"):
         raise TypeError(f"addresses must be several addresses, not {addresses!r}")
     found = tuple(addresses)
     for address in found:
@@ -128,7 +129,7 @@ def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"addresses must hold literal addresses, not {address!r}") from None
     if not found or len(set(map(ip_address, found))) < len(found):
-        raise ValueError("addresses must hold at least one address, and none twice")
+        raise ValueError(f"addresses must hold at least one address, and none twice, not {shown(found)}")
     return found
 
 

@@ -145,10 +145,12 @@ class Link:
         if seconds is None:
             due = self.reconnection.seconds(now) or 0.0
             late = due - (left or 0.0)
-            raise timed_out(
-                f"{self.reconnection.lost} connections to {self.address!r} were lost in a row (the last: "
-                f"{self.last_error}), and the next is due in {duration(due)}, {duration(late)} after the deadline"
-            )
+            lost = self.reconnection.lost
+            told = f"the connection to {self.address!r} was lost"
+            if lost > 1:
+                told = f"{lost} connections to {self.address!r} were lost in a row, the last one"
+            next_one = f"the next is due in {duration(due)}, {duration(late)} after the deadline"
+            raise timed_out(f"{told}: {self.last_error}; {next_one}")
         return seconds
 
     def take_over(self, block: Block, sock: t.AnySocket) -> None:
@@ -287,6 +289,9 @@ class ExchangeBase:
         self._deadline = deadline
         self._received = _bytes_received(sock) if counts else None
 
+    def __repr__(self) -> str:
+        return f"<Exchange {self.id} of {self._link!r}{', over' if self.is_over else ''}>"
+
     def _check(self) -> t.AnySocket:
         if self.is_over:
             raise RuntimeError(f"exchange {self.id} is over: its connection may serve another one now")
@@ -373,7 +378,7 @@ def _explain(error: OSError, number: int, *, is_closed: bool) -> None:
     elif isinstance(error, TimeoutError):
         note = "no reply in time; the connection was reset, so that a late one cannot be taken for the next"
     elif isinstance(error, PeerClosedError):
-        note = "the peer closed the connection in order, before the reply was complete"
+        note = "the reply was not complete; the connection ended in order, not by a reset"
     elif isinstance(error, (ConnectionResetError, BrokenPipeError)):
         note = "the peer reset the connection: the server was restarted, or has dropped it"
     else:

@@ -125,7 +125,8 @@ class Attempts:
     def _late(self) -> TimeoutError:
         ended = f"the last one that ended: {self._last}" if self._last else "the last is still unanswered"
         ends = f"{written(self.local)} and {written(self.peer)}"
-        return timed_out(f"{ends} did not meet in {self._count} tries; {ended}")
+        tries = "1 try" if self._count == 1 else f"{self._count} tries"
+        return timed_out(f"{ends} did not meet in {tries}; {ended}")
 
 
 def _begin(sock: socket.socket, local: Address, peer: Address) -> bool:

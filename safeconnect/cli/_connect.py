@@ -122,7 +122,8 @@ def _connect_once(arguments: argparse.Namespace, console: Console) -> int:
             console.data.line(("connected", "green"), f" after {duration(seconds)}, {' to '.join(ends)}")
         else:
             console.data.line(("not connected", "red"), f" after {duration(seconds)}: {error}")
-        for line in [*notes, *_info_lines(info)]:
+        drawn = tuple(f"{span.label}: " for span in race)  # with what became of each
+        for line in [*(note for note in notes if not note.startswith(drawn)), *_info_lines(info)]:
             console.data.line(f"  {line}")
     if sock is not None:
         ended = close_gracefully(sock, timeout=_TIMEOUT)

@@ -51,7 +51,7 @@ class _Handler(_common.Client, urllib.request.AbstractHTTPHandler):
     connection_class: type[HTTPConnection]
 
     def do_open(self, http_class: Any, req: urllib.request.Request, **keywords: Any) -> http.client.HTTPResponse:
-        """Open a URL; called by `http_open` and `https_open` with the standard class."""
+        """Open a URL; called by ``http_open`` and ``https_open`` with the standard class."""
         del http_class
         return super().do_open(self.connection_class, req, connector=self.connector, **keywords)
 

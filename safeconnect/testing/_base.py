@@ -72,6 +72,9 @@ class Peer:
         self.number = connection.number
         self._over = Latch()
 
+    def __repr__(self) -> str:
+        return f"<Peer of {self.connection!r}>"
+
     def recv(self, bufsize: int = 65536) -> bytes:
         """Receive bytes and log them; b"" at the end.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import ipaddress
 import socket
 import sys
@@ -54,6 +55,9 @@ class Names:
         self._answers = {name.lower(): _lookup(answer) for name, answer in answers.items()}
         self._over = Latch()
         self._real: Callable[..., Any] = socket.getaddrinfo
+
+    def __repr__(self) -> str:
+        return f"<Names {', '.join(self._answers)}; {len(self.asked)} lookup{'s' * (len(self.asked) != 1)}>"
 
     def __getitem__(self, name: str) -> Lookup:
         return self._answers[name]
@@ -153,6 +157,19 @@ class DualStack:
         self.port = v4.port
         self.address = (name, v4.port)
 
+    def __repr__(self) -> str:
+        return f"<DualStack {self.name}:{self.port}, v6: {self.v6!r}, v4: {self.v4!r}>"
+
+
+def no_ipv6() -> str | None:
+    """Return why `dual_stack` cannot work on this host; None if it can."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        return f"dual_stack needs IPv6, and this host has no address ::1: {error.strerror}"
+    return None
+
 
 @contextmanager
 def dual_stack(
@@ -173,6 +190,9 @@ def dual_stack(
     ...     sock.family.name
     'AF_INET'
     """
+    reason = no_ipv6()
+    if reason:
+        raise OSError(errno.EADDRNOTAVAIL, reason)
     with ExitStack() as stack:
         with reserve_port(["::1", "127.0.0.1"]) as reserved:
             port = reserved.port

@@ -86,6 +86,9 @@ class Script:
         self._candidates = tuple(_candidate(address, port) for address in addresses)
         self._lookup = lookup
 
+    def __repr__(self) -> str:
+        return f"<Script of {', '.join(self._outcomes)}>"
+
     def connect(
         self,
         *,

@@ -85,6 +85,7 @@ def _hooked(kind: type[socket.socket], name: str) -> Callable[..., Any]:
     method: Callable[..., Any] = getattr(kind, name)
 
     def connect(sock: socket.socket, address: Any) -> Any:
+        __tracebackhide__ = True
         hooks = [hook for each in tuple(_hooks) if (hook := each()) is not None]
         for hook in hooks:
             hook.before(sock, address)
@@ -173,11 +174,15 @@ class Guard:
     def __init__(self) -> None:
         self.findings: list[str] = []
 
+    def __repr__(self) -> str:
+        return f"<Guard: {'; '.join(map(harmless, self.findings)) or 'nothing found'}>"
+
     def before(self, sock: socket.socket, address: Any) -> None:
         """Refuse connects that leave this host.
 
         :raises PermissionError: the address is not a loopback address (EACCES).
         """
+        __tracebackhide__ = True  # pytest then shows the line of the test
         if sock.family in IP_FAMILIES and not _is_loopback(address):
             self.findings.append(f"a connect outside loopback, to {address!r}")
             raise PermissionError(errno.EACCES, f"this test may connect to loopback only, not to {address!r}")
@@ -196,6 +201,7 @@ class Guard:
 
         :raises AssertionError: something was; the message says what.
         """
+        __tracebackhide__ = True
         left_open = {number: what for number, what in _descriptors().items() if number not in self._before}
         if left_open:
             gc.collect()  # what this closes was left to the garbage collector, and Python warns of that itself
@@ -214,6 +220,7 @@ class Guard:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        __tracebackhide__ = True
         remove(self)
         if kind is None:
             self.check()

@@ -270,7 +270,7 @@ class TestOneSourcePort:
         status, *told = namespace.run(code, ports="40000 40000").splitlines()
         assert status == "124"
         assert any("is exposed to self-connects" in line for line in told)
-        assert any("the connection met its own socket" in line for line in told)
+        assert any("the socket connected to itself" in line for line in told)
         assert any("was not up within 1.5 s: met itself once, refused " in line for line in told)
 
     def test_a_server_comes_up_in_between(self):
@@ -278,7 +278,7 @@ class TestOneSourcePort:
             import socket
             from tests.cli.terminal import start
             with start("wait", "127.0.0.1:40000", "--timeout", "50") as waiting:
-                while "met its own socket" not in waiting.stderr.readline():
+                while "connected to itself" not in waiting.stderr.readline():
                     pass
                 with socket.create_server(("127.0.0.1", 40000)):
                     print(waiting.wait(), waiting.stderr.read())

@@ -41,12 +41,12 @@ class TestAttemptTimeout:
     def test_silence_ends_the_attempt_not_the_call(self, connect, hole, timeout, settings):
         error = ran_into(TimeoutError, connect, hole, timeout, **settings)
         assert (error.args, error.errno) == (("timed out (attempt_timeout)",), None)
-        assert notes_of(error) == [f"{written(hole)}: timed out (attempt_timeout) after ..."]
+        assert notes_of(error) == [f"{written(hole)}: failed after ..."]
 
     def test_is_retried(self, connect, hole):
         retry = Retry(attempts=3, backoff=Backoff(0))
         error = ran_into(TimeoutError, connect, hole, 60, attempt_timeout=0.05, retry=retry)
-        assert notes_of(error) == [f"{written(hole)}: timed out (attempt_timeout) after ... (3 times)"]
+        assert notes_of(error) == [f"{written(hole)}: failed after ... (3 times)"]
 
     def test_the_deadline_is_never_retried(self, connect, hole):
         retry = Retry(attempts=None, backoff=Backoff(0))

@@ -100,7 +100,7 @@ def test_a_kernel_that_has_one_port_left_is_asked_16_times():
     assert world.now == pytest.approx(0.26)
     error = World("4.1 self").run().error
     assert type(error) is SelfConnectError
-    assert str(error).endswith("nobody listens on 192.0.2.1:80: the connection met its own socket (16 tries out of 16)")
+    assert str(error).endswith("nobody listens on 192.0.2.1:80: the socket connected to itself (16 of 16 tries)")
 
 
 def test_at_most_64_candidates_with_both_families_among_them():

@@ -136,7 +136,7 @@ def test_a_lookup_cut_off_is_told():
     error = World("4.1 ok", "both@2=4.1", timeout=2).run().error
     assert error.__notes__ == ["no time was left to try the name", "not tried: 192.0.2.1:80"]
     error = World("4.1 silent", timeout=2).run().error
-    assert error.__notes__ == ["192.0.2.1:80: timed out after 2 s"]
+    assert error.__notes__ == ["192.0.2.1:80: failed after 2 s"]
 
 
 def test_a_lookup_that_failed_is_raised_as_it_came():

@@ -79,7 +79,7 @@ SCENARIOS = {
         hole = stack.enter_context(support.black_hole())
         with others_go_on(0.5, 3):
             error = fails(TimeoutError, hole, timeout=0.5)
-        assert "timed out after" in error.__notes__[0]
+        assert "failed after" in error.__notes__[0]
     """,
     "a literal that refuses": """
         held = stack.enter_context(support.held_port())

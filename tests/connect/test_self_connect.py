@@ -127,7 +127,7 @@ class TestDetectionAlone:
             create_connection((host, port), 5, options=[one_port(port)])
         assert caught.value.errno == errno.ECONNREFUSED
         assert isinstance(caught.value, ConnectionRefusedError)
-        assert "met its own socket (16 tries out of 16)" in str(caught.value)
+        assert "the socket connected to itself (16 of 16 tries)" in str(caught.value)
         assert_free(port)
 
     @needs_ipv6

@@ -202,7 +202,7 @@ class TestSources:
         with bind_socket((HOME, 0), ports="20000-29999", reuse_port=True) as listener:
             listener.listen()
             port = str(listener.getsockname()[1])
-            with pytest.raises(OSError, match="source ports") as caught:
+            with pytest.raises(OSError, match=f"source port {port} from {HOME} toward .* is taken") as caught:
                 connect(server.getsockname(), 5, source_address=HOME, source_ports=port)
             assert caught.value.errno == errno.EADDRNOTAVAIL
 

@@ -26,13 +26,17 @@ def anchors(page):
     included = INCLUDE.search(text)
     if included:
         return anchors(page.parent / included[1])
-    found, seen = set(), Counter()
+    return {anchor for anchor, _ in anchors_of(text)}
+
+
+def anchors_of(text):
+    """Each anchor with its heading."""
+    seen = Counter()
     for heading in HEADING.findall(FENCE.sub("", text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
         slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
-        found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+        yield f"{slug}-{seen[slug]}" if seen[slug] else slug, heading
         seen[slug] += 1
-    return found
 
 
 def broken(page):

@@ -1,9 +1,10 @@
-"""The reference has every public name, once."""
+"""The reference has every public name, once, as its docstring is now."""
 
 import importlib
 import inspect
 import pkgutil
 import re
+import runpy
 from collections import Counter
 
 import pytest
@@ -13,16 +14,23 @@ import safeconnect.typing
 from safeconnect import pytest_plugin
 
 from ..namespace import ROOT
+from .test_links import anchors_of
 
-PAGES = sorted((ROOT / "docs/reference").glob("*.md"))
-NAMED = Counter(
-    name
-    for page in PAGES
-    for name in re.findall(r"^\.\. auto(?:class|exception|function|data):: ([\w.]+)", page.read_text(), re.MULTILINE)
-)
+SCRIPT = ROOT / "docs/_reference.py"
+Reference = runpy.run_path(str(SCRIPT))["Reference"] if SCRIPT.exists() else None
+WRITTEN = Reference() if Reference else None
+PAGES = WRITTEN.pages if WRITTEN else {}
+NAMED = Counter(WRITTEN.names if WRITTEN else ())
 INTEGRATIONS = [name for _, name, _ in pkgutil.iter_modules(safeconnect.integrations.__path__) if name[0] != "_"]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the documentation is not beside these tests")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_as_the_docstrings_are(page):
+    for name in INTEGRATIONS if page == "integrations.md" else ():
+        pytest.importorskip(f"safeconnect.integrations.{name}", reason="it needs a client that is not installed")
+    assert WRITTEN.renewed(page) == PAGES[page], "python docs/_reference.py renews the pages"
 
 
 @pytest.mark.parametrize("name", ["", ".asyncio", ".trio", ".anyio", ".testing", ".integrations", ".doctor", ".events"])
@@ -49,21 +57,53 @@ def test_all_fixtures_are_there():
     assert missing("safeconnect.pytest_plugin", fixtures) == []
 
 
-def test_the_types_there_are_those_of_the_module():
-    page = (ROOT / "docs/reference/types.md").read_text()
-    documented = re.findall(r"^\.\. py:type:: (\w+)", page, re.MULTILINE)
-    assert sorted(documented) == safeconnect.typing.__all__ == sorted(safeconnect.typing.__all__)
+def test_all_types_are_there():
+    assert missing("safeconnect.typing", safeconnect.typing.__all__) == []
 
 
 def test_no_name_is_there_twice():
     assert {name for name, count in NAMED.items() if count > 1} == set()
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_link_to_a_name_leads_to_its_heading(page):
+    """`names` and `Names` have one anchor but for a number, which depends on what stands first."""
+    found = dict(anchors_of(PAGES[page]))
+    links = {name: link.partition("#")[2] for name, link in WRITTEN.links.items() if link.startswith(f"{page}#")}
+    short = {name: name.rpartition(".")[2] for name in links}
+    assert {name: found[links[name]] for name in links if not re.search(rf"\b{short[name]}`", found[links[name]])} == {}
+
+
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_every_name_there_exists(name):
     if name.startswith("safeconnect.integrations."):
         pytest.importorskip(name.rpartition(".")[0], reason="it needs a client that is not installed")
-    assert pkgutil.resolve_name(name).__doc__
+    pkgutil.resolve_name(name)
+
+
+def test_an_entry_has_all_that_a_reader_looks_for():
+    text = PAGES["connect.md"]
+    entry = text[text.index("### `create_connection`") : text.index("### `Connector`")]
+    for part in (
+        "    timeout: float | None = ...,\n",
+        "[`Address`](types.md#address)",
+        "**Parameters**\n\n- `address`: ",
+        "**Raises**\n\n- `ConnectionRefusedError`: ",
+        "[`SelfConnectError`](errors.md#selfconnecterror)",
+        "(https://docs.python.org/3/library/socket.html#socket.create_connection)",
+        "```pycon\n>>> with socket.create_server(",
+    ):
+        assert part in entry
+
+
+class Documented:
+    """Refers to `nothing_that_exists`."""
+
+
+def test_a_reference_to_nothing_is_an_error(monkeypatch):
+    monkeypatch.setattr(safeconnect, "Connector", Documented)
+    with pytest.raises(LookupError, match="refers to `nothing_that_exists`, which is neither documented nor known"):
+        Reference().renewed("connect.md")
 
 
 def missing(module, names):

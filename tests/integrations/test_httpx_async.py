@@ -124,7 +124,7 @@ def test_a_refused_connect(loop):
         _, port = held.getsockname()
         error = failing(f"http://127.0.0.1:{port}/", httpx.ConnectError, loop)
         assert str(error) == "[Errno 111] Connection refused"
-        assert error.__notes__[0].startswith(f"127.0.0.1:{port}: [Errno 111] Connection refused after ")
+        assert error.__notes__[0].startswith(f"127.0.0.1:{port}: failed after ")
         assert any(type(each) is ConnectionRefusedError for each in kit.chain(error))
 
 

@@ -115,7 +115,7 @@ def test_a_refusal_is_its_operational_error():
     assert isinstance(caught.value.original_exception, ConnectionRefusedError)
     assert caught.value.__cause__ is caught.value.original_exception
     assert "ConnectionRefusedError" in caught.value.traceback
-    assert "Connection refused after" in caught.value.__notes__[0]
+    assert "failed after" in caught.value.__notes__[0]
 
 
 def test_silence_ends_at_the_deadline(hole):

@@ -113,7 +113,7 @@ def test_a_refusal_is_its_connection_error():
     ):
         client.ping()
     refused = [each for each in kit.chain(caught.value) if isinstance(each, ConnectionRefusedError)]
-    assert "Connection refused after" in refused[-1].__notes__[0]
+    assert "failed after" in refused[-1].__notes__[0]
 
 
 def test_silence_ends_at_the_deadline(hole):

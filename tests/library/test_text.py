@@ -93,7 +93,8 @@ def test_what_a_resolver_says(connect):
 
 
 def test_what_became_of_an_address():
-    error = connect_error.conclude([((EVIL, 80), OSError(EVIL), 1.0)], (EVIL, 0), all_errors=False)
+    outcome = ((EVIL, 80), OSError(EVIL), 1.0)
+    error = connect_error.conclude([outcome], (EVIL, 0), all_errors=False, error=TimeoutError("timed out"))
     assert error.__notes__ == [f"{TOLD}:80 from {TOLD}:0: {TOLD} after 1 s"]
 
 

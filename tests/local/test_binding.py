@@ -5,6 +5,7 @@ import errno
 import http.server
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class TestReservation:
             with pytest.raises(OSError, match=f"port {held.port} of 127.0.0.1 is taken") as caught:
                 reserve_port(port=held.port)
             assert caught.value.errno == errno.EADDRINUSE
+            assert caught.value.__suppress_context__, "a traceback shows one failure once"
             assert caught.value.__notes__ == [f"port {held.port} is held by a socket that is bound and no more"]
             with socket.socket() as plain, pytest.raises(OSError, match="in use"):
                 plain.bind(held.address)
@@ -66,8 +68,9 @@ class TestReservation:
     def test_cannot_listen_once_released(self):
         held = reserve_port()
         held.release()
-        with pytest.raises(OSError, match=r"closed|Bad file descriptor"):
+        with pytest.raises(OSError, match=r"closed|Bad file descriptor") as caught:
             held.listen()
+        assert caught.value.__notes__ == [f"while listening on 127.0.0.1:{held.port}: the reservation was released"]
 
     @linux_only
     def test_a_child_process_holds_it_too(self):
@@ -126,7 +129,7 @@ class TestReservation:
     def test_of_one_port_at_two_hosts_where_one_is_taken(self):
         with reserve_port(["127.0.0.1", "::1"]) as held:
             held.sockets[0].close()
-            with pytest.raises(OSError, match="is taken"):
+            with pytest.raises(OSError, match=f"port {held.port} of 127.0.0.1 or ::1 is taken"):
                 reserve_port(["127.0.0.1", "::1"], held.port)
             reserve_port("127.0.0.1", held.port).release()
 
@@ -186,13 +189,22 @@ class TestReservation:
         with pytest.raises(kind, match=words):
             reserve_port(**arguments)
 
+    @pytest.mark.parametrize("host", ["192.0.2.1", ["127.0.0.1", "192.0.2.1"]])
+    def test_an_address_of_another_host_is_named(self, host):
+        with pytest.raises(OSError, match="assign requested address") as caught:
+            reserve_port(host, "20000-29999")
+        (note,) = caught.value.__notes__
+        assert re.fullmatch(r"while binding to 192\.0\.2\.1, port 2\d{4}", note)
+
     def test_an_unknown_name(self, monkeypatch):
         def unknown(*_, **__):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
-        with pytest.raises(socket.gaierror, match="not known"):
-            reserve_port(host="name.test")
+        for call in (lambda: reserve_port(host="name.test"), lambda: bind_socket(("name.test", 80))):
+            with pytest.raises(socket.gaierror, match="not known") as caught:
+                call()
+            assert caught.value.__notes__ == ["while looking up host 'name.test'"]
 
     @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this platform has no SO_REUSEPORT")
     @pytest.mark.parametrize("platform", ["linux", "darwin"])

@@ -86,7 +86,7 @@ class TestNoSpin:
                 error = late
             else:
                 now += seconds + 0.0001  # what a turn takes
-        (count,) = map(int, re.findall(r"did not meet in (\d+) tries", error.__notes__[0]))
+        (count,) = map(int, re.findall(r"did not meet in (\d+) tr(?:y|ies)", error.__notes__[0]))
         if hasty and not filtered:
             assert count > 1000, "tight around the agreed instant"
         else:

@@ -223,7 +223,7 @@ class TestOtherDrivers:
                     await task
             with shared.open_syn_filter(socket.AF_INET, B), pytest.raises(TimeoutError) as caught:
                 await safeconnect.asyncio.simultaneous_open(A, B, timeout=0.05)
-            assert caught.value.__notes__[0].endswith("did not meet in 1 tries; the last is still unanswered")
+            assert caught.value.__notes__[0].endswith("did not meet in 1 try; the last is still unanswered")
 
         asyncio.run(main(), debug=True)
 

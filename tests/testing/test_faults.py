@@ -244,7 +244,7 @@ class TestSelfConnecting:
     def test_ours(self):
         with testing.self_connecting() as fault:
             error = support.ran_into(SelfConnectError, safeconnect.create_connection, fault.address, 5)
-            assert "met its own socket" in str(error)
+            assert "connected to itself" in str(error)
         support.serve_plainly(fault.port)
 
     def test_others_go_their_own_ways(self, server):

@@ -10,6 +10,8 @@ from safeconnect import testing
 
 from .. import support
 
+pytest_plugins = "pytester"
+
 
 def guarded(work):
     with testing.guard():
@@ -94,3 +96,36 @@ def test_nothing_is_left_patched():
         assert "connect" in vars(socket.socket)
         assert fault.port
     assert dict(vars(socket.socket)) == before
+
+
+def test_a_failure_points_at_the_test(pytester):
+    pytester.makepyfile(
+        """
+        import os, socket
+        from safeconnect import testing
+
+        def test_block():
+            with testing.guard():
+                os.pipe()
+
+        def test_outside():
+            with testing.guard(), socket.socket() as sock:
+                sock.connect(("192.0.2.1", 80))
+
+        def test_fixture(safeconnect_guard):
+            "Says more than its first line."
+            os.pipe()
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore")
+    done.assert_outcomes(passed=1, failed=2, errors=1)
+    lines = [line for line in done.outlines if line.startswith((">", "test_a_failure")) and not line.endswith("[100%]")]
+    assert lines == [
+        ">   def test_fixture(safeconnect_guard):",
+        "test_a_failure_points_at_the_test.py:12: AssertionError",
+        ">       with testing.guard():",
+        "test_a_failure_points_at_the_test.py:5: AssertionError",
+        '>           sock.connect(("192.0.2.1", 80))',
+        "test_a_failure_points_at_the_test.py:10: PermissionError",
+    ]
+    assert "hidden" not in done.stdout.str()

@@ -10,7 +10,7 @@ import trio
 import safeconnect
 from safeconnect import testing
 
-from .. import support
+from .. import namespace, support
 from ..support import needs_ipv6
 
 
@@ -62,6 +62,22 @@ class TestNames:
             assert not both.v6.connections
         with testing.dual_stack(testing.echo, "refused", name="other.test") as both, connect_to_name(both) as sock:
             assert sock.family == socket.AF_INET6
+
+    def test_dual_stack_without_ipv6(self):
+        code = """
+            import pytest
+            from pathlib import Path
+            from safeconnect import pytest_plugin, testing
+            Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("1")
+            reason = "dual_stack needs IPv6, and this host has no address ::1: Cannot assign requested address"
+            with pytest.raises(OSError) as caught, testing.dual_stack():
+                pass
+            assert caught.value.strerror == reason, caught.value
+            with pytest.raises(pytest.skip.Exception) as caught:
+                pytest_plugin._make("dual_stack")
+            print(caught.value.msg == reason)
+        """
+        assert namespace.run(code) == "True\n"
 
     @pytest.mark.parametrize("answer", ["nonsense", ["192.0.2.1", "x"]])
     def test_wrong_answers(self, answer):
