@@ -110,7 +110,7 @@ async def connect_unix(_settings: object, address: tuple[Any, ...], _timeout: fl
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0)
         sock.connect(address[0])
     except BaseException as error:
         sock.close()

@@ -271,8 +271,8 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", type=wait_target, metavar="TARGET", help=target_help)
     _add_family(parser)
     time_help = (
-        "for all of it (default 30), also as 500ms, 30s or 1m; 0 makes one try (in wait-for-it it waits without a limit:"
-        " here --forever does)"
+        "for all of it (default 30), also as 500ms, 30s or 1m; 0 makes one try (in wait-for-it it waits without a"
+        " limit: here --forever does)"
     )
     limit = parser.add_mutually_exclusive_group()
     _add_seconds(limit, "--timeout", 30.0, time_help, deadline)

@@ -28,7 +28,6 @@ LIMIT = 65_536  # bytes of one exchange
 _RECORD = 16_384  # bytes: TLS has at most so many in a record
 _LONGEST_TEXT = 200  # characters of a server's message
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
-_INTERIM = 16  # responses of status 1xx that may come before the one
 _SWITCHING = 101
 _FINAL = 200
 
@@ -110,7 +109,7 @@ def http(request: bytes, statuses: Sequence[tuple[int, int]]) -> Exchange:
     """
     stream = _Stream()
     stream.send(request)
-    for _ in range(_INTERIM):
+    while True:  # no longer than the limit of the stream allows
         line = yield from stream.line()
         found = _STATUS_LINE.fullmatch(line)
         if found is None:
@@ -128,8 +127,9 @@ def postgresql(user: str, database: str) -> Exchange:
     """Ready if the server asks for a password, lets the user in, or refuses this user.
 
     That is what pg_isready does: any answer to a StartupMessage but the error 57P03 (cannot_connect_now: it starts,
-    stops or recovers) means that it accepts connections. Unlike there, 53300 (too_many_connections) means: not yet. TLS is not asked for: a server that insists on it says so in an error, and is ready. The name of the user
-    need not exist, and stands in the server's log.
+    stops or recovers) means that it accepts connections. Unlike there, 53300 (too_many_connections) means: not yet.
+    TLS is not asked for: a server that insists on it says so in an error, and is ready. The user need not exist; the
+    name stands in the server's log.
 
     Sources: https://www.postgresql.org/docs/current/protocol-message-formats.html,
     https://www.postgresql.org/docs/current/errcodes-appendix.html, and PQping in

@@ -153,12 +153,12 @@ def _socket_path(rest: str) -> str:
     """Return the path in what follows ``unix:``, which is not percent-decoded."""
     if not hasattr(socket, "AF_UNIX"):
         raise argparse.ArgumentTypeError("Python has no Unix sockets on this system")
-    path = rest[2:] if rest.startswith("//") else rest
+    path = rest.removeprefix("//")
     if not path or (rest.startswith("//") and not path.startswith("/")):
         raise argparse.ArgumentTypeError(f"expected unix:PATH or unix:///PATH, not {shown('unix:' + rest)}")
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise argparse.ArgumentTypeError(
-            f"the path of a Unix socket has at most {_LONGEST_PATH} bytes, not {len(path)}"
+            f"a Unix socket has a path of at most {_LONGEST_PATH} bytes, not {shown(path)}"
         )
     return path
 
