@@ -151,7 +151,7 @@ def postgresql(user: str, database: str) -> Exchange:
             fields = {field[:1]: field[1:] for field in body.split(b"\0")}
             code, text = _text(fields.get(b"C", b"")), _text(fields.get(b"M", b""))
             if code in ("", "57P03", "53300"):
-                raise NotReadyError(f"{text} (SQLSTATE {code})")
+                raise NotReadyError(f"{text or 'an error'} (SQLSTATE {code or 'missing'})")
             return
         # A notice, or the version of the protocol that it has: an answer follows.
 
@@ -170,7 +170,7 @@ def mysql() -> Exchange:
     body = yield from stream.exactly(size)
     if body[:1] == b"\xff":
         text = re.sub(rb"^#.{5}", b"", body[3:], flags=re.DOTALL)  # without the SQLSTATE, where there is one
-        raise NotReadyError(f"{_text(text)} (error {int.from_bytes(body[1:3], 'little')})")
+        raise NotReadyError(f"{_text(text) or 'an error'} (error {int.from_bytes(body[1:3], 'little')})")
     if body[:1] != b"\n" or b"\0" not in body[1:]:  # version 10, and the end of the server's version
         raise NotReadyError(f"this is not MySQL: it sent {_sent(head + body)}")
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -182,7 +183,7 @@ class TestTls:
         [
             (lambda: answering(RESPONSE % b"400 Bad Request", ends=b""), "20", "TLS failed: "),
             (testing.silent, "0.3", "connected, then timed out once"),
-            (lambda: testing.half_closes(), "20", "it closed the connection during the TLS handshake"),
+            (testing.half_closes, "20", "it closed the connection during the TLS handshake"),
             (lambda: testing.tls(handler=lambda _: None), "20", "it closed the connection and sent nothing"),
         ],
     )
@@ -230,7 +231,7 @@ class TestUnix:
         done = call("wait", f"unix:{listening}", "--gone", "--timeout", "0")
         assert done.returncode == 124
         assert "connected once" in done.stderr
-        os.unlink(listening)
+        Path(listening).unlink()
         assert call("wait", f"unix:{listening}", "--gone").returncode == 0
 
     def test_nobody_listens_any_more(self, path):
@@ -348,39 +349,40 @@ def _postgres_user():
     return pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
 
 
-class TestPostgresql:
-    @pytest.fixture(scope="class")
-    def server(self):
-        """A server in a folder that its user can reach; gives the process and its port."""
-        for program in ("initdb", "postgres"):
-            if shutil.which(program) is None:
-                pytest.skip(f"{program} is not installed")
-        user, port = _postgres_user(), kit.free_port()
-        home = f"/tmp/safeconnect-postgres-{os.getpid()}-{port}"  # short: its socket is in it
-        os.mkdir(home, 0o700)
-        try:
-            if user:
-                shutil.chown(home, user)
-            settings = {"user": user, "cwd": home, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            auth = ["--auth-host=scram-sha-256", "--auth-local=trust"]
-            subprocess.run(["initdb", "-D", f"{home}/data", "-N", *auth], check=True, timeout=120, **settings)
-            own = ["-c", "listen_addresses=127.0.0.1", "-p", str(port), "-k", home, "-c", "fsync=off"]
-            with subprocess.Popen(["postgres", "-D", f"{home}/data", *own], **settings) as process:
-                try:
-                    yield process, port
-                finally:
-                    process.terminate()
-                    process.communicate(timeout=60)
-        finally:
-            shutil.rmtree(home)
+@pytest.fixture(scope="module")
+def postgres():
+    """A server in a folder that its user can reach; gives the process and its port."""
+    for program in ("initdb", "postgres"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    user, port = _postgres_user(), kit.free_port()
+    home = f"/tmp/safeconnect-postgres-{os.getpid()}-{port}"  # short: its socket is in it
+    Path(home).mkdir(0o700)
+    try:
+        if user:
+            shutil.chown(home, user)
+        settings = {"user": user, "cwd": home, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        auth = ["--auth-host=scram-sha-256", "--auth-local=trust"]
+        subprocess.run(["initdb", "-D", f"{home}/data", "-N", *auth], check=True, timeout=120, **settings)
+        own = ["-c", "listen_addresses=127.0.0.1", "-p", str(port), "-k", home, "-c", "fsync=off"]
+        with subprocess.Popen(["postgres", "-D", f"{home}/data", *own], **settings) as process:
+            try:
+                yield process, port
+            finally:
+                process.terminate()
+                process.communicate(timeout=60)
+    finally:
+        shutil.rmtree(home)
 
-    def test_a_real_one_from_its_start(self, server):
-        _, port = server
+
+class TestPostgresql:
+    def test_a_real_one_from_its_start(self, postgres):
+        _, port = postgres
         assert call("wait", f"postgresql://127.0.0.1:{port}", "--timeout", "60").returncode == 0
         assert call("wait", f"postgres://app:pw@127.0.0.1:{port}/app", *ONE_TRY).returncode == 0
 
-    def test_a_real_one_that_hangs(self, server):
-        process, port = server
+    def test_a_real_one_that_hangs(self, postgres):
+        process, port = postgres
         assert call("wait", f"127.0.0.1:{port}", "--timeout", "60").returncode == 0
         process.send_signal(19)  # SIGSTOP: the kernel goes on accepting
         try:
