@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from safeconnect import cli, testing
+from safeconnect.cli import _wait
 
 from .. import namespace, support
 from ..support import linux_only, needs_ipv6, needs_port_range
@@ -298,6 +299,58 @@ class TestOneSourcePort:
         assert re.match(r"0 (?s:.*)127.0.0.1:40000 is up after ", namespace.run(code, ports="40000 40000"))
 
 
+class TestWithoutATerminal:
+    """A line when waiting begins, one every ten seconds, one at the end, for each to be found in a log."""
+
+    @pytest.mark.parametrize(
+        ("options", "goal", "limit"),
+        [
+            (("-t", "90"), "for {0}, {1}", "for up to 90"),
+            (("-t", "0"), "for {0}, {1}", "with one try"),
+            (("--forever", "--any"), "for any of {0}, {1}", "without a limit"),
+        ],
+    )
+    def test_how_it_begins(self, up, options, goal, limit):
+        with testing.echo() as other:
+            told = call("wait", up, written(other.address), *options).stderr
+        assert told.startswith(f"waiting {goal.format(up, written(other.address))}, {limit}")
+
+    def test_how_it_begins_for_one_that_is_to_be_gone(self, down):
+        assert call("wait", down, "--gone", "--any").stderr.startswith(
+            f"waiting until nobody listens at {down}, for up "
+        )
+
+    def test_a_line_now_and_then(self, monkeypatch, down):
+        assert _wait.REPORT_SECONDS == 10
+        monkeypatch.setattr(_wait, "REPORT_SECONDS", 0.01)
+        with testing.refused() as closed:
+            other = written(closed.address)
+            first, *others = call("wait", down, other, "-t", "1").stderr.splitlines()
+        seen = r"waiting for [\d.]+ \w+, \d+ (try|tries), the last: refused"
+        reports = [line for line in others if re.fullmatch(f"{down} {seen}; {other} {seen}", line)]
+        assert first.startswith(f"waiting for {down}, {other}, for up to ")
+        assert len(reports) > 10
+        assert [line.partition(" was not up")[0] for line in others[-2:]] in ([down, other], [other, down])
+
+    def test_only_of_those_that_are_waited_for(self, monkeypatch, up, down):
+        monkeypatch.setattr(_wait, "REPORT_SECONDS", 0.01)
+        told = call("wait", up, down, "-t", "0.5").stderr
+        assert f"\n{down} waiting for " in told
+        assert f"{up} waiting" not in told.partition("is up after")[2]
+
+    def test_in_a_pipe(self, down):
+        with start("wait", down, "--forever", **UNMEASURED) as waiting:
+            assert waiting.stderr.readline() == f"waiting for {down}, without a limit\n"
+            waiting.terminate()
+            printed, told = waiting.communicate()
+        assert (waiting.returncode, printed) == (143, "")
+        assert "was not up" not in told
+
+    def test_quiet(self, monkeypatch, down):
+        monkeypatch.setattr(_wait, "REPORT_SECONDS", 0.01)
+        assert call("wait", down, "-q", "-t", "0.3").stderr == ""
+
+
 class TestInATerminal:
     def test_a_live_line_for_each_target(self, down):
         pytest.importorskip("rich", reason="the live lines are rich's")
@@ -310,6 +363,7 @@ class TestInATerminal:
                 late.start()
                 assert terminal.end() == 0
             assert "\x1b[" in terminal.shown
+            assert f"waiting for {down}" not in terminal.text
             assert f"{address} is up after" in terminal.text
 
     @pytest.mark.parametrize(("name", "codes"), [("NO_COLOR", False), ("TERM", True)])
@@ -329,6 +383,7 @@ class TestInATerminal:
         with Terminal("wait", up, program=WITHOUT_EXTRAS) as terminal:
             assert terminal.end() == 0
         assert terminal.shown == terminal.text.replace("\n", "\r\n")
+        assert terminal.text.startswith(f"waiting for {up}, for up to ")
         assert f"{up} is up after" in terminal.text
 
     def test_ctrl_c(self, down):
