@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Check = bytes | Callable[[socket.socket], Awaitable[bool]]
 
+_AF_UNIX = getattr(socket, "AF_UNIX", socket.AF_UNSPEC)  # a target unix: is refused where there is none
 _CHUNK = 16_384  # bytes
 _DRAIN_SECONDS = 0.1
 _NOBODY = "safeconnect"  # for PostgreSQL, whose log then says who has asked
@@ -108,7 +109,7 @@ async def connect_unix(_settings: object, address: tuple[Any, ...], _timeout: fl
     :raises ConnectionError: also if it is not permitted: servers set owner and mode only after they have bound.
     :raises OSError: also if the queue of the server is full (EAGAIN).
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(_AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(0)
         sock.connect(address[0])

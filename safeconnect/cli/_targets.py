@@ -182,6 +182,8 @@ def _host_and_port(text: str, scheme: str, endpoint: str, default: int | None) -
     """Return what stands between the credentials and the path."""
     found = _ENDPOINT.fullmatch(endpoint)
     if found is not None:
+        if "%" in found["host"] and not found["host"].startswith("["):
+            raise argparse.ArgumentTypeError(f"write the host without '%' in {_shown(text)}")
         if not found["host"]:
             raise argparse.ArgumentTypeError(f"there is no host in {_shown(text)}")
         port = found["port"] or default  # RFC 3986, section 3.2.3: the port may be empty

@@ -77,6 +77,7 @@ def test_right_paths(text, path):
         ("http://web/#top", "nothing is sent of what follows '#'"),
         ("http://::1/", "an IPv6 address takes brackets"),
         ("http://[web]/", "there is no IPv6 address between the brackets"),
+        ("http://a%20b/", "write the host without '%' in "),
         ("http://a..b/", "is no name of a host"),
         ("http://a%3Ab:c@web/", "a user takes no colon and no control character"),
         ("http://a:b%0Dc@web/", "a user takes no colon and no control character"),
