@@ -33,7 +33,7 @@ _FINAL = 200
 
 
 class _Stream:
-    """What is to be sent before the next read, and what has come and was not taken yet."""
+    """The bytes to be sent before the next read, and those that have come and were not taken yet."""
 
     def __init__(self) -> None:
         self._sending = b""

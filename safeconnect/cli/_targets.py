@@ -40,7 +40,7 @@ _REQUEST_SAFE = "/%:@!$&'()*+,;=~?"  # in a path with its query: RFC 3986, secti
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
-    """What a URL may have.
+    """The parts that a URL may have.
 
     :ivar port: the default; None if a port must be given.
     :ivar path: what follows the port, as a pattern.
@@ -69,7 +69,7 @@ _SCHEMES = {
 
 @dataclass(frozen=True, slots=True)
 class WaitTarget:
-    """What to wait for.
+    """A target of ``safeconnect wait``.
 
     :ivar scheme: of the URL; ``"tcp"`` for ``HOST:PORT``.
     :ivar path: of the Unix socket; of an HTTP request, with its query; or the name of a database, with a slash.

@@ -33,7 +33,7 @@ EXCHANGES = [http, postgresql, _protocols.mysql, _protocols.redis, expecting, ov
 
 
 def verdict(exchange, pieces):
-    """What an exchange says to these pieces, and then to the end of the stream: nothing if the server is ready."""
+    """Return what an exchange says to these pieces and the end of the stream: nothing if the server is ready."""
     try:
         next(exchange)
         for data in itertools.chain(pieces, itertools.repeat(b"", 2)):

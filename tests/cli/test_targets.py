@@ -1,4 +1,4 @@
-"""What `wait` can wait for: how targets are written and read, and which options go with them."""
+"""The targets of `wait`: their syntax, and the options that go with them."""
 
 import argparse
 import socket
