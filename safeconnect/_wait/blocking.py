@@ -41,8 +41,8 @@ def wait_for_port(
         answers is enough; with ``gone`` all of them must refuse, except those that this host has no route to.
     :param timeout: seconds for all of it. None: no limit. 0: exactly one try. The last try begins at the latest 10 ms
         before the deadline; if it fails at once, the wait is over.
-    :param interval: the longest pause between two tries, in seconds. The first pause is an eighth of it; then they
-        double. Each is shortened at random, to half at most.
+    :param interval: the longest pause between two tries, in seconds. The first pause is 25 ms, or the interval if that
+        is shorter; each is a quarter longer than the one before. Each is shortened at random, to half at most.
     :param attempt_timeout: seconds for one try: lookup, connect and check. After 1 s, the default, the kernel would
         send an unanswered SYN again (RFC 6298, section 2).
     :param check: how to recognize the right server. Bytes: what it must send first after the connect, such as

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 LAST = 0.01
 # The least that a try is given. With less time than this left, there is no other try.
 SHORTEST = 0.001
-_FIRST_PAUSE = 1 / 8  # of the interval
+# Pauses begin with this, in seconds, or with the interval if that is shorter, and grow by a quarter each. So a pause is
+# about a quarter of the time waited so far: a server that comes up late is seen late by no more than that.
+_FIRST_PAUSE = 0.025
+_GROWTH = 1.25
 # Selectors and timers take no more than some weeks.
 _LONGEST = 86_400.0
 _TCP_FASTOPEN_CONNECT = (6, 30)  # linux/tcp.h
@@ -44,12 +47,17 @@ _TCP_FASTOPEN_CONNECT = (6, 30)  # linux/tcp.h
 _NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
+class NotReadyError(ConnectionError):
+    """The server has answered, and not as one that is ready. Raised by a check; the text says what it answered."""
+
+
 class Waiting:
     """The state of one wait. A driver makes a try, reports how it ended, pauses, and makes the next.
 
     :param spare_ports: the source ports that the kernel never chooses by itself, used when it has no other.
     :param tell: called after each failed try with its kind and a text, as in the report.
     :param now: when the wait begins.
+    :param name: the name of the target in the report; by default its address.
     :raises TypeError: an argument is of a wrong type.
     :raises ValueError: an argument is out of range.
     """
@@ -67,6 +75,7 @@ class Waiting:
         spare_ports: Callable[[], PortSet],
         now: float,
         tell: Callable[[str, str], object] | None = None,
+        name: str = "",
     ) -> None:
         if not isinstance(address, tuple):
             raise TypeError(f"address must be (host, port), not {address!r}")
@@ -81,7 +90,8 @@ class Waiting:
             raise ValueError("check is not allowed with gone: nobody is there to be checked")
         self.address = address
         self.check: Any = check
-        self._name = written(address)
+        self._address_name = written(address)
+        self._name = name or self._address_name
         self._timeout = None if timeout is None else float(timeout)
         self._attempt_timeout = float(attempt_timeout)
         self._gone = gone
@@ -89,7 +99,7 @@ class Waiting:
         self._spare_ports = spare_ports
         self._tell = tell
         self._needs_spare_port = False
-        self._backoff = Backoff(interval * _FIRST_PAUSE, 2, interval, "equal")
+        self._backoff = Backoff(min(_FIRST_PAUSE, interval), _GROWTH, interval, "equal")
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
         self.tries = 0
@@ -147,7 +157,8 @@ class Waiting:
     def check_failed(self, error: OSError, now: float) -> bool:
         """Take note that the check has ended in an error; the wait goes on."""
         if not self._was_cut_short(error):
-            self.failed_by(f"connected, then {_kind(error)}", _text(error), now)
+            kind = "not ready" if isinstance(error, NotReadyError) else f"connected, then {_kind(error)}"
+            self.failed_by(kind, _text(error), now)
         return False
 
     def failed(self, error: Exception, now: float) -> bool:
@@ -174,7 +185,7 @@ class Waiting:
         self.failed_by(_kind(error), _text(error), now)
         # The line for the address itself would say the same again.
         notes = getattr(error, "__notes__", ())
-        self._notes = [note for note in notes if not note.startswith(f"{self._name}: ")]
+        self._notes = [note for note in notes if not note.startswith(f"{self._address_name}: ")]
         return False
 
     # Between two tries

@@ -12,10 +12,13 @@ from .policy import Greeting, Waiting, probe_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from typing import Any, Protocol
 
     from .._loops import Loop
     from ..typing import HasLinger
+
+    Connect = Callable[[Settings, tuple[Any, ...], float | None], Awaitable[Any]]
 
     class Probe(HasLinger, Protocol):
         """A socket of any library."""
@@ -48,20 +51,22 @@ async def wait_on(
     await wait(loop, waiting, probe_settings(Settings() if connector is None else connector, gone=options["gone"]))
 
 
-async def wait(loop: Loop, waiting: Waiting, settings: Settings) -> None:
+async def wait(loop: Loop, waiting: Waiting, settings: Settings, connect: Connect | None = None) -> None:
     """Try and pause until a try succeeds.
 
+    :param connect: how to connect; by default the loop's way.
     :raises TimeoutError: none did in time.
     """
-    while not await _try(loop, waiting, waiting.next_settings(settings)):
+    connect = connect or loop.connect
+    while not await _try(loop, waiting, waiting.next_settings(settings), connect):
         await loop.sleep(waiting.pause(loop.now()))
 
 
-async def _try(loop: Loop, waiting: Waiting, settings: Settings) -> bool:
+async def _try(loop: Loop, waiting: Waiting, settings: Settings, connect: Connect) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(loop.now())
     try:
-        sock = await loop.connect(settings, waiting.address, timeout)
+        sock = await connect(settings, waiting.address, timeout)
     except (OSError, ExceptionGroup) as error:
         return waiting.failed(error, loop.now())
     try:

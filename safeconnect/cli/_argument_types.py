@@ -87,7 +87,7 @@ def expected_bytes(text: str) -> bytes:
     b'220 ok\r\n'
     """
     if not text:
-        raise argparse.ArgumentTypeError("nothing is no answer")
+        raise argparse.ArgumentTypeError("expected one byte or more, not an empty text")
     return _ESCAPE.sub(_unescaped, text.encode(errors="surrogateescape"))
 
 

@@ -42,7 +42,7 @@ class Stream:
         self._is_lost = False
         self._translation = {} if _can_write("━│", file) else _PLAINER
         self._rich = _rich_console(file)
-        self._is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
+        self.is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def columns(self) -> int | None:
@@ -102,7 +102,7 @@ class Stream:
     @contextmanager
     def live(self, lines: Callable[[], Iterable[Line]]) -> Iterator[None]:
         """Show these lines and keep them up to date; on a terminal and with rich only. They are gone at the end."""
-        if not self._is_live:
+        if not self.is_live:
             yield
             return
         from rich.console import Group
@@ -117,7 +117,7 @@ class Stream:
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], object]]:
         """Show how much is done, on a terminal and with rich only; yield the function to call after each piece."""
-        if not self._is_live:
+        if not self.is_live:
             yield lambda: None
             return
         from rich.progress import Progress

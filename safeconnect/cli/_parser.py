@@ -20,6 +20,7 @@ from ._argument_types import (
     variable,
 )
 from ._help import Parser, formatter
+from ._targets import statuses, wait_target, wrong_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +52,24 @@ examples:
 """
 
 _WAIT = """\
-Wait until every TARGET accepts a TCP connection, then exit with 0, or run CMD
-in this process's place. Each try is reset at once and leaves nothing behind. A
-connection to itself, which a plain client gets sooner or later on a closed port
-in the machine's range of source ports, does not count.
+Wait until every TARGET is up, then exit with 0, or run CMD in this process's
+place. Each try is reset at once and leaves nothing behind. A connection to
+itself, which a plain client gets sooner or later on a closed port in the
+machine's range of source ports, does not count.
+
+targets, and when they are up:
+  HOST:PORT, [IPV6]:PORT, :PORT, tcp://HOST:PORT, unix:PATH
+        connected; with --expect, the server has sent this
+  http://HOST[:PORT][/PATH], https://...
+        the response to GET has status 200 to 299, or one of --status;
+        redirects are not followed
+  postgresql://HOST[:PORT], postgres://...
+        it asks for a password, or refuses a user; not while it starts up
+  mysql://HOST[:PORT], mariadb://...
+        it greets; not while it has too many connections
+  redis://HOST[:PORT], rediss://...
+        it answers PING; not while it loads its data
+User and password in a URL are sent to http and https only; nothing logs in.
 
 exit status:
   0     up (with --gone: gone); with CMD, that of CMD
@@ -69,7 +84,10 @@ exit status:
 examples:
   safeconnect wait db:5432 && ./migrate
   safeconnect wait db:5432 cache:6379 --timeout 60 -- ./serve --port 8000
+  safeconnect wait postgresql://db redis://cache -t 1m -- ./serve
+  safeconnect wait https://app/health --status 200-399,401
   safeconnect wait [::1]:25 --expect '220 ' --attempt-timeout 5
+  safeconnect wait cache:11211 --send 'version\\r\\n' --expect 'VERSION '
   safeconnect wait localhost:8000 --gone --timeout 10
   safeconnect wait app-0.app:8080 -t 2m --no-retry-names
 """
@@ -169,7 +187,8 @@ examples:
 _USAGE = {
     "wait": """TARGET... [-4 | -6] [-t SECONDS | --forever]
                         [--interval SECONDS] [--attempt-timeout SECONDS]
-                        [--gone] [--any] [--expect BYTES] [--no-retry-names]
+                        [--gone] [--any] [--send TEXT] [--expect TEXT]
+                        [--status LIST] [--insecure] [--no-retry-names]
                         [-q | -v] [--json] [-- CMD ...]""",
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
@@ -188,12 +207,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments, unknown = _parser().parse_known_args(argv[:end])
     name = arguments.module
     parser: argparse.ArgumentParser = vars(arguments).pop("parser")  # the command's, whose usage an error shows
+    mistake = wrong_use(arguments) if name == "_wait" else ""
     for is_wrong, message in (
         (unknown, f"unrecognized arguments: {' '.join(unknown)}"),
-        (
-            name == "_wait" and arguments.gone and arguments.expect,
-            "--expect is not allowed with --gone: nobody is there to send anything",
-        ),
+        (mistake, mistake),
         (dashes and name not in ("_wait", "_ports"), "only wait and ports take a command after --"),
         (command and not command[0], "the command after -- has no name"),
         (dashes and not command, "there is no command after --"),
@@ -252,22 +269,33 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", type=target, metavar="TARGET", help="HOST:PORT, [IPV6]:PORT or :PORT")
+    target_help = "HOST:PORT, or a URL: see below"
+    parser.add_argument("targets", nargs="+", type=wait_target, metavar="TARGET", help=target_help)
     _add_family(parser)
-    time_help = "for all of it (default 30), also as 500ms, 30s or 1m; 0 makes one try, none waits without a limit"
+    time_help = (
+        "for all of it (default 30), also as 500ms, 30s or 1m; 0 makes one try (in wait-for-it it waits without a"
+        " limit: here --forever does)"
+    )
     limit = parser.add_mutually_exclusive_group()
     _add_seconds(limit, "--timeout", 30.0, time_help, deadline)
     limit.add_argument("--forever", action="store_const", const=None, dest="timeout", help="as --timeout none")
-    _add_seconds(parser, "--attempt-timeout", 1.0, "for one try: lookup, connect and answer (default 1)")
-    _add_seconds(parser, "--interval", 0.1, "the longest pause between two tries (default 0.1)")
+    attempt_help = "for one try: lookup, connect and answer (default 1; 5 for the protocols of URLs)"
+    _add_seconds(parser, "--attempt-timeout", None, attempt_help)
+    interval_help = "the longest pause between two tries (default 1); the first is 25 ms, then they grow by a quarter"
+    _add_seconds(parser, "--interval", 1.0, interval_help)
     parser.add_argument("--gone", action="store_true", help="wait until nobody listens any more: a connect is refused")
     parser.add_argument("--any", action="store_true", help="succeed when one target is up, or gone")
     names_help = (
         "end at once if a name does not exist, and do not wait for it: a container's appears with the container"
     )
     parser.add_argument("--no-retry-names", action="store_false", dest="retry_names", help=names_help)
+    send_help = r"send this after the connect; with --expect, and with \r \n \t \0 \\ \xHH"
+    parser.add_argument("--send", type=expected_bytes, metavar="TEXT", help=send_help)
     expect_help = r"what the server must send first, such as '220 '; with \r \n \t \0 \\ \xHH"
-    parser.add_argument("--expect", type=expected_bytes, metavar="BYTES", help=expect_help)
+    parser.add_argument("--expect", type=expected_bytes, metavar="TEXT", help=expect_help)
+    status_help = "the statuses of http and https that are up, such as 200-399,401 (default 200-299)"
+    parser.add_argument("--status", type=statuses, metavar="LIST", help=status_help)
+    parser.add_argument("--insecure", action="store_true", help="accept any certificate (https, rediss)")
     talk = parser.add_mutually_exclusive_group()
     talk.add_argument("-q", "--quiet", action="store_true", help="no messages")
     talk.add_argument("-v", "--verbose", action="store_true", help="print each change in what the tries see")
@@ -317,7 +345,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _add_seconds(
     parser: argparse._ActionsContainer,
     flag: str,
-    default: float,
+    default: float | None,
     text: str,
     kind: Callable[[str], float | None] = positive_seconds,
 ) -> None:

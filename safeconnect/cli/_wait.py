@@ -18,16 +18,20 @@ from .._wait.shared import begin, wait
 from ..events import Start
 from . import FAILED, TIMED_OUT, replace_with
 from ._console import Console
+from ._exchanges import check_for, connect_unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..typing import SockAddr
-    from ._argument_types import Target
     from ._console import Line, Part, Stream
+    from ._targets import WaitTarget
 
+REPORT_SECONDS = 10.0  # between two lines of a wait that nobody can see live
+_ATTEMPT_SECONDS = 1.0
+_EXCHANGE_SECONDS = 5.0  # the answer of a server may take longer than its SYN-ACK
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
 NO_NAME = "no such name"
 _ABSENT = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
@@ -39,7 +43,7 @@ class Wait:
     :ivar state: ``"waiting"``, ``"up"``, ``"gone"``, ``"timed out"`` or ``"impossible"``.
     """
 
-    def __init__(self, target: Target, arguments: argparse.Namespace, messages: Stream, now: float) -> None:
+    def __init__(self, target: WaitTarget, arguments: argparse.Namespace, messages: Stream, now: float) -> None:
         self.target = target
         self.state = "waiting"
         self.notes: Sequence[str] = ()
@@ -51,13 +55,15 @@ class Wait:
         self._tried: set[SockAddr] = set()
         self._waiting = begin(
             now,
-            target,
+            target.address or (target.path, 0),
             arguments.timeout,
             interval=arguments.interval,
-            attempt_timeout=arguments.attempt_timeout,
-            check=arguments.expect,
+            attempt_timeout=arguments.attempt_timeout
+            or (_EXCHANGE_SECONDS if target.has_exchange else _ATTEMPT_SECONDS),
+            check=check_for(target, arguments),
             gone=arguments.gone,
             tell=self._saw,
+            name=str(target),
         )
 
     @property
@@ -89,9 +95,10 @@ class Wait:
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
         plan = probe_settings(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
+        connect = None if self.target.address else connect_unix
         while True:
             try:
-                return await wait(asyncio_loop, self._waiting, plan)
+                return await wait(asyncio_loop, self._waiting, plan, connect)
             except socket.gaierror as error:
                 if not self._arguments.retry_names or error.errno not in _ABSENT:
                     raise
@@ -106,10 +113,11 @@ class Wait:
         """Note that a try has failed, and print it if it is news."""
         is_news, self._seen = kind != self._seen, kind
         if self._exposure is None and not self._arguments.gone:
-            self._exposure = _exposure(self.target)
+            endpoint = self.target.endpoint
+            self._exposure = _exposure(self.target.address)
             if self._exposure:
-                advice = f"what to do: safeconnect doctor {self.target}"
-                self._say(("note: ", "yellow"), f"{self.target} is exposed to self-connects of plain clients; {advice}")
+                advice = f"what to do: safeconnect doctor {endpoint}"
+                self._say(("note: ", "yellow"), f"{endpoint} is exposed to self-connects of plain clients; {advice}")
         if is_news and (self._arguments.verbose or kind in ("met itself", NO_NAME)):
             self._say(f"{self.target}: {text}{'; waiting for the name' if kind == NO_NAME else ''}")
 
@@ -130,8 +138,8 @@ class Wait:
         """Return what ``--json`` prints."""
         return {
             "target": str(self.target),
-            "host": self.target[0],
-            "port": self.target[1],
+            "host": self.target.host or None,
+            "port": self.target.port or None,
             "state": self.state,
             "seconds": round(self._ended - self._began, 6),
             "tries": self._waiting.tries,
@@ -159,18 +167,43 @@ async def _wait(arguments: argparse.Namespace, console: Console) -> Sequence[Wai
     def lines() -> Iterator[Line]:
         return (wait.line(loop.time()) for wait in waits if wait.state == "waiting")
 
+    tells = not arguments.quiet and not console.messages.is_live
+    if tells:
+        console.messages.line(_beginning(arguments, [str(wait.target) for wait in waits]))
     with nullcontext() if arguments.quiet else console.messages.live(lines):
         pending = {asyncio.ensure_future(wait.run()) for wait in waits}
+        reports = [asyncio.ensure_future(_report(console.messages, lines))] if tells else []
         try:
             while pending and not _is_decided(waits, is_any=arguments.any):
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
         finally:
-            for task in pending:
+            others = [*pending, *reports]
+            for task in others:
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            await asyncio.gather(*others, return_exceptions=True)
     return waits
+
+
+def _beginning(arguments: argparse.Namespace, targets: Sequence[str]) -> str:
+    names = ("any of " if arguments.any and len(targets) > 1 else "") + ", ".join(targets)
+    goal = f"until nobody listens at {names}" if arguments.gone else f"for {names}"
+    if arguments.timeout:
+        limit = f"for up to {duration(arguments.timeout)}"
+    else:
+        limit = "without a limit" if arguments.timeout is None else "with one try"
+    return f"waiting {goal}, {limit}"
+
+
+async def _report(messages: Stream, lines: Callable[[], Iterator[Line]]) -> None:
+    """Write a line every ten seconds, with all targets that are still waited for."""
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        parts: list[Part] = []
+        for line in lines():
+            parts += ["; ", *line] if parts else line
+        messages.line(*parts)
 
 
 def _is_decided(waits: Sequence[Wait], *, is_any: bool) -> bool:
@@ -185,13 +218,14 @@ def _status(waits: Sequence[Wait], *, is_any: bool) -> int:
     return FAILED if is_impossible else TIMED_OUT
 
 
-def _exposure(target: Target) -> str:
-    """Say how a plain client can get a self-connect at the target; nothing if it cannot, or only DNS can tell."""
-    host = target[0]
+def _exposure(address: tuple[str, int] | None) -> str:
+    """Say how a plain client can get a self-connect at the address; nothing if it cannot, or only DNS can tell."""
+    if address is None:
+        return ""
     try:
-        if host != "localhost":
-            ip_address(host.partition("%")[0])
-        exposure = self_connect_exposure(*target)
+        if address[0] != "localhost":
+            ip_address(address[0].partition("%")[0])
+        exposure = self_connect_exposure(*address)
     except (ValueError, socket.gaierror):  # a name, or this host lacks the address family
         return ""
     return str(exposure) if exposure else ""

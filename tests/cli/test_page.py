@@ -15,13 +15,18 @@ from .terminal import environment
 
 PAGE = ROOT / "docs/command-line.md"
 SESSION = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# In there a server listens on 127.0.0.1:5432; else it is as empty as a new machine. A thousand connects may come upon
-# the source port of an earlier connection; without tcp_tw_reuse they leave it in TIME_WAIT.
+# In there a server that sends back what it gets listens on 127.0.0.1:5432, and one for HTTP on port 8000; else it is as
+# empty as a new machine. A thousand connects may come upon the source port of an earlier connection; without
+# tcp_tw_reuse they leave it in TIME_WAIT.
 RUN = """
     import json, os, pathlib, socket, subprocess, sys
     from safeconnect import testing
     pathlib.Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("0")
-    with testing.echo(port=5432):
+    def answer(peer):
+        path = peer.recv().partition(b" ")[2].partition(b" ")[0]
+        status = {{b"/health": b"200 OK", b"/starting": b"503 Starting"}}.get(path, b"400 What")
+        peer.sendall(b"HTTP/1.1 " + status + b"\\r\\nConnection: close\\r\\n\\r\\n")
+    with testing.echo(port=5432), testing.serve(answer, port=8000):
         for command in json.loads({commands!r}):
             shell = ["sh", "-c", command]
             out = subprocess.PIPE

@@ -26,7 +26,7 @@ class TestInItsPlace:
             terminal.see("ready\n")
             terminal.press(b"\x03")
             assert terminal.end() == -2
-            assert terminal.text == "ready\n^C"
+            assert terminal.text.removesuffix("^C") == "ready\n"  # the end of its last process may overtake the echo
 
     def test_ctrl_z_stops_it_and_fg_goes_on(self):
         shell = ("sh", "-m", "-c", '"$@"; echo stopped; fg; echo ended with $?', "sh", *PROGRAM)

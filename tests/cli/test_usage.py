@@ -19,7 +19,7 @@ from safeconnect.cli._console import Stream
 
 from .terminal import call, run
 
-WITHOUT_A_DEFAULT = {"--expect"}  # nothing is expected
+WITHOUT_A_DEFAULT = {"--send", "--expect"}  # nothing is sent, and nothing expected
 COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
 
 

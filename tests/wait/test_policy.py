@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import safeconnect._wait.blocking
-from safeconnect._wait.policy import LAST, SHORTEST, Greeting
+from safeconnect._wait.policy import LAST, SHORTEST, Greeting, NotReadyError
 
 from .kit import EXHAUSTED, REFUSED, SELF_CONNECTED, a_wait, os_error
 
@@ -72,13 +72,25 @@ def note_of(wait, *errors):
 
 
 class TestWhenItTries:
-    def test_pauses_double_up_to_the_interval(self):
+    def test_pauses_grow_by_a_quarter_up_to_the_interval(self):
         account = play(a_wait(2.0, draw=lambda: 1.0), refusals())
-        assert account.pauses[:6] == pytest.approx([0.0125, 0.025, 0.05, 0.1, 0.1, 0.1])
+        expected = [0.025, 0.03125, 0.0390625, 0.048828125, 0.06103515625, 0.0762939453125, 0.095367431640625, 0.1, 0.1]
+        assert account.pauses[:9] == pytest.approx(expected)
+
+    def test_an_interval_that_is_shorter_than_the_first_pause(self):
+        account = play(a_wait(0.5, interval=0.01, draw=lambda: 1.0), refusals())
+        assert account.pauses[:3] == pytest.approx([0.01, 0.01, 0.01])
+
+    def test_a_server_is_never_seen_later_than_after_a_quarter_of_the_wait(self):
+        account = play(a_wait(60.0, interval=1.0, draw=lambda: 1.0), refusals(0.0))
+        waited = account.began
+        for now, pause in zip(waited, account.pauses, strict=False):
+            assert pause <= min(now / 4 + 0.025, 1.0) + 1e-9
+        assert sum(now < 1.0 for now in waited) == 11
 
     def test_pauses_are_shortened_at_random_to_half_at_most(self):
         account = play(a_wait(2.0, draw=itertools.cycle([0.0, 1.0]).__next__), refusals())
-        assert account.pauses[3:7] == pytest.approx([0.1, 0.05, 0.1, 0.05])
+        assert account.pauses[7:11] == pytest.approx([0.1, 0.05, 0.1, 0.05])
 
     def test_the_last_try_begins_just_before_the_end(self):
         account = play(a_wait(1.0), refusals())
@@ -87,8 +99,8 @@ class TestWhenItTries:
 
     def test_a_try_in_silence_takes_its_time_or_what_is_left(self):
         account = play(a_wait(2.5, draw=lambda: 1.0), itertools.repeat((9.0, None)))
-        assert account.began == pytest.approx([0.0, 1.0125, 2.0375])
-        assert account.given == pytest.approx([1.0, 1.0, 0.4625])
+        assert account.began == pytest.approx([0.0, 1.025, 2.05625])
+        assert account.given == pytest.approx([1.0, 1.0, 0.44375])
         assert account.over == 2.5
 
     def test_without_a_timeout_it_never_ends(self):
@@ -147,14 +159,14 @@ class TestWhenItTries:
 
 def naive_count(timeout, interval, attempt_timeout, durations, draws):
     """How many tries there are, by a clock that begins at 0."""
-    now, cap = 0.0, interval / 8
+    now, cap = 0.0, min(0.025, interval)
     for count in itertools.count(1):
         seconds, drawn = durations[(count - 1) % len(durations)], draws[(count - 1) % len(draws)]
         now += min(seconds, attempt_timeout, max(timeout - now, 0.001) if timeout else attempt_timeout)
         if timeout - 0.01 - now < 0.001:
             return count
         now = min(now + cap * (1 + drawn) / 2, timeout - 0.01)
-        cap = min(cap * 2, interval)
+        cap = min(cap * 1.25, interval)
     return None
 
 
@@ -163,7 +175,7 @@ class TestWhatItTells:
         wait = a_wait(5.0, draw=lambda: 1.0)
         account = play(wait, itertools.chain([(9.0, None)] * 2, refusals(0.0002)))
         assert account.note == (
-            "127.0.0.1:8000 was not up within 5 s: timed out 2 times, refused 31 times; "
+            "127.0.0.1:8000 was not up within 5 s: timed out 2 times, refused 33 times; "
             f"the last after 4.99 s: {REFUSED}"
         )
 
@@ -207,10 +219,12 @@ class TestWhatItTells:
         for error in (SILENCE, SILENCE, RESET):
             wait.begin(1.0)
             assert not wait.check_failed(error, 2.0)
+        assert not wait.check_failed(NotReadyError("busy\n"), 2.5)
         assert not wait.checked(None, "the check said no", 3.0)
         wait.begin(4.9)
         assert not wait.check_failed(SILENCE, 5.0)
-        seen = "connected, then timed out 2 times, connected, then reset once, wrong answer once, cut short once"
+        seen = "connected, then timed out 2 times, connected, then reset once, not ready once, wrong answer once"
+        seen += ", cut short once"
         assert note_of(wait).endswith(f" 5 s: {seen}; the last after 3 s: the check said no")
         assert wait.checked(1, "", 5.0) is True
 
