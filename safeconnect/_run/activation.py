@@ -120,7 +120,9 @@ def _install(text: str) -> None:
 
 def tell(text: str) -> None:
     """Write a line to stderr, if there is one."""
+    if sys.stderr is None:
+        return
     try:
-        print(f"safeconnect: {text}", file=sys.stderr)
+        sys.stderr.write(f"safeconnect: {text}\n")
     except (OSError, ValueError):  # nobody reads it, or it is closed
         return

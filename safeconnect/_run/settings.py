@@ -12,14 +12,19 @@ import re
 from .._connect.blocking import Connector
 from .._install.clients import NAMES
 from .._text import number, seconds_in, shown
-from ..options import KeepAlive, UserTimeout
-from ..retry import Backoff, Retry
 from .activation import ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from .._connect.memory import ConnectMemory
+    from ..options import KeepAlive, UserTimeout
+    from ..retry import Retry
+    from .traces import Traces
+
+# The modules of the values are imported for those who set them: every program below waits for it.
 
 _SETTING = re.compile(r"""([^\s,="]+)(?:=("[^"]*"|[^\s,"]*))?(?=[\s,]|$)""")
 _BETWEEN = re.compile(r"[\s,]*")
@@ -38,8 +43,10 @@ def _positive(text: str) -> float:
 
 
 def _retry(text: str) -> Retry:
+    from ..retry import Retry
+
     if text == "deadline":
-        return Retry(attempts=None, backoff=Backoff())
+        return Retry(attempts=None)
     if not (text.isascii() and text.isdecimal() and 1 <= number(text) <= _MOST_ROUNDS):
         raise ValueError(f"expected a number of rounds, 1 or more, or 'deadline', not {shown(text)}")
     return Retry(attempts=number(text))
@@ -49,14 +56,18 @@ def _keep_alive(text: str) -> KeepAlive:
     value = seconds_in(text)
     if not 2 <= value <= 32767:
         raise ValueError(f"expected 2 to 32767 seconds, not {shown(text)}")
+    from ..options import KeepAlive
+
     return KeepAlive.detecting(value)
 
 
 def _user_timeout(text: str) -> UserTimeout:
+    from ..options import UserTimeout
+
     return UserTimeout(_positive(text))
 
 
-def _memory(text: str) -> Any:
+def _memory(text: str) -> ConnectMemory:
     if text != "on":
         raise ValueError(f"expected nothing or 'on', not {shown(text)}")
     from .._connect.memory import ConnectMemory
@@ -72,7 +83,7 @@ def _clients(text: str) -> tuple[str, ...]:
     return names
 
 
-def _trace(text: str) -> Any:
+def _trace(text: str) -> Traces:
     if not text:
         raise ValueError("expected stderr or the name of a file")
     if '"' in text or not text.isprintable():

@@ -21,6 +21,8 @@ def _activate(package):
 
         activate()
     except Exception as error:
+        if sys.stderr is None:
+            return
         sys.stderr.write("safeconnect: not active in this process: %s: %s\n" % (type(error).__name__, error))
 
 
