@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import trace as logged
+from .trace import is_logged, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Teller:
         self._listener: Listener | None = trace.begin(address) if isinstance(trace, ConnectTrace) else None
         listener = self._listener or trace
         self._listeners: list[Callable[[Any], object]] = [] if listener is None else [listener]
-        if logged.is_logged():
-            self._listeners.append(_log)
+        if is_logged():
+            self._listeners.append(log)
 
     def __call__(self, message: Event | Order) -> None:
         for listener in self._listeners:
@@ -51,7 +51,3 @@ class Teller:
         """End: the connect is over, whatever ended it."""
         if self._listener is not None:
             self._listener.close()
-
-
-def _log(message: Event | Order) -> None:
-    logged._logger.debug("%s", message)

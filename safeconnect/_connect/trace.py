@@ -1,4 +1,4 @@
-"""Say whether the events and orders of connects go to the logger ``safeconnect``."""
+"""The logger ``safeconnect``, which is told the events and orders of connects if it is enabled for DEBUG."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def is_logged() -> bool:
             return False
         _logger = get_logger("safeconnect")
     return bool(_logger.isEnabledFor(_DEBUG))
+
+
+def log(message: object) -> None:
+    """Tell the logger, which must have been asked for."""
+    _logger.debug("%s", message)

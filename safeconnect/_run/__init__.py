@@ -1,1 +1,1 @@
-"""The safe connect in programs that know nothing of it: ``safeconnect run`` and the environment variable SAFECONNECT."""
+"""Safe connects in programs that know nothing of it: ``safeconnect run`` and the environment variable SAFECONNECT."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from .._inspect.tcp_info import TcpInfo
     from .._connect.story import Moment
+    from .._inspect.tcp_info import TcpInfo
     from ..typing import Event, Order, SockAddr
     from ._console import Line
 

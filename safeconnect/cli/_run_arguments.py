@@ -68,7 +68,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*flags, f"--{name}", type=_checked(name), metavar=metavar, help=text)
 
     setting("timeout", "SECONDS", "for a connect whose client has no timeout, also as 500ms or 1m", "-t")
-    setting("retry", "N", "after all addresses have failed, N rounds in all; or deadline: as long as the timeout lets it")
+    setting(
+        "retry", "N", "after all addresses have failed, N rounds in all; or deadline: as long as the timeout lets it"
+    )
     setting("attempt-timeout", "SECONDS", "for one try at one address")
     setting("keepalive", "SECONDS", "notice within this time, 2 or more, that a peer has vanished")
     setting("user-timeout", "SECONDS", "give up a connection when sent data has no answer for so long (Linux)")

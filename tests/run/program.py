@@ -31,9 +31,7 @@ def plainly(**changes):
 def call(*command, env, **settings):
     """Run a command to its end."""
     settings = {"cwd": ROOT} | settings
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=_SECONDS, check=False, **settings
-    )
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=_SECONDS, check=False, **settings)
 
 
 def python(code, *arguments, env, **settings):

@@ -164,8 +164,6 @@ class TestChain:
         assert python("", env=environment("1", program.START, other, tmp_path)) == "theirs\n"
 
 
-
-
 def test_a_python_that_has_no_package_of_ours_loads_it_from_its_place(tmp_path):
     env = environment(PYTHONPATH=program.START, HOME=str(tmp_path))
     # -s and without site-packages of its own: a base interpreter has none of this environment's.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeconnect import Connector, ConnectMemory, KeepAlive, Retry, UserTimeout
+from safeconnect import ConnectMemory, Connector, KeepAlive, Retry, UserTimeout
 from safeconnect._run.settings import _KINDS, chosen, read, written
 from safeconnect._run.traces import Traces
 

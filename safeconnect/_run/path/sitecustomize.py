@@ -6,11 +6,11 @@ Also a Python of another version may, so the syntax is that of any Python 3.
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib takes long to load
+_HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def _activate(package):
-    if sys.version_info < (3, 11):  # noqa: UP036 - other programs' Python
+    if sys.version_info < (3, 11):  # another program's Python
         return
     try:
         try:
