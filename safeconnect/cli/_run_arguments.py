@@ -39,7 +39,7 @@ examples:
   safeconnect run app.py
   safeconnect run --timeout 10 --retry deadline -- gunicorn app:app
   safeconnect run --trace=/tmp/connects.jsonl -m pytest tests
-  safeconnect run --trace sh -c 'python migrate.py && python serve.py'
+  safeconnect run --trace ./start.sh
 """
 
 _FLAGS = ("--memory", "--trace", "-h", "--help")
