@@ -6,6 +6,7 @@ nothing, and installs only once the program has imported `socket`.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -113,9 +114,35 @@ def _install(text: str) -> None:
             from .settings import chosen, read
 
             install(**chosen(read(text)))
+        _follow_gevent(text)
     except Exception as error:  # noqa: BLE001 - the program must run as if we were not there
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         tell(f"{VARIABLE}: {what}; connects stay as they are")
+
+
+def _follow_gevent(text: str) -> None:
+    """Install again whenever gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
+    from .._install.hook import ImportHook
+
+    def patched(event: Any) -> None:
+        if type(event).__name__ == "GeventDidPatchModuleEvent" and event.module_name == "socket":
+            from .._install.installing import uninstall
+
+            uninstall()
+            _install(text)
+
+    def subscribe() -> None:
+        try:
+            events: Any = importlib.import_module("gevent.events")
+            if not any(getattr(each, "__module__", "") == __name__ for each in events.subscribers):
+                events.subscribers.append(patched)
+        except Exception as error:  # noqa: BLE001 - the program's own import must not fail by this
+            tell(f"gevent is not known: {type(error).__name__}: {error}")
+
+    if "gevent" in sys.modules:
+        subscribe()
+    else:
+        ImportHook(["gevent"], subscribe).settle(True)
 
 
 def tell(text: str) -> None:

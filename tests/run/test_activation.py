@@ -120,6 +120,21 @@ def test_the_loaders_of_what_it_waits_for_are_their_own():
     assert python(code, env=environment()).splitlines() == ["True SourceFileLoader"] * 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["", "import socket, sys; ", "import gevent; ", "import safeconnect; "])
+def test_a_program_of_gevent(first, port, trace):
+    if find_spec("gevent") is None:
+        pytest.skip("gevent is not installed")
+    code = f"""
+        {first}import gevent.monkey
+        gevent.monkey.patch_all()
+        {WHOSE}
+        gevent.joinall([gevent.spawn(socket.create_connection, ("127.0.0.1", {port})) for _ in range(3)])
+    """
+    assert python(code, env=environment(trace.setting)) == "safeconnect\n"
+    assert len(trace.to(port)) == 3
+
+
 class TestWrongSettings:
     def test_one_line_and_the_program_runs(self):
         done = program.call(sys.executable, "-c", WHOSE, env=environment("timeout=soon"))
