@@ -33,6 +33,8 @@ def activate() -> None:
     It never raises: wrong settings are one line on stderr, and the program runs as it would without them.
     """
     global _watch
+    if sys.flags.ignore_environment:  # python -I and -E: the line of the wheel is run there, too
+        return
     text = os.environ.get(VARIABLE, "").strip()
     if _watch is None and text not in OFF:
         _watch = _Watch(text)
@@ -121,7 +123,7 @@ def _install(text: str) -> None:
 
 
 def _follow_gevent(text: str) -> None:
-    """Install again whenever gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
+    """Install again when gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
     from .._install.hook import ImportHook
 
     def patched(event: Any) -> None:
@@ -142,7 +144,7 @@ def _follow_gevent(text: str) -> None:
     if "gevent" in sys.modules:
         subscribe()
     else:
-        ImportHook(["gevent"], subscribe).settle(True)
+        ImportHook(["gevent"], subscribe).settle(wanted=True)
 
 
 def tell(text: str) -> None:

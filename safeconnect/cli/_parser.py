@@ -32,6 +32,7 @@ _EPILOG = """\
 environment:
   NO_COLOR      no colours, whatever the value
   FORCE_COLOR   colours also where the output is no terminal
+  SAFECONNECT   safe connects in Python programs: see safeconnect run --help
 
 Data goes to standard output, messages go to standard error. With the extra
 `cli` installed (pip install 'safeconnect[cli]') terminals get colours and

@@ -12,6 +12,8 @@ import safeconnect
 from ..namespace import ROOT
 
 START = str(Path(safeconnect.__file__).parent / "_run/path")
+_PACKAGE = Path(safeconnect.__file__).parent
+LINE = next(path for path in (_PACKAGE / "_run/startup.pth", _PACKAGE.with_suffix(".pth")) if path.exists())  # wheel's
 RUN = (sys.executable, "-m", "safeconnect", "run")
 _SECONDS = 60
 

@@ -201,7 +201,7 @@ def test_a_broken_package_does_not_break_the_program(tmp_path):
     env = environment(PYTHONPATH=os.pathsep.join([program.START, str(tmp_path)]))
     done = program.call(sys.executable, "-c", "print('runs')", env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "runs\n")
-    assert done.stderr == "safeconnect: not active in this process: ZeroDivisionError: division by zero\n"
+    assert "safeconnect: not active in this process: ZeroDivisionError: division by zero\n" in done.stderr
 
 
 @pytest.mark.parametrize("flag", ["-I", "-E", "-S"])
@@ -213,10 +213,10 @@ def test_isolated_interpreters_are_not_reached(flag):
 
 
 def test_the_line_of_the_wheel_does_the_same():
-    line = (ROOT / "safeconnect/_run/startup.pth").read_text()
+    line = program.LINE.read_text()
     assert line.count("\n") == 1
     assert line.startswith("import ")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{line}{WHOSE}"
+    code = f"{line}{WHOSE}"
     for settings, module in (("1", "safeconnect"), ("", "socket"), ("0", "socket")):
         env = program.plainly(SAFECONNECT=settings)
         assert python(code, env=env) == f"{module}\n"
