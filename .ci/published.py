@@ -7,9 +7,10 @@ import tarfile
 import zipfile
 
 MOST_BYTES = 1_000_000
-PACKAGE = {"safeconnect"}
+PACKAGE = {"safeconnect", "safeconnect.pth"}
 SOURCES = {"safeconnect", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
 NEEDED = {"safeconnect/__init__.py", "safeconnect/py.typed", "safeconnect/pytest_plugin.py", "safeconnect/cli/_wait.py"}
+NEEDED |= {"safeconnect/_run/path/sitecustomize.py"}
 BY_THE_BUILD = {"PKG-INFO", ".gitignore"}
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 _MOST_SHOWN = 80
 _MOST_DIGITS = 18
+_TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_TIME = re.compile(rf"(?:{_TIME_PART.pattern})+", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 def harmless(text: str) -> str:
@@ -72,3 +77,21 @@ def number(digits: str) -> int:
     """
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def seconds_in(text: str) -> float:
+    """Return a time of 0 seconds or more: a number of seconds, or numbers with the units ms, s, m and h.
+
+    :raises ValueError: it is something else; the message says what was expected.
+
+    >>> seconds_in("0.5"), seconds_in("500ms"), seconds_in("1m30s")
+    (0.5, 0.5, 90.0)
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        parts = _TIME.fullmatch(text) and _TIME_PART.findall(text)
+        value = sum(float(amount) * _UNITS[unit] for amount, unit in parts) if parts else -1
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"expected seconds, 0 or more, or a time such as 500ms or 1m, not {shown(text)}")
+    return value

@@ -25,7 +25,7 @@ from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved
 from . import attempt
 from .names import look_up, may_take_long
 from .state_machine import Dial, Rules
-from .trace import teller
+from .telling import Teller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Race:
         self._candidates = candidates
         self._is_literal = bool(candidates) and not settings.resolver and bool(resolve.literal(address))
         self._dial = Dial(_rules(settings, address, timeout, self._is_literal), port_window.chance)
-        self._tell = teller(settings.trace)
+        self._tell = Teller(settings.trace, address)
         self._began: float | None = began  # None once the dial has begun
         self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
@@ -159,6 +159,7 @@ class Race:
         self.first = None
         self.events.clear()
         self._dial.forget()
+        self._tell.close()
 
     def _follow(self, orders: Iterable[Order]) -> Outcome | None:
         for order in orders:

@@ -1,4 +1,4 @@
-"""Report the events and orders of a connect: to the caller's ``trace`` and to the logger ``safeconnect``."""
+"""The logger ``safeconnect``, which is told the events and orders of connects if it is enabled for DEBUG."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
-
-    from ..typing import Event, Order, Trace
-
 
 _DEBUG = 10  # logging.DEBUG
 _logger: Any = None  # kept, for asking for it takes a lock
@@ -27,14 +23,6 @@ def is_logged() -> bool:
     return bool(_logger.isEnabledFor(_DEBUG))
 
 
-def teller(trace: Trace | None) -> Callable[[Event | Order], object]:
-    """Return the function to call with every event and order."""
-    listeners: list[Callable[[Any], object]] = [trace] if trace is not None else []
-    if is_logged():
-        listeners.append(lambda message: _logger.debug("%s", message))
-
-    def tell(message: Event | Order) -> None:
-        for listener in listeners:
-            listener(message)
-
-    return tell
+def log(message: object) -> None:
+    """Tell the logger, which must have been asked for."""
+    _logger.debug("%s", message)

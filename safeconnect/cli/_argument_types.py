@@ -7,15 +7,12 @@ import re
 
 from .._sockets.endpoint import written
 from .._sockets.resolve import check_host
-from .._text import number, shown
+from .._text import number, seconds_in, shown
 from ..ports import MAX_PORT
 
 SHORTEST, LONGEST = 0.001, 3600  # seconds
 _MOST = 10**18 - 1  # connects: nobody has the time for more
 _TARGET = re.compile(r"(?:\[(?P<bracketed>[^][]*)\]|(?P<plain>[^][:]*)):(?P<port>[^:]*)")
-_TIME_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-_TIME = re.compile(rf"(?:{_TIME_PART.pattern})+", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\x00-\x7f]?))")
 _ESCAPED = {b"\\": b"\\", b"0": b"\0", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -106,15 +103,9 @@ def seconds(text: str) -> float:
     (0.5, 0.5, 90.0)
     """
     try:
-        value = float(text)
-    except ValueError:
-        parts = _TIME.fullmatch(text) and _TIME_PART.findall(text)
-        value = sum(float(amount) * _UNITS[unit] for amount, unit in parts) if parts else -1
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"expected seconds, 0 or more, or a time such as 500ms or 1m, not {shown(text)}"
-        )
-    return value
+        return seconds_in(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive_seconds(text: str) -> float:

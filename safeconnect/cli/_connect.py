@@ -5,19 +5,19 @@ from __future__ import annotations
 import socket
 import statistics
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from time import perf_counter
 
 from .. import close_gracefully, reset, tcp_info
 from .._connect.blocking import create_connection
 from .._connect.names import look_up_in_time
-from .._connect.order import without_duplicates
+from .._connect.story import Span, spans
 from .._host.holders import in_the_way
 from .._sockets import port_window
-from .._sockets.endpoint import same_endpoint, written
+from .._sockets.endpoint import written
 from .._sockets.resolve import Question
 from .._text import duration
-from ..events import Abandon, Connected, Failed, Keep, Resolve, Resolved, ResolveFailed, Start
+from ..events import Connected, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT
 from ._console import Console
 
@@ -26,18 +26,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Sequence
 
+    from .._connect.story import Moment
     from .._inspect.tcp_info import TcpInfo
     from ..typing import Event, Order, SockAddr
     from ._console import Line, Stream
 
-    Moment = tuple[float, Event | Order]  # seconds since the connect began
-
 _BAR_WIDTH, _LEAST_BAR_WIDTH = 24, 8  # columns
 _LEAST_OUTCOME = 20  # columns beside a bar
 _TIMEOUT = 1.0  # seconds for the peer to end its side, and for another lookup
-_GOING = "unanswered when it was over"
-_OVERTAKEN = "given up: another was faster"
-_LOOKUPS = {"both": "lookup", "A": "lookup of IPv4", "AAAA": "lookup of IPv6"}
 _STYLES = {"won": "green", "lost": "red", "left": "yellow", "looked up": "cyan"}
 
 
@@ -62,24 +58,6 @@ def _status(error: OSError) -> int:
 
 
 # Once
-
-
-@dataclass(slots=True)
-class Span:
-    """A lookup or an attempt on one address, with its time.
-
-    :ivar kind: ``"looked up"``, ``"won"``, ``"lost"``, or ``"left"`` if it was given up without an answer.
-    """
-
-    label: str
-    began: float
-    ended: float
-    outcome: str = _GOING
-    kind: str = "left"
-
-    def end(self, now: float, outcome: str, kind: str) -> None:
-        """Set how and when it ended."""
-        self.ended, self.outcome, self.kind = now, outcome, kind
 
 
 def _connect_once(arguments: argparse.Namespace, console: Console) -> int:
@@ -111,7 +89,7 @@ def _connect_once(arguments: argparse.Namespace, console: Console) -> int:
                 "peer": peer,
                 "error": None if error is None else str(error),
                 "notes": notes,
-                "race": list(map(_span_as_dict, race)),
+                "race": [span.as_dict() for span in race],
                 "tcp_info": None if info is None else _info_as_dict(info),
                 "exit_status": status,
             }
@@ -150,51 +128,6 @@ def _info_as_dict(info: TcpInfo) -> dict[str, object]:
     """Return the fields with their units in the keys."""
     units = {"unsent": "_bytes"} | {each.name: "_seconds" for each in fields(info) if "float" in str(each.type)}
     return {name + units.get(name, ""): value for name, value in asdict(info).items()}
-
-
-def _span_as_dict(span: Span) -> dict[str, object]:
-    began, ended = round(span.began, 6), round(span.ended, 6)
-    what, outcome, kind = span.label, span.outcome, span.kind
-    return {"what": what, "began_seconds": began, "ended_seconds": ended, "outcome": outcome, "kind": kind}
-
-
-def spans(moments: Iterable[Moment], end: float) -> list[Span]:
-    """Return the lookups and attempts of one connect, in the order in which they began.
-
-    :param moments: its events and orders.
-    :param end: when the connect was over, which ends whatever has no end of its own.
-    """
-    found: dict[object, Span] = {}
-    for now, message in moments:
-        if isinstance(message, Resolve):
-            found[message.lookup] = Span(_LOOKUPS[message.lookup], now, end)
-        elif isinstance(message, Start):
-            found[message.attempt] = Span(written(message.candidate[4]), now, end)
-        elif isinstance(message, Resolved):
-            number = len(without_duplicates(message.candidates, {}))
-            found[message.lookup].end(now, f"{number} {'address' if number == 1 else 'addresses'}", "looked up")
-        elif isinstance(message, ResolveFailed):
-            found[message.lookup].end(now, str(message.error), "lost")
-        elif isinstance(message, (Connected, Failed, Abandon, Keep)):
-            _end_attempt(found[message.attempt], now, message)
-    if any(span.kind == "won" for span in found.values()):
-        for span in found.values():
-            span.outcome = _OVERTAKEN if span.outcome == _GOING else span.outcome
-    return list(found.values())
-
-
-def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon | Keep) -> None:
-    if isinstance(message, Failed):
-        span.end(now, str(message.error) or type(message.error).__name__, "lost")
-    elif isinstance(message, Connected):
-        if same_endpoint(message.local, message.peer):
-            span.end(now, "met itself", "lost")
-        else:
-            span.end(now, f"connected from {written(message.local)}", "left")
-    elif isinstance(message, Keep):
-        span.kind = "won"
-    elif span.outcome == _GOING:
-        span.ended = now
 
 
 def _draw(race: Sequence[Span], data: Stream) -> None:

@@ -13,7 +13,15 @@ import time
 import urllib.error
 import urllib.request
 
-from .. import create_connection, ephemeral_ports, is_self_connected, patched, reset, self_connect_exposure
+from .. import (
+    create_connection,
+    ephemeral_ports,
+    is_self_connected,
+    patched,
+    reset,
+    self_connect_exposure,
+    uninstall,
+)
 from .._host import holders
 from .._sockets import kernel
 from .._text import duration
@@ -42,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if reason is not None:
         Console().messages.line(f"safeconnect: {reason}")
         return FAILED
+    uninstall()  # SAFECONNECT may be set, and then no connect would be a plain one
     return show(arguments.port)
 
 

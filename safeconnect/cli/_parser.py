@@ -7,6 +7,7 @@ import socket
 import sys
 
 from .. import __version__
+from . import _run_arguments
 from ._actions import SHELLS, PrintCompletion, PrintManual
 from ._argument_types import (
     count,
@@ -37,6 +38,7 @@ and `doctor` need it to see the sockets.
 environment:
   NO_COLOR     no colours, whatever the value
   FORCE_COLOR  colours also where the output is no terminal
+  SAFECONNECT  safe connects in Python programs: see safeconnect run --help
 
 exit status:
   0    done
@@ -193,6 +195,7 @@ _USAGE = {
     "ports": """[-n N] [--env NAME] [--host ADDRESS] [--release]
                          [--json] -- CMD ...
        safeconnect ports [PORT] [--json]""",
+    "run": _run_arguments.USAGE,
 }
 
 
@@ -202,6 +205,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     :param argv: the arguments after the name of the program.
     :raises SystemExit: with 2 after wrong usage, with 0 after ``--help`` and the like.
     """
+    argv = _run_arguments.with_dashes(argv)
     end = argv.index("--") if "--" in argv else len(argv)
     dashes, command = end < len(argv), argv[end + 1 :]
     arguments, unknown = _parser().parse_known_args(argv[:end])
@@ -211,7 +215,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for is_wrong, message in (
         (unknown, f"unrecognized arguments: {' '.join(unknown)}"),
         (mistake, mistake),
-        (dashes and name not in ("_wait", "_ports"), "only wait and ports take a command after --"),
+        (dashes and name not in ("_wait", "_ports", "_run"), "only wait, ports and run take a command after --"),
+        (name == "_run" and not dashes, "there is no PROGRAM to run"),
+        (name == "_run" and command == ["-m"], "-m needs the name of a module"),
         (command and not command[0], "the command after -- has no name"),
         (dashes and not command, "there is no command after --"),
         (
@@ -263,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(module=f"_{name}", parser=command)
         add_arguments(command)
-        if name != "demo":
+        if name not in ("demo", "run"):
             command.add_argument("--json", action="store_true", help="print the result as JSON, for programs")
     return parser
 
@@ -367,5 +373,6 @@ _COMMANDS = {
     "doctor": ("say what is wrong here with TCP connects", _DOCTOR, _add_doctor),
     "ports": ("run a command with free ports; list those in use", _PORTS, _add_ports),
     "connect": ("connect once and show how", _CONNECT, _add_connect),
+    "run": ("run a Python program with safe connects", _run_arguments.TEXT, _run_arguments.add),
     "demo": ("show a self-connect, and what it leaves behind", _DEMO, _add_demo),
 }

@@ -22,7 +22,7 @@ from .. import namespace
 from ..support import linux_only, needs_port_range
 from .terminal import PROGRAM, WITHOUT_EXTRAS, Terminal, call
 
-COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
+COMMANDS = ("wait", "doctor", "ports", "connect", "run", "demo")
 WIDE, NARROW, VERY_NARROW = 200, 60, 40
 # What differs from run to run, or with the width: figures, bars and their scale.
 TIME = re.compile(r"\b[\d.]+ (?:ms|s)\b")  # a number and its unit stay together

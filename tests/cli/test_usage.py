@@ -20,7 +20,7 @@ from safeconnect.cli._console import Stream
 from .terminal import call, run
 
 WITHOUT_A_DEFAULT = {"--send", "--expect"}  # nothing is sent, and nothing expected
-COMMANDS = ("wait", "doctor", "ports", "connect", "demo")
+COMMANDS = ("wait", "doctor", "ports", "connect", "run", "demo")
 
 
 class TestTargets:
@@ -198,9 +198,17 @@ class TestUsage:
                 assert f"(default {action.default:g})" in action.help
 
     def test_the_examples_are_right_usage(self):
-        from safeconnect.cli import _parser
+        from safeconnect.cli import _parser, _run_arguments
 
-        texts = (_parser._EPILOG, _parser._WAIT, _parser._DOCTOR, _parser._PORTS, _parser._CONNECT, _parser._DEMO)
+        texts = (
+            _parser._EPILOG,
+            _parser._WAIT,
+            _parser._DOCTOR,
+            _parser._PORTS,
+            _parser._CONNECT,
+            _parser._DEMO,
+            _run_arguments.TEXT,
+        )
         examples = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  safeconnect ")]
         assert len(examples) > 8
         for example in examples:

@@ -15,7 +15,8 @@ EXCEPTIONS = {
     "_sockets/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
 }
 # Loaded by those only who have loaded the module already, or by programs of the library's own.
-APART = ("__main__", "cli/", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
+# `_run/` imports in the middle of an import of the program's: who has the lock may wait for that.
+APART = ("__main__", "_run/", "cli/", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
 LOADED_ALREADY = {
     "ssl": "whoever has a TLS socket or context has loaded it",
     "psutil": "off Linux, and only to tell who holds a port",

@@ -1,0 +1,1 @@
+"""Safe connects in programs that know nothing of it: ``safeconnect run`` and the environment variable SAFECONNECT."""

@@ -1,0 +1,157 @@
+"""Call `install` in a program that knows nothing of it, as the environment variable SAFECONNECT says.
+
+Every Python below ``safeconnect run`` runs this when it starts, also those that never connect. So it imports next to
+nothing, and installs only once the program has imported `socket`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from .._install.clients import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+VARIABLE = "SAFECONNECT"
+OFF = ("", "0", "off")
+ON = ("1", "on")
+_OWN = f"{__name__.partition('.')[0]}."
+_ITSELF = "install"  # no module has this name alone
+
+_watch: _Watch | None = None
+
+
+def activate() -> None:
+    """Install as SAFECONNECT says, now or once the program imports `socket`. Calling it again does nothing.
+
+    It never raises: wrong settings are one line on stderr, and the program runs as it would without them.
+    """
+    global _watch
+    if sys.flags.ignore_environment:  # python -I and -E: the line of the wheel is run there, too
+        return
+    text = os.environ.get(VARIABLE, "").strip()
+    if _watch is None and text not in OFF:
+        _watch = _Watch(text)
+        sys.meta_path.insert(0, _watch)
+        _watch.look()
+
+
+class _Watch:
+    """A finder of ``sys.meta_path`` that finds nothing by itself: it notes when the modules it waits for are imported.
+
+    It installs when `socket` is there and no import of a client, or of a module of ours, is under way: a client is
+    reached before its import or after it, and ours may be importing what `install` needs.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._under_way: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return what the other finders find, with a loader that tells us; None for what we do not wait for."""
+        if name != "socket" and name not in NAMES and not name.startswith(_OWN):
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None if finder is self or find is None else find(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]  # as good as one
+                return spec
+        return None
+
+    def run(self, name: str, loader: Any, module: ModuleType) -> None:
+        """Run a module's code by its own loader."""
+        self._under_way.add(name)
+        try:
+            loader.exec_module(module)
+        finally:
+            self._under_way.discard(name)
+            self.look()
+
+    def look(self) -> None:
+        """Install if it is time."""
+        if self._under_way or "socket" not in sys.modules:
+            return
+        self._under_way.add(_ITSELF)  # what it imports does not begin it again
+        try:
+            _install(self._text)
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+        finally:
+            self._under_way.discard(_ITSELF)
+
+
+class _Loader:
+    """A loader that gives its place back to the module's own before the module's code runs."""
+
+    def __init__(self, loader: Any, watch: _Watch) -> None:
+        self._loader = loader
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module's code; called by the import system."""
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._watch.run(module.__name__, self._loader, module)
+
+
+def _install(text: str) -> None:
+    # Without the lock for imports: this thread may hold that of a module for which the lock's holder waits.
+    try:
+        from .._install.installing import install
+
+        if text in ON:
+            install()
+        else:
+            from .settings import chosen, read
+
+            install(**chosen(read(text)))
+        _follow_gevent(text)
+    except Exception as error:  # noqa: BLE001 - the program must run as if we were not there
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        tell(f"{VARIABLE}: {what}; connects stay as they are")
+
+
+def _follow_gevent(text: str) -> None:
+    """Install again when gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
+    from .._install.hook import ImportHook
+
+    def patched(event: Any) -> None:
+        if type(event).__name__ == "GeventDidPatchModuleEvent" and event.module_name == "socket":
+            from .._install.installing import uninstall
+
+            uninstall()
+            _install(text)
+
+    def subscribe() -> None:
+        try:
+            events: Any = importlib.import_module("gevent.events")
+            if not any(getattr(each, "__module__", "") == __name__ for each in events.subscribers):
+                events.subscribers.append(patched)
+        except Exception as error:  # noqa: BLE001 - the program's own import must not fail by this
+            tell(f"gevent is not known: {type(error).__name__}: {error}")
+
+    if "gevent" in sys.modules:
+        subscribe()
+    else:
+        ImportHook(["gevent"], subscribe).settle(wanted=True)
+
+
+def tell(text: str) -> None:
+    """Write a line to stderr, if there is one."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"safeconnect: {text}\n")
+    except (OSError, ValueError):  # nobody reads it, or it is closed
+        return
