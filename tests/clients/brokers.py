@@ -76,7 +76,11 @@ def celery_redis(at):
     import celery
 
     app = celery.Celery(broker=f"redis://{at.address}/0")
-    at.until_connected(lambda: app.connection_for_write().default_channel.client.ping())
+
+    def ping():
+        app.connection_for_write().default_channel.client.ping()
+
+    at.until_connected(ping)
 
 
 def stomp(at):
@@ -117,7 +121,13 @@ def pyzmq(at):
 
 
 CLIENTS = (
-    Client("kafka-python", "kafka-python", kafka, options=kafka_options, instead="[`socket_options=`](#clients-that-take-socket-options)"),
+    Client(
+        "kafka-python",
+        "kafka-python",
+        kafka,
+        options=kafka_options,
+        instead="[`socket_options=`](#clients-that-take-socket-options)",
+    ),
     Client("aiokafka", "aiokafka", aiokafka),
     Client("confluent-kafka", "confluent-kafka", confluent_kafka, instead="compiled: use aiokafka"),
     Client("pika", "pika", pika, instead="use aio-pika"),
@@ -125,7 +135,7 @@ CLIENTS = (
     Client("amqp", "amqp", amqp),
     Client("kombu", "kombu", kombu),
     Client("celery, with RabbitMQ", "celery", celery),
-    Client("celery, with Redis", "celery", celery_redis),
+    Client("celery, with Redis", "celery", celery_redis, needs=("redis",)),
     Client("stomp.py", "stomp.py", stomp),
     Client("paho-mqtt", "paho-mqtt", paho),
     Client("nats-py", "nats-py", nats),

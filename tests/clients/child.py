@@ -1,6 +1,7 @@
 """Let one client connect in each of its ways, in a process of its own, and print what was found, as JSON.
 
-``python -m tests.clients.child NAME [before]``: with ``before`` the client is imported before `install`, else after.
+``python -m tests.clients.child NAME before|after open|closed``: the client is imported before or after `install`, and
+the network is the one that is there, or one of its own.
 """
 
 import json
@@ -11,6 +12,7 @@ import safeconnect
 from safeconnect import events, integrations
 from safeconnect._sockets import kernel, port_window
 
+from .. import namespace
 from . import catalog
 from .listener import Listener
 
@@ -97,5 +99,9 @@ def main(name, imported_before):
     print(json.dumps(found), flush=True)
 
 
-main(sys.argv[1], "before" in sys.argv[2:])
-os._exit(0)  # clients leave threads behind, and some never end
+if __name__ == "__main__":
+    _, name, when, network = sys.argv
+    if network == "closed":
+        namespace.enter(None, None)
+    main(name, when == "before")
+    os._exit(0)  # clients leave threads behind, and some of those never end

@@ -1,6 +1,7 @@
 """What is known of a client: how it connects, and the ways in which it can be made to connect safely."""
 
 import dataclasses
+import platform
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -14,12 +15,12 @@ class Client:
 
     :ivar name: as the table has it.
     :ivar package: its name on PyPI; `PYTHON` for the standard library's.
-    :ivar connect: connects to a `Listener` as a user of the client does who knows nothing of safeconnect. It may fail
-        afterwards.
-    :ivar integration: connects with a class of `safeconnect.integrations`, and ``socket``, with a socket that is given
-        to the client: by a `Connector`, its second argument.
+    :ivar connect: connects to a `Listener` as somebody does who knows nothing of safeconnect. It may fail afterwards.
+    :ivar integration: connects with a class of `safeconnect.integrations`; its second argument is a `Connector`.
+    :ivar socket: connects with a socket that it is given; its second argument is a `Connector`.
     :ivar options: connects with socket options; its second argument is `safeconnect.integrations`.
     :ivar instead: what the table says beside `install`, in Markdown.
+    :ivar needs: other packages that are needed.
     """
 
     name: str
@@ -29,14 +30,22 @@ class Client:
     socket: Callable[[Any, Any], object] | None = None
     options: Callable[[Any, Any], object] | None = None
     instead: str = ""
+    needs: tuple[str, ...] = ()
 
+    @property
     def version(self):
-        """The version that is installed here, or None."""
-        if self.package == PYTHON:
-            import platform
+        """The version that is installed."""
+        return platform.python_version() if self.package == PYTHON else metadata.version(self.package)
 
-            return platform.python_version()
-        try:
-            return metadata.version(self.package)
-        except metadata.PackageNotFoundError:
-            return None
+    @property
+    def missing(self):
+        """The packages that are not installed."""
+        return [name for name in (self.package, *self.needs) if name != PYTHON and not is_installed(name)]
+
+
+def is_installed(package):
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -68,6 +68,14 @@ def thrift(at):
     TSocket(HOST, at.port).open()
 
 
+def thrift_socket(at, connector):
+    from thrift.transport.TSocket import TSocket
+
+    transport = TSocket(HOST, at.port)
+    transport.setHandle(connector.connect((HOST, at.port), 5))
+    transport.write(b"message")
+
+
 def paramiko(at):
     import paramiko
 
@@ -135,7 +143,8 @@ def dnspython_socket(at, connector):
     import dns.message
     import dns.query
 
-    sock = connector.connect((HOST, at.port), 0)
+    sock = connector.connect((HOST, at.port), 5)
+    sock.settimeout(0)
     dns.query.tcp(dns.message.make_query("example.org", "A"), HOST, 5, at.port, sock=sock)
 
 
@@ -163,7 +172,7 @@ CLIENTS = (
     Client("trio", "trio", trio, options=trio_options, instead="`safeconnect.trio`"),
     Client("Twisted", "Twisted", twisted, socket=twisted_socket, instead="`reactor.adoptStreamConnection(...)`"),
     Client("grpcio", "grpcio", grpc, instead="compiled"),
-    Client("thrift", "thrift", thrift),
+    Client("thrift", "thrift", thrift, socket=thrift_socket, instead="`setHandle(create_connection(...))`"),
     Client("paramiko", "paramiko", paramiko, socket=paramiko_socket, instead="[`sock=`](#paramiko)"),
     Client("asyncssh", "asyncssh", asyncssh, socket=asyncssh_socket, instead="`sock=create_connection(...)`"),
     Client("telnetlib3", "telnetlib3", telnetlib3),

@@ -42,7 +42,7 @@ def sock_connect(at):
 
     async def main():
         with socket.socket() as sock:
-            sock.setblocking(False)
+            sock.settimeout(0)
             await asyncio.get_running_loop().sock_connect(sock, (HOST, at.port))
 
     asyncio.run(main())

@@ -161,6 +161,16 @@ def pycurl(at):
     handle.perform()
 
 
+def pycurl_socket(at, connector):
+    import pycurl
+
+    handle = pycurl.Curl()
+    handle.setopt(pycurl.URL, at.url)
+    handle.setopt(pycurl.OPENSOCKETFUNCTION, lambda purpose, address: connector.connect(address.addr, 5))
+    handle.setopt(pycurl.SOCKOPTFUNCTION, lambda *_: pycurl.SOCKOPT_ALREADY_CONNECTED)
+    handle.perform()
+
+
 def boto3(at):
     import boto3
     from botocore.config import Config
@@ -193,15 +203,23 @@ def kubernetes(at):
 def influxdb(at):
     from influxdb_client import InfluxDBClient
 
-    InfluxDBClient(at.url, token="token", org="org", retries=False, timeout=5000).version()  # noqa: S106 - of nobody
+    InfluxDBClient(at.url, token="token", org="org", retries=False, timeout=5000).version()
 
 
 def minio(at):
-    import urllib3
     from minio import Minio
 
-    pool = urllib3.PoolManager(retries=False, timeout=5)
-    client = Minio(endpoint=at.address, access_key="key", secret_key="secret", secure=False, http_client=pool)  # noqa: S106 - of nobody
+    client = Minio(endpoint=at.address, access_key="key", secret_key="secret", secure=False)
+    at.until_connected(client.list_buckets)
+
+
+def minio_manager(at, connector):
+    from minio import Minio
+
+    from safeconnect.integrations.urllib3 import PoolManager
+
+    pool = PoolManager(retries=False, timeout=5, connector=connector)
+    client = Minio(endpoint=at.address, access_key="key", secret_key="secret", secure=False, http_client=pool)
     client.list_buckets()
 
 
@@ -215,6 +233,17 @@ def hvac(at):
     import hvac
 
     hvac.Client(f"http://{at.address}", timeout=5).sys.read_health_status()
+
+
+def hvac_adapter(at, connector):
+    import hvac
+    import requests
+
+    from safeconnect.integrations.requests import HTTPAdapter
+
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(connector=connector))
+        hvac.Client(f"http://{at.address}", timeout=5, session=session).sys.read_health_status()
 
 
 def websocket_client(at):
@@ -272,13 +301,26 @@ ADAPTER = "[`HTTPAdapter`](#requests)"
 ASYNC = "clients-async.md"
 
 CLIENTS = (
-    Client("urllib3", "urllib3", urllib3, urllib3_manager, options=urllib3_options, instead="[`PoolManager`](#urllib3)"),
+    Client(
+        "urllib3", "urllib3", urllib3, urllib3_manager, options=urllib3_options, instead="[`PoolManager`](#urllib3)"
+    ),
     Client("requests", "requests", requests, requests_adapter, instead=ADAPTER),
     Client("httpx", "httpx", httpx, httpx_transport, instead="[`HTTPTransport`](#httpx)"),
     Client(
-        "httpx, asyncio", "httpx", httpx_asyncio, httpx_async_transport, instead=f"[`AsyncHTTPTransport`]({ASYNC}#httpx)"
+        "httpx, asyncio",
+        "httpx",
+        httpx_asyncio,
+        httpx_async_transport,
+        instead=f"[`AsyncHTTPTransport`]({ASYNC}#httpx)",
     ),
-    Client("httpx, trio", "httpx", httpx_trio, httpx_trio_transport, instead=f"[`AsyncHTTPTransport`]({ASYNC}#httpx)"),
+    Client(
+        "httpx, trio",
+        "httpx",
+        httpx_trio,
+        httpx_trio_transport,
+        needs=("trio",),
+        instead=f"[`AsyncHTTPTransport`]({ASYNC}#httpx)",
+    ),
     Client("httpcore", "httpcore", httpcore, httpcore_backend, instead="[`SyncBackend`](#httpcore)"),
     Client(
         "httpcore, asyncio",
@@ -296,15 +338,15 @@ CLIENTS = (
         instead=f"[`TCPConnector`]({ASYNC}#aiohttp)",
     ),
     Client("tornado", "tornado", tornado, instead="use httpx or aiohttp"),
-    Client("pycurl", "pycurl", pycurl, instead="compiled: use urllib3"),
+    Client("pycurl", "pycurl", pycurl, socket=pycurl_socket, instead="`OPENSOCKETFUNCTION`"),
     Client("boto3, botocore", "boto3", boto3),
     Client("elasticsearch", "elasticsearch", elasticsearch),
     Client("opensearch-py", "opensearch-py", opensearch),
     Client("kubernetes", "kubernetes", kubernetes),
     Client("influxdb-client", "influxdb-client", influxdb),
-    Client("minio", "minio", minio, instead="[`PoolManager`](#urllib3) as `http_client=`"),
+    Client("minio", "minio", minio, minio_manager, instead="[`PoolManager`](#urllib3) as `http_client=`"),
     Client("docker", "docker", docker),
-    Client("hvac (Vault)", "hvac", hvac, instead=f"{ADAPTER} on `session=`"),
+    Client("hvac (Vault)", "hvac", hvac, hvac_adapter, instead=f"{ADAPTER} on `session=`"),
     Client(
         "websocket-client",
         "websocket-client",
