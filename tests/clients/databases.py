@@ -201,7 +201,7 @@ CLIENTS = (
         "redis",
         redis_asyncio,
         redis_asyncio_connection,
-        instead="[`Connection`](clients-async.md#redis-py)",
+        instead="[`Connection`](clients-async.md#redisasyncio)",
     ),
     Client("valkey-py", "valkey", valkey, instead="use redis-py"),
     Client("PyMySQL", "PyMySQL", pymysql, pymysql_connect, instead="[`connect`](#pymysql)"),
