@@ -21,6 +21,9 @@ REPLACED = {
     "trio": "trio",
     "urllib3": "urllib3",
     "redis": "redis-py",
+    "websocket": "websocket-client",
+    "amqp": "amqp",
+    "pymongo": "pymongo",
 }
 INSTALLED = [name for name, client in CLIENTS.items() if not client.missing]
 
