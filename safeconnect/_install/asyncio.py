@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from asyncio.base_events import BaseEventLoop
 
 from .._connect.asyncio import connect
@@ -132,10 +131,4 @@ async def pymongo_create_connection(address: tuple[str, int], options: Any) -> s
     family = blocking.pymongo_family(host)
     settings, of_connector = for_call(options=blocking.PYMONGO_OPTIONS, **({"family": family} if family else {}))
     sock = await connect(settings, (host, port), of_connector if timeout is None else timeout)
-    try:
-        sys.modules["pymongo.pool_shared"]._set_keepalive_times(sock)
-        sock.settimeout(timeout)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return blocking.pymongo_prepared(sock, timeout)

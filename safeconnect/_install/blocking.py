@@ -81,15 +81,9 @@ def pymongo_create_connection(address: tuple[str, int], options: Any) -> socket.
     if host.endswith(".sock"):  # a path
         own: Any = clients.PYMONGO.original
         return own(address, options)  # type: ignore[no-any-return]
-    sock = _common.connect(
-        chosen.connector, (host, port), pymongo_timeout(options), options=PYMONGO_OPTIONS, family=pymongo_family(host)
-    )
-    try:
-        sys.modules["pymongo.pool_shared"]._set_keepalive_times(sock)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    timeout, family = pymongo_timeout(options), pymongo_family(host)
+    sock = _common.connect(chosen.connector, (host, port), timeout, options=PYMONGO_OPTIONS, family=family)
+    return pymongo_prepared(sock, timeout)
 
 
 PYMONGO_OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
@@ -100,13 +94,24 @@ def pymongo_timeout(options: Any) -> float | None:
 
     :raises TimeoutError: nothing is left.
     """
-    left: float | None = sys.modules["pymongo.pool_shared"]._csot.remaining()
+    left: float | None = sys.modules["pymongo.pool_shared"]._csot.remaining()  # noqa: SLF001 - `clients` checks it
     if left is None:
         timeout: float | None = options.connect_timeout
         return timeout
     if left <= 0:
         raise TimeoutError("timed out")
     return left
+
+
+def pymongo_prepared(sock: socket.socket, timeout: float | None) -> socket.socket:
+    """Give a connected socket the timeout and pymongo's times of keepalive; after an error it is closed."""
+    try:
+        sys.modules["pymongo.pool_shared"]._set_keepalive_times(sock)  # noqa: SLF001 - `clients` checks it
+        sock.settimeout(timeout)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def pymongo_family(host: str) -> int:

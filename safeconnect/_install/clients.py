@@ -60,9 +60,10 @@ class Client:
         try:
             for replacement, _ in self._functions:
                 replacement.load()
-                if not replacement.is_loaded:
-                    return  # its import is under way in another thread
-            self.why_not = self._unknown_version() or self._lacking() or self._load()
+            absent = [str(replacement) for replacement, _ in self._functions if not replacement.is_loaded]
+            if absent and _is_being_imported(self.name):
+                return
+            self.why_not = self._unknown_version() or self._lacking(absent) or self._load()
         except Exception as error:  # noqa: BLE001 - the client's import must not fail by this
             self.why_not = f"{type(error).__name__}: {error}"
         self.is_checked = True
@@ -76,10 +77,10 @@ class Client:
             f"version {_text(version) or 'unknown'} is not between {_text(first)} and {_text(beyond)}, which are known"
         )
 
-    def _lacking(self) -> str:
+    def _lacking(self, absent: list[str]) -> str:
         module = self._functions[0][0].module
-        lacking = [name for name in self._uses if not hasattr(sys.modules[module], name)]
-        return f"{module} has no {', '.join(lacking)}" if lacking else ""
+        used = [f"{module}.{name}" for name in self._uses if not hasattr(sys.modules.get(module), name)]
+        return f"it has no {', '.join(absent + used)}" if absent or used else ""
 
     def _load(self) -> str:
         loaded = []
@@ -95,6 +96,11 @@ class Client:
         for (replacement, _), function in zip(self._functions, loaded, strict=True):
             replacement.functions = (function,)
         return ""
+
+
+def _is_being_imported(package: str) -> bool:
+    """Say whether its import is under way, maybe in another thread; then it is not known yet what it has."""
+    return getattr(getattr(sys.modules[package], "__spec__", None), "_initializing", False)
 
 
 def _parameters(function: Any) -> tuple[str, ...]:
@@ -143,7 +149,7 @@ CLIENTS = (
     Client(
         "pymongo",
         [(PYMONGO, ".blocking:pymongo_create_connection"), (PYMONGO_ASYNCIO, ".asyncio:pymongo_create_connection")],
-        ((4, 11), (5,)),
+        ((4, 12), (5,)),
         ["_csot", "_set_keepalive_times"],
     ),
 )
