@@ -2,11 +2,15 @@
 
 import dataclasses
 import platform
+import re
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
+from ..namespace import ROOT
+
 PYTHON = "Python"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,16 @@ class Client:
     def missing(self):
         """The packages that are not installed."""
         return [name for name in (self.package, *self.needs) if name != PYTHON and not is_installed(name)]
+
+
+def recipe(name, **replaced):
+    """The function of that name, as docs/clients.md has it, with other values for some of the names that it uses."""
+    text = (ROOT / "docs" / "clients.md").read_text()
+    (block,) = (block for block in BLOCK.findall(text) if f"def {name}(" in block)
+    names = {}
+    exec(block, names)
+    names.update(replaced)
+    return names[name]
 
 
 def is_installed(package):

@@ -1,9 +1,8 @@
 """Clients of databases, caches and directories."""
 
 import asyncio
-import types
 
-from .client import Client
+from .client import Client, recipe
 from .listener import HOST
 
 
@@ -162,17 +161,9 @@ def pymemcache(at):
 
 
 def pymemcache_options(at, integrations):
-    import socket
-
     from pymemcache.client.base import Client
 
-    def opened(*arguments):
-        sock = socket.socket(*arguments)
-        for option in integrations.socket_options(at.port):
-            sock.setsockopt(*option)
-        return sock
-
-    module = types.SimpleNamespace(**vars(socket) | {"socket": opened})
+    module = recipe("sockets_for", socket_options=integrations.socket_options)(at.port)
     Client((HOST, at.port), connect_timeout=5, timeout=5, socket_module=module).get("key")
 
 
@@ -222,7 +213,7 @@ CLIENTS = (
         "pymemcache",
         pymemcache,
         options=pymemcache_options,
-        instead="`socket_module=`, with options",
+        instead="[`socket_module=`](#clients-that-take-socket-options)",
     ),
     Client("python-memcached", "python-memcached", python_memcached, instead="use pymemcache"),
     Client("aiomcache", "aiomcache", aiomcache),

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 
-from .client import Client
+from .client import Client, recipe
 from .listener import HOST
 
 
@@ -162,13 +162,7 @@ def pycurl(at):
 
 
 def pycurl_socket(at, connector):
-    import pycurl
-
-    handle = pycurl.Curl()
-    handle.setopt(pycurl.URL, at.url)
-    handle.setopt(pycurl.OPENSOCKETFUNCTION, lambda purpose, address: connector.connect(address.addr, 5))
-    handle.setopt(pycurl.SOCKOPTFUNCTION, lambda *_: pycurl.SOCKOPT_ALREADY_CONNECTED)
-    handle.perform()
+    recipe("safe_curl", create_connection=connector.connect)(at.url).perform()
 
 
 def boto3(at):
@@ -338,7 +332,7 @@ CLIENTS = (
         instead=f"[`TCPConnector`]({ASYNC}#aiohttp)",
     ),
     Client("tornado", "tornado", tornado, instead="use httpx or aiohttp"),
-    Client("pycurl", "pycurl", pycurl, socket=pycurl_socket, instead="`OPENSOCKETFUNCTION`"),
+    Client("pycurl", "pycurl", pycurl, socket=pycurl_socket, instead="[`OPENSOCKETFUNCTION`](#pycurl)"),
     Client("boto3, botocore", "boto3", boto3),
     Client("elasticsearch", "elasticsearch", elasticsearch),
     Client("opensearch-py", "opensearch-py", opensearch),
