@@ -198,7 +198,7 @@ CLIENTS = (
     Client("PyMySQL", "PyMySQL", pymysql, pymysql_connect, instead="[`connect`](#pymysql)"),
     Client("aiomysql", "aiomysql", aiomysql),
     Client("mysql-connector-python", "mysql-connector-python", mysql_connector, instead="use PyMySQL"),
-    Client("pg8000", "pg8000", pg8000, socket=pg8000_socket, instead="`sock=create_connection(...)`"),
+    Client("pg8000", "pg8000", pg8000, socket=pg8000_socket, instead="[`sock=`](#clients-that-take-a-socket)"),
     Client("psycopg", "psycopg", psycopg, instead="compiled: use pg8000 or asyncpg"),
     Client("psycopg2", "psycopg2-binary", psycopg2, instead="compiled: use pg8000 or asyncpg"),
     Client("asyncpg", "asyncpg", asyncpg),

@@ -150,19 +150,20 @@ def multiprocessing_client(at):
 
 
 WEB = "[`integrations.web`](#httpclient-urllibrequest-xmlrpcclient)"
+ASYNCIO = "[`safeconnect.asyncio`](asyncio-and-trio.md)"
 MAIL = "[`integrations.mail`](#smtplib-imaplib-poplib)"
 
 CLIENTS = (
-    Client("`socket.create_connection`", PYTHON, create_connection, instead="`safeconnect.create_connection`"),
+    Client("socket.create_connection", PYTHON, create_connection, instead="[`create_connection`](usage.md)"),
     Client(
-        "`socket.connect`",
+        "socket.connect",
         PYTHON,
         socket_connect,
         options=socket_options,
-        instead="`create_connection`, or [options](#clients-that-take-socket-options)",
+        instead="[options](#clients-that-take-socket-options)",
     ),
-    Client("`asyncio.open_connection`", PYTHON, open_connection, instead="`safeconnect.asyncio.open_connection`"),
-    Client("`loop.sock_connect`", PYTHON, sock_connect, instead="`safeconnect.asyncio.create_connection`"),
+    Client("asyncio.open_connection", PYTHON, open_connection, instead=ASYNCIO),
+    Client("loop.sock_connect", PYTHON, sock_connect, instead=ASYNCIO),
     Client("http.client", PYTHON, http_client, integration=web_connection, instead=WEB),
     Client("urllib.request", PYTHON, urllib_request, integration=web_handler, instead=WEB),
     Client("xmlrpc.client", PYTHON, xmlrpc_client, integration=web_transport, instead=WEB),
@@ -170,7 +171,7 @@ CLIENTS = (
     Client("imaplib", PYTHON, imaplib, integration=mail_imap, instead=MAIL),
     Client("poplib", PYTHON, poplib, integration=mail_pop, instead=MAIL),
     Client("ftplib", PYTHON, ftplib, instead="[`patched()`](#ftplib)"),
-    Client("logging: `SocketHandler`", PYTHON, socket_handler),
-    Client("logging: `SysLogHandler`", PYTHON, syslog_handler),
-    Client("`multiprocessing.connection`", PYTHON, multiprocessing_client),
+    Client("logging, SocketHandler", PYTHON, socket_handler),
+    Client("logging, SysLogHandler", PYTHON, syslog_handler),
+    Client("multiprocessing", PYTHON, multiprocessing_client),
 )

@@ -347,7 +347,7 @@ CLIENTS = (
         websocket_client,
         socket=websocket_client_socket,
         options=websocket_client_options,
-        instead="`socket=create_connection(...)`",
+        instead="[`socket=`](#clients-that-take-a-socket)",
     ),
     Client(
         "websockets", "websockets", websockets_sync, socket=websockets_sync_socket, instead="[`sock=`](#websockets)"
