@@ -149,12 +149,12 @@ def multiprocessing_client(at):
     Client((HOST, at.port)).close()
 
 
-WEB = "[`integrations.web`](#httpclient-urllibrequest-xmlrpcclient)"
-ASYNCIO = "[`safeconnect.asyncio`](asyncio-and-trio.md)"
-MAIL = "[`integrations.mail`](#smtplib-imaplib-poplib)"
+WEB = "(#httpclient-urllibrequest-xmlrpcclient)"
+MAIL = "(#smtplib-imaplib-poplib)"
+ASYNCIO = "[in asyncio](asyncio-and-trio.md)"
 
 CLIENTS = (
-    Client("socket.create_connection", PYTHON, create_connection, instead="[`create_connection`](usage.md)"),
+    Client("socket.create_connection", PYTHON, create_connection, instead="[ours](usage.md)"),
     Client(
         "socket.connect",
         PYTHON,
@@ -164,12 +164,12 @@ CLIENTS = (
     ),
     Client("asyncio.open_connection", PYTHON, open_connection, instead=ASYNCIO),
     Client("loop.sock_connect", PYTHON, sock_connect, instead=ASYNCIO),
-    Client("http.client", PYTHON, http_client, integration=web_connection, instead=WEB),
-    Client("urllib.request", PYTHON, urllib_request, integration=web_handler, instead=WEB),
-    Client("xmlrpc.client", PYTHON, xmlrpc_client, integration=web_transport, instead=WEB),
-    Client("smtplib", PYTHON, smtplib, integration=mail_smtp, instead=MAIL),
-    Client("imaplib", PYTHON, imaplib, integration=mail_imap, instead=MAIL),
-    Client("poplib", PYTHON, poplib, integration=mail_pop, instead=MAIL),
+    Client("http.client", PYTHON, http_client, integration=web_connection, instead=f"[`HTTPConnection`]{WEB}"),
+    Client("urllib.request", PYTHON, urllib_request, integration=web_handler, instead=f"[`HTTPHandler`]{WEB}"),
+    Client("xmlrpc.client", PYTHON, xmlrpc_client, integration=web_transport, instead=f"[`Transport`]{WEB}"),
+    Client("smtplib", PYTHON, smtplib, integration=mail_smtp, instead=f"[`SMTP`]{MAIL}"),
+    Client("imaplib", PYTHON, imaplib, integration=mail_imap, instead=f"[`IMAP4`]{MAIL}"),
+    Client("poplib", PYTHON, poplib, integration=mail_pop, instead=f"[`POP3`]{MAIL}"),
     Client("ftplib", PYTHON, ftplib, instead="[`patched()`](#ftplib)"),
     Client("logging, SocketHandler", PYTHON, socket_handler),
     Client("logging, SysLogHandler", PYTHON, syslog_handler),
