@@ -154,16 +154,16 @@ MAIL = "(#smtplib-imaplib-poplib)"
 ASYNCIO = "[in asyncio](asyncio-and-trio.md)"
 
 CLIENTS = (
-    Client("socket.create_connection", PYTHON, create_connection, instead="[ours](usage.md)"),
+    Client("socket: create_connection", PYTHON, create_connection, instead="[ours](usage.md)"),
     Client(
-        "socket.connect",
+        "socket: connect",
         PYTHON,
         socket_connect,
         options=socket_options,
         instead="[options](#clients-that-take-socket-options)",
     ),
-    Client("asyncio.open_connection", PYTHON, open_connection, instead=ASYNCIO),
-    Client("loop.sock_connect", PYTHON, sock_connect, instead=ASYNCIO),
+    Client("asyncio: open_connection", PYTHON, open_connection, instead=ASYNCIO),
+    Client("asyncio: sock_connect", PYTHON, sock_connect, instead=ASYNCIO),
     Client("http.client", PYTHON, http_client, integration=web_connection, instead=f"[`HTTPConnection`]{WEB}"),
     Client("urllib.request", PYTHON, urllib_request, integration=web_handler, instead=f"[`HTTPHandler`]{WEB}"),
     Client("xmlrpc.client", PYTHON, xmlrpc_client, integration=web_transport, instead=f"[`Transport`]{WEB}"),

@@ -15,7 +15,7 @@ from .client import PYTHON, Client
 
 # For each function that `install` replaces, beside the standard library's, a client that connects by it.
 REPLACED = {
-    "asyncio": "asyncio.open_connection",
+    "asyncio": "asyncio: open_connection",
     "aiohappyeyeballs": "aiohttp",
     "anyio": "anyio",
     "trio": "trio",
