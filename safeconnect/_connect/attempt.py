@@ -132,7 +132,7 @@ def start_from(
         # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
         port = sock.getsockname()[1]
         if window and type(port) is int and not window & 0xFFFF <= port <= window >> 16 & 0xFFFF:  # a mock's is none
-            port_window.missed(window)
+            port_window.missed(sock, window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:
         is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)

@@ -89,8 +89,9 @@ def _from(
             if offered is None or _port_of(sock) in ports:
                 return sock, state
             # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
-            lifecycle.reset(sock)
-            port_window.missed(port_window.packed(offered.first, offered.last))
+            with sock:
+                lifecycle.reset_on_close(sock)
+                port_window.missed(sock, port_window.packed(offered.first, offered.last))
             break
         else:
             break

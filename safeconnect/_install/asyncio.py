@@ -9,7 +9,7 @@ from asyncio.base_events import BaseEventLoop
 from .._connect.asyncio import connect
 from .._connect.streams import check_tls, for_transport
 from .._sockets import answers
-from . import clients
+from . import blocking, clients
 from .settings import for_call
 
 TYPE_CHECKING = False
@@ -119,3 +119,16 @@ async def start_connection(
         resolver=lambda *_: candidates,
     )
     return await connect(settings, candidates[0][4][:2], timeout, candidates)
+
+
+async def pymongo_create_connection(address: tuple[str, int], options: Any) -> socket.socket:
+    """``pymongo.pool_shared._async_create_connection``."""
+    host, port = address
+    if host.endswith(".sock"):  # a path
+        own: Any = clients.PYMONGO_ASYNCIO.original
+        return await own(address, options)  # type: ignore[no-any-return]
+    timeout = blocking.pymongo_timeout(options)
+    family = blocking.pymongo_family(host)
+    settings, of_connector = for_call(options=blocking.PYMONGO_OPTIONS, **({"family": family} if family else {}))
+    sock = await connect(settings, (host, port), of_connector if timeout is None else timeout)
+    return blocking.pymongo_prepared(sock, timeout)

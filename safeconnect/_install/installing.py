@@ -79,7 +79,8 @@ def install(*, clients: Iterable[str] | None = None, connector: Connector | None
     :param clients: which of them beside all that calls `socket.create_connection`: ``"asyncio"`` (the standard loops'
         ``create_connection``, so `asyncio.open_connection`, asyncpg, websockets, ...), ``"aiohappyeyeballs"``
         (aiohttp), ``"anyio"`` and ``"trio"`` (httpx and httpcore in their asynchronous form), ``"urllib3"`` (requests,
-        botocore, elasticsearch, kubernetes, ...), ``"redis"``. None, the default: all.
+        botocore, elasticsearch, kubernetes, ...), ``"redis"``, ``"websocket"`` (websocket-client), ``"amqp"`` (kombu,
+        celery), ``"pymongo"`` (motor). None, the default: all.
     :param connector: a `Connector` whose settings apply to all these connects. What a call says itself comes first: its
         timeout, source address, socket options. None: a plain one.
     :raises TypeError: ``clients`` is one name, or ``connector`` is not a `Connector`.
@@ -144,7 +145,7 @@ def installed() -> dict[str, Coverage]:
         elif not client.is_checked:
             found[client.name] = Coverage(is_covered=True, detail="once it is imported")
         else:
-            in_place = client.replacement.is_in_place
+            in_place = client.is_in_place
             found[client.name] = Coverage(is_covered=in_place, detail="" if in_place else _ANOTHER)
     if "uvloop" in sys.modules:
         found["uvloop"] = Coverage(is_covered=False, detail="its loops are compiled; safeconnect.asyncio works on them")
@@ -230,8 +231,7 @@ def _settle() -> None:
         standard = create_connection if chosen.connector is PLAIN else blocking.create_connection
         _STANDARD.settle(None if wanted is None else standard)
         for client in CLIENTS:
-            is_wanted = wanted is not None and client.name in wanted and client.is_checked and not client.why_not
-            client.replacement.settle(client.replacement.functions[0] if is_wanted else None)
+            client.settle(wanted is not None and client.name in wanted)
         _hook.settle(wanted is not None)
 
 

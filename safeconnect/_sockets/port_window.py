@@ -153,19 +153,21 @@ def chance() -> float:
     return draw(1 << 53) / (1 << 53)
 
 
-def missed(window: int) -> None:
+def missed(sock: socket.socket, window: int) -> None:
     """Read the source ports anew: the kernel has ignored a window, so it lay outside of the kernel's range.
 
     Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
     this one drew from the old.
 
     :param window: if it lies within the range even so, as a few others did, the kernel ignores all: no more are set.
+        Unless the socket has none: other tools' classes of sockets may drop options.
     """
     global _ignored
-    source_ports = kernel.source_ports(refresh=True)
+    told = kernel.source_ports(refresh=True)
     _forget()
-    within = ports_of(window)
-    if source_ports and source_ports.nth(0) <= within[0] and within[-1] <= source_ports.nth(len(source_ports) - 1):
+    ports = ports_of(window)
+    is_within = bool(told) and told.nth(0) <= ports[0] and ports[-1] <= told.nth(len(told) - 1)
+    if is_within and sock.getsockopt(0, IP_LOCAL_PORT_RANGE) == window:
         _ignored += 1
         if _ignored >= MAX_IGNORED:
             kernel.missing.add(IP_LOCAL_PORT_RANGE)

@@ -36,6 +36,6 @@ def _keeps_to_its_window() -> bool:
         sock.connect(listener.getsockname())
         lifecycle.reset_on_close(sock)
         if window and sock.getsockname()[1] not in port_window.ports_of(window):
-            port_window.missed(window)
+            port_window.missed(sock, window)
             return False
     return window != port_window.ANY_PORT

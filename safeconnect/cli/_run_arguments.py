@@ -67,12 +67,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     def setting(name: str, metavar: str, text: str, *flags: str) -> None:
         parser.add_argument(*flags, f"--{name}", type=_checked(name), metavar=metavar, help=text)
 
-    setting(
-        "timeout", "SECONDS", "for a connect whose client has no timeout, also as 500ms or 1m (default: none)", "-t"
-    )
-    rounds = (
-        "after all addresses have failed, N rounds in all (default: 1); or deadline: as long as the timeout lets it"
-    )
+    setting("timeout", "SECONDS", "for a connect without a timeout, such as 500ms or 1m (default: none)", "-t")
+    rounds = "after all addresses have failed, N rounds in all (default: 1); or deadline: as long as there is time"
     setting("retry", "N", rounds)
     setting("attempt-timeout", "SECONDS", "for one try at one address (default: until the kernel gives up)")
     setting("keepalive", "SECONDS", "notice within this time, 2 or more, that a peer has vanished (default: never)")

@@ -50,7 +50,7 @@ def ours(address, source=None):
 
 
 def client_of(versions=((1,), (2,)), ours="tests.install.test_clients:ours"):
-    return Client("a_client", Replacement("a_client", "connect"), ours, versions)
+    return Client("a_client", [(Replacement("a_client", "connect"), ours)], versions)
 
 
 class TestClients:
@@ -80,7 +80,7 @@ class TestClients:
     def test_wrong_arguments(self, start):
         with pytest.raises(TypeError, match=r"clients must be several names, as in clients=\['redis'\]"):
             start(clients="redis")
-        with pytest.raises(ValueError, match=r"clients must be among asyncio, .*, redis, not 'rediss'"):
+        with pytest.raises(ValueError, match=r"clients must be among asyncio, .*, redis, .*, not 'rediss'"):
             start(clients=["rediss"])
         with pytest.raises(TypeError, match="connector must be a Connector, not int"):
             start(connector=5)
@@ -147,6 +147,39 @@ class TestWhatIsLeftAlone:
         client.check()
         package.connect = own
         assert client.why_not == f"a_client.connect() takes {strange}, which is not known"
+
+    def test_a_function_that_is_gone(self, package):
+        client = Client(
+            "a_client", [(Replacement("a_client", "open"), ""), (Replacement("a_client", "connect"), "")], ((1,), (2,))
+        )
+        client.check()
+        assert client.why_not == "it has no a_client.open()"
+
+    def test_what_ours_use_is_gone(self, package):
+        functions = [(Replacement("a_client", "connect"), "tests.install.test_clients:ours")]
+        client = Client("a_client", functions, ((1,), (2,)), uses=["connect", "helper"])
+        client.check()
+        assert client.why_not == "it has no a_client.helper"
+
+    def test_one_of_two_functions_that_is_not_known_leaves_both(self, package):
+        package.other, package_connect = (lambda strange: None), package.connect
+        found = [Replacement("a_client", name) for name in ("connect", "other")]
+        client = Client("a_client", [(each, "tests.install.test_clients:ours") for each in found], ((1,), (2,)))
+        client.check()
+        client.settle(wanted=True)
+        assert client.why_not == "a_client.other() takes strange, which is not known"
+        assert package.connect is package_connect
+        assert not client.is_in_place
+
+    def test_what_is_being_imported_is_checked_later(self, package):
+        package.__spec__ = types.SimpleNamespace(_initializing=True)
+        del package.connect
+        client = client_of()
+        client.check()
+        assert not client.is_checked
+        package.connect = _a_connect
+        client.check()
+        assert (client.is_checked, client.why_not) == (True, "")
 
     def test_ours_cannot_be_loaded(self, package):
         client = client_of(ours="tests.install.nothing:ours")

@@ -1,7 +1,6 @@
 """The recipes of docs/clients.md for clients that take a connected socket, against servers of the same libraries."""
 
 import contextlib
-import re
 import socket
 import threading
 import time
@@ -9,11 +8,11 @@ import time
 import pytest
 
 from .. import support
+from ..clients.client import recipe
 from ..namespace import ROOT
 from . import kit
 
 PAGE = ROOT / "docs" / "clients.md"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not beside these tests")
 
@@ -26,14 +25,6 @@ def threads_end():
     for thread in set(threading.enumerate()) - others:
         if thread.name != "safeconnect lookup":
             thread.join(30)
-
-
-def recipe(name):
-    """The function of that name, as the page has it."""
-    (block,) = (block for block in BLOCK.findall(PAGE.read_text()) if f"def {name}(" in block)
-    names = {}
-    exec(block, names)
-    return names[name]
 
 
 @contextlib.contextmanager
