@@ -1,7 +1,7 @@
 """How the plots look: colours, and a function for each that draws its data on a matplotlib figure.
 
-Each plot is drawn twice: for a page of 46 em, and narrow, for a phone. A narrow plot is as wide as the phone's page is, so
-that its text is as large as the page's.
+Each plot is drawn twice: for a desktop's page, and narrow, for a phone's. It is as wide as the page, so that its text is as
+large as that of the page.
 """
 
 from dataclasses import dataclass

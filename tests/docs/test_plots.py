@@ -88,13 +88,17 @@ def test_narrow_ones_are_readable_on_a_phone():
     assert narrow
     for path in narrow:
         text = path.read_text()
-        assert float(re.search(r'<svg .*?width="([\d.]+)pt"', text, re.DOTALL)[1]) <= 270  # 360 px: it is not scaled down
+        assert (
+            float(re.search(r'<svg .*?width="([\d.]+)pt"', text, re.DOTALL)[1]) <= 270
+        )  # 360 px: it is not scaled down
         assert min(float(size) for size in re.findall(r"font-size: ([\d.]+)px", text)) >= 8  # units of the plot: points
 
 
 def test_each_is_shown_in_all_versions():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    pictures = [picture for page in pages for picture in re.findall(r"<picture>.*?</picture>", page.read_text(), re.DOTALL)]
+    pictures = [
+        picture for page in pages for picture in re.findall(r"<picture>.*?</picture>", page.read_text(), re.DOTALL)
+    ]
     assert len(pictures) > 5
     for picture in pictures:
         shown = re.findall(r"plots/(\w+)-([\w-]+)\.svg", picture)

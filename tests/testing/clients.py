@@ -73,7 +73,7 @@ def by_socket(address, timeout, between=None, data=b"", connect=socket.create_co
         return once_or_twice(ask, between)
 
 
-def by_requests(address, timeout, between=None, data=b"", adapter=None, scheme="http"):
+def by_requests(address, timeout, between=None, data=b"", *, adapter=None, scheme="http"):
     with requests.Session() as session:
         session.trust_env = False
         if adapter:
@@ -85,7 +85,7 @@ def by_requests(address, timeout, between=None, data=b"", adapter=None, scheme="
         return once_or_twice(ask, between)
 
 
-def by_httpx(address, timeout, between=None, data=b"", transport=None, scheme="http"):
+def by_httpx(address, timeout, between=None, data=b"", *, transport=None, scheme="http"):
     with httpx.Client(trust_env=False, timeout=timeout, transport=transport) as client:
 
         def ask(number):

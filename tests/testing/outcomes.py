@@ -58,7 +58,7 @@ class Scene:
         timeouts = dict.fromkeys(self.clients, self.timeout)
         if expected and not self.is_fixed:
             timeouts |= {client: ENOUGH for client, what in expected.items() if not what.endswith((AT_TIMEOUT, LATE))}
-        return {client: self.written(*found) for client, found in self.run(timeouts).items()}
+        return {client: written(*found, timeouts[client]) for client, found in self.run(timeouts).items()}
 
     def run(self, timeouts):
         """Try each client; return its outcome and the seconds that took."""
@@ -76,11 +76,6 @@ class Scene:
         with make(client) as (address, settings):
             between = settings.pop("between", None)
             return outcome(functools.partial(CLIENTS[client], **settings), address, timeout, between)
-
-    def written(self, what, seconds):
-        if seconds < self.timeout:
-            return what
-        return what + (LATE if what == ANSWER else AT_TIMEOUT)
 
 
 class Inside(Scene):
@@ -128,6 +123,13 @@ def vanishing(client, server, timeout):
         tell("heal")
 
 
+def written(what, seconds, timeout):
+    """Say of an outcome whether it took as long as the timeout."""
+    if seconds < timeout:
+        return what
+    return what + (LATE if what == ANSWER else AT_TIMEOUT)
+
+
 def outcome(client, address, timeout, between=None):
     """Return what a client has come to, in words, and the seconds that its last request took."""
     began = [time.monotonic()]
@@ -159,7 +161,7 @@ def named(error):
 
 def described(got, number):
     """Say what a client has got for its request of that number: bytes, or what redis-py has made of them."""
-    if got in (http_request(1), REDIS_ECHO):  # noqa: PLR6201 - one is a list
+    if got in (http_request(1), REDIS_ECHO):
         return OWN
     if answered := re.search(rb"hello (\d)", got):
         return ANSWER if int(answered[1]) == number else CROSSED
@@ -279,7 +281,7 @@ SCENES = {
     "never_reads": Scene(never_reads),
     "half_closes": Scene(half_closes),
     "drips": Scene(drips, timeout=1.5, is_fixed=True),
-    "crossed_replies": Scene(crossed_replies, timeout=1.5, is_fixed=True),
+    "crossed_replies": Scene(crossed_replies, timeout=2.0, is_fixed=True),
     "self_connecting": Scene(same("self_connecting"), together=False),
     "exposed_host": Inside(testing.exposed_host),
     "dead_peer": Inside(testing.dead_peer, timeout=1.5, is_fixed=True),

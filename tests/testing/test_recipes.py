@@ -10,11 +10,11 @@ from safeconnect import pytest_plugin, testing
 
 from .. import support
 
-for _client in ("httpx", "redis", "requests", "trio"):
-    pytest.importorskip(_client, reason=f"the recipes try {_client}, which is not installed")
-
-from . import outcomes
-
+outcomes = pytest.importorskip(
+    "tests.testing.outcomes",
+    reason="the recipes try httpx, redis-py, requests and trio, which are not all installed",
+    exc_type=ImportError,
+)
 pytest_plugins = "pytester"
 pytestmark = pytest.mark.skipif(not outcomes.PAGE.exists(), reason="the documentation is not beside these tests")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
