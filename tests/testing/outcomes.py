@@ -29,7 +29,7 @@ PAGE = ROOT / "docs/testing-recipes.md"
 ENOUGH = 20  # seconds, for what does not wait for its timeout, on any machine
 HEAD = "| outcome | of |\n|---|---|\n"
 MARKED = re.compile(r"^<!-- (\w+) -->\n(?:\n((?:\|.*\n)+))?", re.MULTILINE)
-PACKAGES = {"httpx", "redis", "requests", "safeconnect", "trio"}
+PACKAGES = {"httpx", "redis", "requests", "trio"}  # some of their names are those of builtins
 AT_TIMEOUT = ", at the timeout"
 LATE = ", later than the timeout"
 DRIPPING = 3.0  # seconds for a reply that comes byte by byte, and for a lookup
@@ -154,8 +154,8 @@ def named(error):
     kind = type(error)
     package = kind.__module__.partition(".")[0]
     name = kind.__name__
-    if package in PACKAGES:
-        name = f"{package}.{name}" if hasattr(sys.modules[package], name) else f"{package}.exceptions.{name}"
+    if package in PACKAGES and hasattr(sys.modules[package], name):
+        name = f"{package}.{name}"
     return f"`{name}` ({errno.errorcode[error.errno]})" if kind is OSError and error.errno else f"`{name}`"
 
 
