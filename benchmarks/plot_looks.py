@@ -1,7 +1,7 @@
 """How the plots look: colours, and a function for each that draws its data on a matplotlib figure.
 
-Each plot is drawn twice: for a desktop's page, and narrow, for a phone's. It is as wide as the page, so that its text is
-as large as that of the page.
+Each plot is drawn twice: for a desktop's page, and narrow, for a phone's. It is as wide as the page, so its text is as
+large as that of the page.
 """
 
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ from .clients import CLIENTS, answer, http_request, reply_to, requests_of
 
 PAGE = ROOT / "docs/testing-recipes.md"
 ENOUGH = 20  # seconds, for what does not wait for its timeout, on any machine
-HEAD = "| outcome | of |\n|---|---|\n"
+HEAD = "| outcome | clients |\n|---|---|\n"
 MARKED = re.compile(r"^<!-- (\w+) -->\n(?:\n((?:\|.*\n)+))?", re.MULTILINE)
 PACKAGES = {"httpx", "redis", "requests", "trio"}  # some of their names are those of builtins
 AT_TIMEOUT = ", at the timeout"
