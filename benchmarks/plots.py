@@ -1,4 +1,4 @@
-"""Draw the figures of results/ as SVG, each for a light page and for a dark one, into docs/plots/.
+"""Draw the figures of results/ as SVG, each for light and dark pages and for narrow ones, into docs/plots/.
 
 ``python benchmarks/plots.py`` writes them all; ``--check`` says whether those that are there show what the figures say
 now. It compares a digest of the data, which each file bears, and so needs no matplotlib and no certain version of it.
@@ -153,7 +153,7 @@ def news(start: Start, now: float) -> tuple[float, int, Any]:
     return now + outcome.after, start.attempt, Connected(start.attempt, ("198.51.100.1", 40000), peer)
 
 
-KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any, Any, Theme], None]]] = {
+KINDS: dict[str, tuple[Callable[[], Any], Callable[..., None]]] = {
     "connect": (connect_data, draw_connect),
     "failover": (failover_data, draw_failover),
     "pressure": (pressure_data, draw_pressure),
@@ -167,16 +167,27 @@ def digest(name: str, data: Any) -> str:
     return "sha256:" + hashlib.sha256(json.dumps([name, data], sort_keys=True).encode()).hexdigest()
 
 
-def path_of(name: str, theme: Theme) -> Path:
+class Version(NamedTuple):
+    """What a plot is drawn for."""
+
+    theme: Theme
+    narrow: bool
+
+
+VERSIONS = [Version(theme, narrow) for narrow in (False, True) for theme in THEMES]
+
+
+def path_of(name: str, version: Version) -> Path:
     """Where a plot lies."""
-    return PLOTS / f"{name}-{theme.name}.svg"
+    return PLOTS / f"{name}-{'narrow-' if version.narrow else ''}{version.theme.name}.svg"
 
 
-def write(name: str, theme: Theme) -> Path:
+def write(name: str, version: Version) -> Path:
     """Draw one plot; the same data gives the same bytes, with the same matplotlib."""
     import matplotlib as mpl  # the one thing here that --check does without
     from matplotlib.figure import Figure
 
+    theme, narrow = version
     data_of, draw = KINDS[name]
     data = data_of()
     settings: dict[str, Any] = {
@@ -190,11 +201,11 @@ def write(name: str, theme: Theme) -> Path:
         **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme.text),
         "axes.edgecolor": theme.faint,
     }
-    path = path_of(name, theme)
+    path = path_of(name, version)
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(settings):
         figure = Figure(layout="constrained")
-        draw(figure, data, theme)
+        draw(figure, data, theme, narrow=narrow)
         facts = {"Title": name, "Identifier": digest(name, data), "Date": None, "Creator": None}
         figure.savefig(path, transparent=True, metadata=facts)
     path.write_text(trimmed(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -214,8 +225,8 @@ def stale() -> Iterator[str]:
     """Which plots do not show what the figures say now, and why."""
     for name, (data_of, _) in KINDS.items():
         wanted = digest(name, data_of())
-        for theme in THEMES:
-            path = path_of(name, theme)
+        for version in VERSIONS:
+            path = path_of(name, version)
             if not path.exists():
                 yield f"{path.name} is missing"
             elif DIGEST.findall(path.read_text(encoding="utf-8")) != [wanted]:
@@ -231,8 +242,8 @@ def main() -> int:
         print("\n".join(complaints) or "all plots are up to date")
         return 1 if complaints else 0
     for name in KINDS:
-        for theme in THEMES:
-            path = write(name, theme)
+        for version in VERSIONS:
+            path = write(name, version)
             print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
     return 0
 

@@ -38,8 +38,12 @@ _INCLUDED = {
 }
 
 # A plot, drawn for light and for dark pages. GitHub chooses by the reader's system; here the theme has a switch.
-_PLOT = re.compile(r'<picture>\n +<source [^>]*>\n +<img src="plots/(\w+)-light.svg" alt="([^"]*)">\n</picture>')
-_BOTH = "".join(rf'<img class="only-{theme}" src="_static/\1-{theme}.svg" alt="\2">' for theme in ("light", "dark"))
+_PLOT = re.compile(r'<picture>\n(?: +<source [^>]*>\n)+ +<img src="plots/(\w+)-light.svg" alt="([^"]*)">\n</picture>')
+_BOTH = "".join(
+    rf'<picture class="only-{theme}"><source media="(max-width: 600px)" srcset="_static/\1-narrow-{theme}.svg">'
+    rf'<img src="_static/\1-{theme}.svg" alt="\2"></picture>'
+    for theme in ("light", "dark")
+)
 
 
 def setup(app: Sphinx) -> None:

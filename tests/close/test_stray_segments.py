@@ -1,4 +1,4 @@
-"""What an old segment does to a new connection between the same two ends: what docs/ending.md tells of it."""
+"""An old segment and a new connection between the same two ends: what docs/closing-connections.md tells of it."""
 
 import pytest
 

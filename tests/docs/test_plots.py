@@ -1,6 +1,7 @@
 """The plots of the documentation show the figures that the benchmarks have written."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -38,14 +39,15 @@ def test_other_figures_are_noticed(plots, monkeypatch):
 
     monkeypatch.setattr(plots, "results", changed)
     assert list(plots.stale()) == [
-        f"failover-{theme}.svg shows other figures than results/ has" for theme in ("light", "dark")
+        f"failover-{version}.svg shows other figures than results/ has"
+        for version in ("light", "dark", "narrow-light", "narrow-dark")
     ]
 
 
 def test_a_missing_one_is_noticed(plots, monkeypatch, tmp_path):
     monkeypatch.setattr(plots, "PLOTS", tmp_path)
     complaints = list(plots.stale())
-    assert len(complaints) == 2 * len(plots.KINDS)
+    assert len(complaints) == 4 * len(plots.KINDS)
     assert "race-dark.svg is missing" in complaints
 
 
@@ -79,3 +81,26 @@ def test_they_are_small_and_their_text_is_text(plots):
         assert "<text" in text
         assert "font-family: sans-serif" in text
         assert "DejaVu" not in text
+
+
+def test_narrow_ones_are_readable_on_a_phone():
+    narrow = list((ROOT / "docs/plots").glob("*-narrow-*.svg"))
+    assert narrow
+    for path in narrow:
+        text = path.read_text()
+        assert (
+            float(re.search(r'<svg .*?width="([\d.]+)pt"', text, re.DOTALL)[1]) <= 270
+        )  # 360 px: it is not scaled down
+        assert min(float(size) for size in re.findall(r"font-size: ([\d.]+)px", text)) >= 8  # units of the plot: points
+
+
+def test_each_is_shown_in_all_versions():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pictures = [
+        picture for page in pages for picture in re.findall(r"<picture>.*?</picture>", page.read_text(), re.DOTALL)
+    ]
+    assert len(pictures) > 5
+    for picture in pictures:
+        shown = re.findall(r"plots/(\w+)-([\w-]+)\.svg", picture)
+        assert len({name for name, _ in shown}) == 1
+        assert [version for _, version in shown] == ["narrow-dark", "narrow-light", "dark", "light"]
