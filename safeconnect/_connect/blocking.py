@@ -172,9 +172,11 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
     began = monotonic()
     connect_timeout = timeout
     lookup_timeout = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
-    if not candidates:
+    if not candidates and not lookup_timeout and settings.resolver is None and not settings.family:
+        candidates = resolve.look_up(address)
+    elif not candidates:
         with imports.lock:
-            from .names import look_up, may_take_long  # not for literals and localhost
+            from .names import look_up, may_take_long  # what most connects do without
 
         waits = bool(lookup_timeout) and may_take_long(settings, address)
         candidates = look_up(settings, address, lookup_timeout if waits else None)

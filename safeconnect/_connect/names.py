@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .._fork import imports
-from .._sockets import resolve
+import queue
+
+from .._sockets import lookups, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import queue
     from collections.abc import Sequence
     from typing import Any
 
@@ -41,11 +41,6 @@ def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidat
     :raises TimeoutError: there was no answer in time.
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
-    with imports.lock:
-        import queue  # both bring threading along
-
-        from .._sockets import lookups
-
     found: Any = None
     error: BaseException | None = None
     # Looked up at call time: gevent and eventlet replace it, and may do so after this module was loaded.
@@ -59,8 +54,9 @@ def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidat
             lookup.explain(error)
         return _read(question, found, error)
     finally:
+        if found is None:  # otherwise it is over
+            lookup.cancel()
         error = None  # its traceback holds this frame: a cycle
-        lookup.cancel()
 
 
 def _read(question: resolve.Question, found: Any, error: BaseException | None) -> list[Candidate]:

@@ -315,7 +315,10 @@ def _ask(query: _Query) -> tuple[list[Any] | None, BaseException | None]:
 
 
 def _name(query: _Query) -> str:
-    return repr(query.arguments[0]) if query.arguments else "a name"
+    if not query.arguments:
+        return "a name"
+    host = query.arguments[0]
+    return repr(host.decode("ascii", "replace") if isinstance(host, bytes) else host)
 
 
 def _key(resolver: Resolver, arguments: tuple[Any, ...]) -> object:

@@ -144,7 +144,11 @@ class Question:
         _check_port(self._port)
         check_host(self._host)
         self.resolver: Resolver = resolver or socket.getaddrinfo
-        self.arguments = (self._host, self._port, family, SOCK_STREAM)
+        host = self._host
+        if self.resolver is _STANDARD:  # what it calls itself, without its conversions
+            self.resolver = _socket.getaddrinfo
+            host = _encoded(host) if type(host) is str else host
+        self.arguments = (host, self._port, family, SOCK_STREAM)
 
     def ask(self) -> list[Candidate]:
         """Call the resolver in this thread.
