@@ -29,6 +29,14 @@ if TYPE_CHECKING:
         def forked(self) -> None: ...
 
 
+def _without_gap(lock: Any) -> Any:
+    if not (3, 14) <= sys.version_info < (3, 15) or not isinstance(lock, _thread.RLock):
+        return lock
+    from ._uninterrupted import Lock  # `with` has a gap there
+
+    return Lock(lock)
+
+
 _owners: set[ref[Any]] = set()
 _functions: list[Callable[[], object]] = []
 
@@ -49,7 +57,7 @@ def new_lock() -> AbstractContextManager[Any]:
     """The lock of a `Guard`, or one that no forked child ever takes."""
     # Looked up at each call, because gevent and eventlet replace it. It is not imported: threading takes long to load.
     threading = sys.modules.get("threading")
-    lock: AbstractContextManager[Any] = getattr(threading, "RLock", _thread.RLock)()
+    lock: AbstractContextManager[Any] = _without_gap(getattr(threading, "RLock", _thread.RLock)())
     return lock
 
 
@@ -84,7 +92,7 @@ class _Imports:
         self.forked()
 
     def forked(self) -> None:
-        self.lock = _thread.RLock()
+        self.lock = _without_gap(_thread.RLock())
 
 
 imports = _Imports()

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import safeconnect
+from safeconnect._uninterrupted import Lock
 
 PACKAGE = str(Path(safeconnect.__file__).parent)
 BELOW = tuple(
@@ -70,9 +71,10 @@ def is_point(frame, event, kind):
     Not where a coroutine suspends, for it has returned to its loop then. Nor in the moment before a ``with`` statement
     calls ``__exit__`` after its block has ended well: the interpreter looks for signals where functions begin, after
     calls and at jumps backward, and the block's last call belongs to the block. A tracer's exception would come there,
-    and skip the call. Nor as a function returns, strictly; those are left out only for "steps".
+    and skip the call. Nor as a function returns, strictly; those are left out only for "steps", and for the lock whose
+    ``__enter__`` is in Python because of that.
     """
-    if event == "return" and kind == "lines":
+    if event == "return" and kind == "lines" and frame.f_code is not Lock.__enter__.__code__:
         return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "INSTRUMENTED_RETURN"))
     return event == "line" and frame.f_lasti not in _ends_of_with(frame.f_code)
 

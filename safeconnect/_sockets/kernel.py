@@ -87,10 +87,7 @@ def is_told() -> bool:
 
 
 def spare_ports() -> PortSet:
-    """Return the ports that the kernel never chooses: those above the ephemeral range, or if there are none, below.
-
-    Servers have their ports below, as a rule.
-    """
+    """Return the ports that the kernel never chooses: above the ephemeral range, or if there are none, below."""
     ephemeral = ephemeral_ports(refresh=True)
     above = ephemeral.last + 1, MAX_PORT
     below = _FIRST_UNPRIVILEGED, ephemeral.first - 1
@@ -131,7 +128,6 @@ def has_port_range() -> bool:
     global _has_port_range
     if _has_port_range or IP_LOCAL_PORT_RANGE in missing:
         return IP_LOCAL_PORT_RANGE not in missing
-    # Without the classes of other tools, which may have replaced socket.socket.
     probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         probe.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, _SOME_RANGE)

@@ -32,9 +32,7 @@ _MOST_SCOPE_ID = 2**32 - 1
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 
 
-# The candidates of addresses that are a str and an int, or none: what `_literal` says of them.
-_known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}
-_MOST_KNOWN = 256
+_known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}  # what `_literal` says of an address
 
 
 def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candidate]:
@@ -58,7 +56,7 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     found = _known.get(address)  # a third of the time that the cache of _literal() takes
     if found is None:
         found = _literal(host, port, ())
-        if len(_known) >= _MOST_KNOWN:
+        if len(_known) >= 256:
             _known.clear()
         _known[address] = found
     return found
