@@ -27,13 +27,14 @@ def codes(port):
 
 with subprocess.Popen([sys.executable, "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
     port = int(client.stdout.readline())
+    failure = None
     try:
         bind_socket(("127.0.0.1", port)).close()
     except OSError as error:
-        assert error.errno == errno.EADDRINUSE
-        assert str(client.pid) in error.__notes__[0]
-    else:
-        raise AssertionError("the port is free")
+        failure = error
+    assert failure is not None, "the port is free"
+    assert failure.errno == errno.EADDRINUSE
+    assert str(client.pid) in failure.__notes__[0]
 
     (found,) = safeconnect("ports", str(port))["sockets"]
     assert found["local"] == found["remote"], "it is not connected to itself"

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from .. import namespace
-from ..support import has_ipv6, linux_only
+from ..support import has_ipv6
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="some jobs need namespaces, a shell, or 127.0.0.2")
 
 JOBS = Path(__file__).parent
 MODULE = f'"{sys.executable}" -m safeconnect'
@@ -136,7 +138,6 @@ def host(tmp_path):
     return start
 
 
-@linux_only
 class TestStartOrder:
     def test_it_works(self, call, host):
         check_it_works(call(*host(), "sh", str(JOBS / "start_order.sh")))
@@ -146,7 +147,6 @@ class TestStartOrder:
         check_it_fails(call(*host(), "sh", str(JOBS / "start_order.sh"), safeconnect=safeconnect), reason)
 
 
-@linux_only
 class TestRunUnchanged:
     @pytest.fixture
     def run(self, call, host):
@@ -180,7 +180,7 @@ class TestLateServer:
         check_it_fails(job("late_server.py", PLAIN_CONNECT), "ConnectionRefusedError")
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="the name has an IPv6 address, which this host has not")
+@pytest.mark.skipif(not has_ipv6(), reason="the name has an IPv6 address, and this host has none")
 class TestFailover:
     def test_it_works(self, job):
         check_it_works(job("failover.py"))
@@ -189,7 +189,6 @@ class TestFailover:
         check_it_fails(job("failover.py", PLAIN_ASYNCIO), "TimeoutError")
 
 
-@linux_only
 class TestServerRestart:
     def test_it_works(self, job):
         check_it_works(job("server_restart.py"))
@@ -198,7 +197,6 @@ class TestServerRestart:
         check_it_fails(job("server_restart.py", PLAIN_LINK), "assert connection.run(ask, timeout=10) == pid")
 
 
-@linux_only
 class TestParallelPorts:
     def test_it_works(self, job):
         check_it_works(job("parallel_ports.py"))
@@ -233,7 +231,6 @@ class TestFaultsInPytest:
         check_it_fails(run(), "3 failed, 1 passed")
 
 
-@linux_only
 class TestPortInUse:
     def test_it_works(self, job):
         check_it_works(job("port_in_use.py"))
