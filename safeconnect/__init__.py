@@ -1,4 +1,7 @@
-"""Safe client connects: a drop-in for `socket.create_connection` that never connects to itself."""
+"""Safe client connects: a drop-in for `socket.create_connection` that never connects to itself.
+
+PYTEST_DONT_REWRITE: pytest finds it loaded under `safeconnect run`, and would warn that it comes too late.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VARIABLE = "SAFECONNECT"
-OFF = ("", "0", "off")
-ON = ("1", "on")
+OFF = ("", "0", "off", "no", "false")
+ON = ("1", "on", "yes", "true")
 _OWN = f"{__name__.partition('.')[0]}."
 _ITSELF = "install"  # no module has this name alone
 

@@ -26,10 +26,12 @@ def parts(text: str) -> list[tuple[str, list[Item]]]:
     r"""Return the paragraphs of a help text, each with its title; one without a title is a single item.
 
     A title ends with a colon, and its items are indented by two columns. A line that is indented further continues the
-    item before it. Two spaces separate a term from its text.
+    item before it. Two spaces separate a term from its text, or a new line that is indented by eight.
 
     >>> parts("Do it now,\nor later.\n\nexit status:\n  0     it is\n        done\n  that of CMD\n")
     [('', [('', 'Do it now, or later.')]), ('exit status', [('0', 'it is done'), ('', 'that of CMD')])]
+    >>> parts("targets:\n  HOST:PORT\n        it is connected\n")
+    [('targets', [('HOST:PORT', 'it is connected')])]
     """
     return [_part(paragraph) for paragraph in re.split(r"\n{2,}", text.strip("\n"))]
 
@@ -38,7 +40,7 @@ def _part(paragraph: str) -> tuple[str, list[Item]]:
     title, _, rest = paragraph.partition("\n")
     if not (title.endswith(":") and rest.startswith("  ")):
         return "", [("", " ".join(paragraph.split()))]
-    items = re.sub(r"\n {3,}", " ", rest).splitlines()
+    items = re.sub(r"\n {3,}", " ", re.sub(r"\n {8}(?=\S)", "  ", rest)).splitlines()
     return title.removesuffix(":"), [_item(line.strip()) for line in items]
 
 
@@ -75,6 +77,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             return super()._fill_text(text, width, indent)
         return "\n\n".join(_laid_out(title, items, width) for title, items in parts(text)) + "\n"
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        text = super()._format_action_invocation(action)
+        # Separated by a space, the value would be taken for the next argument of `run`.
+        return text.replace(" [", "[=") if action.nargs == "?" and action.option_strings else text
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 
@@ -102,6 +109,9 @@ def _laid_out(title: str, items: list[Item], width: int) -> str:
     most = max(len(term) for term, _ in items)
     lines = [f"{title}:"]
     for term, text in items:
+        if term and most > width // 2:
+            lines += [filled(f"  {term}", width, indent=4), filled(f"    {text}", width, indent=4)]
+            continue
         line = f"  {term:<{most}}  {text}" if term else f"  {text}"
         lines.append(filled(line, width, keep=most + 4 if term else 0))
     return "\n".join(lines)

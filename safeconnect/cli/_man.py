@@ -141,9 +141,10 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
-        value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+        value = "" if action.nargs == 0 else _italic(str(action.metavar or action.dest.upper()))
+        names = ", ".join(map(_bold, action.option_strings))
         yield ".TP"
-        yield " ".join([*[", ".join(map(_bold, action.option_strings))], *([_italic(value)] if value else [])]).strip()
+        yield f"{names}[={value}]" if names and action.nargs == "?" else f"{names} {value}".strip()
         yield _text((action.help or "") % {**vars(action), "prog": parser.prog})
 
 

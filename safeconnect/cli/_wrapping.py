@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Styled = tuple[str, str]  # text and its style
 
-_WORD = re.compile(r"\S+(?:(?<=\d) (?:ms|s|min|h|%)(?!\w))?")  # a number and its unit stay together
+_WORD = re.compile(r"\S+(?:(?<=\d) (?:ms|s|min|h|%)(?!\w)\S*)?")  # a number, its unit and the comma stay together
 _LEAST = 20  # columns for text beside what stands before it
 
 

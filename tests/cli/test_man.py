@@ -61,6 +61,8 @@ def test_each_option_of_each_command_is_in_it(manual):
         for action in actions:
             value = [] if action.nargs == 0 else [action.metavar]
             entry = " ".join([*filter(None, [", ".join(action.option_strings)]), *value])
+            if action.nargs == "?" and action.option_strings:
+                entry = entry.replace(" FILE", "[=FILE]")
             assert entries[entry] == " ".join((action.help % {"prog": command.prog}).split())
 
 

@@ -111,7 +111,9 @@ def test_pytest_in_pytest(trace, port, tmp_path):
     (tmp_path / "test_it.py").write_text(
         f"import http.client\ndef test_it(): http.client.HTTPConnection('127.0.0.1', {port}).connect()\n"
     )
-    options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore"]
+    # pytest would warn of modules that it knows of and that are loaded before it.
+    warnings = ["-W", "ignore", "-W", "error::pytest.PytestAssertRewriteWarning"]
+    options = ["-p", "no:cacheprovider", "-p", "no:randomly", *warnings]
     command = [*RUN, f"--trace={trace.path}", "-m", "pytest", *options, "test_it.py"]
     done = call(*command, env=plainly(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -238,7 +240,7 @@ class TestInstalled:
         (line,) = installed.parent.parent.glob("lib/*/site-packages/safeconnect.pth")
         assert line.read_text() == LINE.read_text()
 
-    @pytest.mark.parametrize(("settings", "module"), [("1", "safeconnect"), ("0", "socket"), ("", "socket")])
+    @pytest.mark.parametrize(("settings", "module"), [("1", "safeconnect"), ("true", "safeconnect"), ("0", "socket"), ("false", "socket"), ("", "socket")])
     def test_the_variable(self, installed, settings, module):
         assert self.whose(installed, SAFECONNECT=settings) == module
         assert self.whose(installed) == "socket"

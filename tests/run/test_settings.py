@@ -33,7 +33,7 @@ def test_right(text, settings):
         ("timeout", "timeout: expected a value, as in timeout=..."),
         ("timeout=1,timeout=2", "timeout: it is given twice"),
         ("nonsense=1", "there is no setting 'nonsense', only timeout, retry,"),
-        ("yes", "there is no setting 'yes'"),
+        ("ja", "there is no setting 'ja'"),
         ("memory = on", "expected NAME=VALUE at '= on'"),
         ("timeout = 5", "timeout: expected a value, as in timeout=..."),
         ('trace="a', "expected NAME=VALUE at 'trace=\"a'"),
