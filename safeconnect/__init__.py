@@ -10,6 +10,8 @@ from ._lazy import typing as t  # noqa: F401 - annotations of classes are evalua
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._close.blocking import close_gracefully as close_gracefully
     from ._close.policy import Closed as Closed
     from ._connect.address_filter import is_global_address as is_global_address
@@ -186,7 +188,7 @@ _LATER = {
     "wait_for_port": "_wait.blocking",
 }
 
-__getattr__ = _loader(__name__, _LATER)
+__getattr__: Callable[[str], object] = _loader(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

@@ -14,8 +14,8 @@ try:
     import anyio
     import anyio.abc
     from anyio.streams.tls import TLSStream
-except ImportError as error:
-    raise ImportError("safeconnect.anyio needs anyio >= 4.10: pip install 'safeconnect[anyio]'") from error
+except ImportError as _error:
+    raise ImportError("safeconnect.anyio needs anyio >= 4.10: pip install 'safeconnect[anyio]'") from _error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

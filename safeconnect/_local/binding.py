@@ -51,8 +51,8 @@ class Reservation:
     __slots__ = ("addresses", "sockets")
 
     def __init__(self, sockets: Iterable[socket.socket], addresses: Iterable[t.Address]) -> None:
-        self.sockets = tuple(sockets)
-        self.addresses = tuple(addresses)
+        self.sockets: tuple[socket.socket, ...] = tuple(sockets)
+        self.addresses: tuple[t.Address, ...] = tuple(addresses)
 
     @property
     def socket(self) -> Socket:

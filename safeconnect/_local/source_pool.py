@@ -48,7 +48,7 @@ class SourcePool:
     __slots__ = ("_calls", "_own", "_ports", "_rested", "addresses")
 
     def __init__(self, addresses: Iterable[str], ports: t.Ports | Mapping[str, t.Ports] | None = None) -> None:
-        self.addresses = _checked(addresses)
+        self.addresses: tuple[str, ...] = _checked(addresses)
         given: Any = ports
         if not hasattr(given, "items"):
             given = {} if ports is None else dict.fromkeys(self.addresses, ports)

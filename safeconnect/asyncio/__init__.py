@@ -17,6 +17,8 @@ from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._close.asyncio import close_gracefully as close_gracefully
     from .._persistent.asyncio import PersistentConnection as PersistentConnection
     from .._simultaneous.asyncio import simultaneous_open as simultaneous_open
@@ -39,5 +41,5 @@ _LATER = {
     "wait_for_port": "._wait.asyncio",
 }
 
-__getattr__ = _loader(__name__, _LATER)
+__getattr__: Callable[[str], object] = _loader(__name__, _LATER)
 _publish(__name__, connect_transport, create_connection, open_connection)

@@ -42,7 +42,7 @@ class Stream:
         self._is_lost = False
         self._translation = {} if _can_write("━│", file) else _PLAINER
         self._rich = _rich_console(file)
-        self.is_live = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
+        self.is_live: bool = self._rich is not None and file.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def columns(self) -> int | None:

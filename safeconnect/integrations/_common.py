@@ -21,7 +21,7 @@ class Client:
     """
 
     def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
-        self.connector = checked(connector)  # first, because some clients connect while they are made
+        self.connector: Connector = checked(connector)  # first, because some clients connect while they are made
         super().__init__(*arguments, **keywords)
 
 

@@ -21,7 +21,7 @@ class _Backend:
     """The base of both backends."""
 
     def __init__(self, connector: Connector | None = None) -> None:
-        self.connector = _common.checked(connector)
+        self.connector: Connector = _common.checked(connector)
 
     def _combined(self, local_address: str | None, socket_options: Iterable[Any] | None) -> Connector:
         return _common.combine(

@@ -49,7 +49,7 @@ class Connection:
     def __init__(self, number: int, peer: tuple[Any, ...]) -> None:
         self.number = number
         self.peer = peer
-        self.accepted_at = monotonic()
+        self.accepted_at: float = monotonic()
         self.received = b""
         self.received_at: list[tuple[float, int]] = []
         self.ended_at: float | None = None
@@ -69,7 +69,7 @@ class Peer:
     def __init__(self, sock: socket.socket, connection: Connection) -> None:
         self.socket = sock
         self.connection = connection
-        self.number = connection.number
+        self.number: int = connection.number
         self._over = Latch()
 
     def __repr__(self) -> str:

@@ -154,8 +154,8 @@ class DualStack:
         self.name = name
         self.v6 = v6
         self.v4 = v4
-        self.port = v4.port
-        self.address = (name, v4.port)
+        self.port: int = v4.port
+        self.address: tuple[str, int] = (name, v4.port)
 
     def __repr__(self) -> str:
         return f"<DualStack {self.name}:{self.port}, v6: {self.v6!r}, v4: {self.v4!r}>"

@@ -71,7 +71,7 @@ class Host(Place):
             cwd="/",
             start_new_session=True,
         )
-        self.pid = self._holder.pid
+        self.pid: int = self._holder.pid
         try:
             self._tell("enter")
             self._set_up()
@@ -231,7 +231,7 @@ class DeadPeer(Host):
     :ivar vanished: True while packets are lost.
     """
 
-    vanished = False
+    vanished: bool = False
 
     def _set_up(self) -> None:
         command = _python("echo", *self.address)

@@ -105,7 +105,7 @@ class SelfConnecting(Fault):
 
     def __init__(self, address: tuple[Any, ...], family: int) -> None:
         super().__init__(address, family)
-        self.meetings = 0
+        self.meetings: int = 0
         self._counted: WeakSet[socket.socket] = WeakSet()
         self._is_over = False
         add(self)

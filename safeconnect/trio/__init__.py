@@ -11,8 +11,8 @@ from __future__ import annotations
 
 try:
     import trio as _trio  # noqa: F401 - for an error that says how to install it
-except ImportError as error:
-    raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from error
+except ImportError as _error:
+    raise ImportError("safeconnect.trio needs trio: pip install 'safeconnect[trio]'") from _error
 
 from .._connect.trio import create_connection, open_tcp_stream
 from .._lazy import loader as _loader
@@ -20,6 +20,8 @@ from .._lazy import publish as _publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._close.trio import close_gracefully as close_gracefully
     from .._persistent.trio import PersistentConnection as PersistentConnection
     from .._simultaneous.trio import simultaneous_open as simultaneous_open
@@ -41,5 +43,5 @@ _LATER = {
     "wait_for_port": "._wait.trio",
 }
 
-__getattr__ = _loader(__name__, _LATER)
+__getattr__: Callable[[str], object] = _loader(__name__, _LATER)
 _publish(__name__, create_connection, open_tcp_stream)

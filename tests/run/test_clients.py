@@ -240,7 +240,10 @@ class TestInstalled:
         (line,) = installed.parent.parent.glob("lib/*/site-packages/safeconnect.pth")
         assert line.read_text() == LINE.read_text()
 
-    @pytest.mark.parametrize(("settings", "module"), [("1", "safeconnect"), ("true", "safeconnect"), ("0", "socket"), ("false", "socket"), ("", "socket")])
+    @pytest.mark.parametrize(
+        ("settings", "module"),
+        [("1", "safeconnect"), ("true", "safeconnect"), ("0", "socket"), ("false", "socket"), ("", "socket")],
+    )
     def test_the_variable(self, installed, settings, module):
         assert self.whose(installed, SAFECONNECT=settings) == module
         assert self.whose(installed) == "socket"
