@@ -46,7 +46,7 @@ class Traces(ConnectTrace):
     def write(self, record: dict[str, Any], race: Sequence[Span]) -> None:
         """Write the line of a connect in one piece; the first failure is told on stderr."""
         if self._file is None:
-            if sys.__stderr__ is not None:
+            if sys.__stderr__ is not None and _is_stderr():
                 os.write(_STDERR, f"{_line(record, race)}\n".encode())  # whatever sys.stderr may be by now
             return
         try:
@@ -55,6 +55,11 @@ class Traces(ConnectTrace):
             if not self._has_failed:
                 self._has_failed = True
                 tell(f"the trace cannot be written: {error}")
+
+
+def _is_stderr() -> bool:
+    """Say whether standard error is open. What a program opens after it has closed that, children do not inherit."""
+    return sys.platform == "win32" or os.get_inheritable(_STDERR)
 
 
 def append(file: str, data: bytes) -> None:

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 
@@ -200,3 +201,27 @@ def test_a_program_that_closes_descriptors_gets_no_line_into_its_connection(trac
     """
     python(code, env=environment(trace.setting))
     assert len(trace.records()) == 3
+
+
+@linux_only
+def test_a_program_that_closes_stderr_gets_no_line_into_its_connection():
+    code = """
+        import os, socket
+        server = socket.create_server(("127.0.0.1", 0))
+        before = os.dup(2)
+        os.close(2)
+        first = socket.create_connection(server.getsockname(), 5)
+        assert first.fileno() == 2
+        socket.create_connection(server.getsockname(), 5).close()
+        accepted, _ = server.accept()
+        accepted.setblocking(False)
+        try:
+            print(accepted.recv(1000))
+        except BlockingIOError:
+            print("nothing")
+        os.dup2(before, first.detach())
+        socket.create_connection(server.getsockname(), 5).close()
+    """
+    done = call(sys.executable, "-c", textwrap.dedent(code), env=environment("trace"))
+    assert (done.returncode, done.stdout) == (0, "nothing\n"), done.stderr
+    assert done.stderr.count(" connected after ") == 1
