@@ -70,7 +70,7 @@ CASES = [
     (http, b"HTTP/1.1 2000 OK\r\n", r"this is not HTTP: it sent b'HTTP/1.1 2000 OK\r\n'"),
     (http, b"SSH-2.0-x\r\n", r"this is not HTTP: it sent b'SSH-2.0-x\r\n'"),
     (http, b"HTTP/1.1 200 OK", "it closed the connection after b'HTTP/1.1 200 OK'"),
-    (http, b"HTTP/1.1 100 Continue\r\nA: b\r\n", r"it closed the connection after b'HTTP/1.1 100 Continue\r\nA: b\r\n'"),
+    (http, b"HTTP/1.1 100 Continue\r\n\r\n", r"it closed the connection after b'HTTP/1.1 100 Continue\r\n\r\n'"),
     (http, b"", "it closed the connection and sent nothing"),
     (postgresql, pg(b"R", b"\0\0\0\0"), ""),
     (postgresql, pg(b"R", b"\0\0\0\x0aSCRAM-SHA-256\0\0"), ""),

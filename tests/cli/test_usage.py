@@ -136,6 +136,9 @@ class TestUsage:
             (["ports", "--env", "", "--", "true"], "no environment variable can have the name ''"),
             (["ports", "--env", "1X", "--", "true"], "no environment variable can have the name '1X'"),
             (["wait", "db:1", "--time", "5"], "unrecognized arguments: --time"),
+            (["wait", "--time", "5", "db:1"], "unrecognized arguments: --time"),
+            (["connect", "--nonsense=x", "db:1", "--other", "--json"], "unrecognized arguments: --nonsense=x --other"),
+            (["ports", "--nonsense", "x", "--", "ls", "--all"], "unrecognized arguments: --nonsense"),
             (["wait", "db:1", "--forever", "-t", "5"], "not allowed with argument --forever"),
             (
                 ["wait", "db:1", "-t", "5d"],

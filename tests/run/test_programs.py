@@ -186,7 +186,7 @@ class TestWrongUsage:
             (["--retry", "x", "app.py"], "argument --retry: expected a number of rounds"),
             (["--clients", "nonsense", "app.py"], "argument --clients: expected names among asyncio, "),
             (["--trace=", "app.py"], "argument --trace: expected stderr or the name of a file"),
-            (["--time", "5", "app.py"], "unrecognized arguments: --time 5"),
+            (["--time", "5", "app.py"], "unrecognized arguments: --time"),
             (["--json", "app.py"], "unrecognized arguments: --json"),
         ],
     )
