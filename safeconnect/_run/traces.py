@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from io import FileIO
 from time import gmtime, monotonic, strftime, time
 
 from .._connect.story import spans
@@ -67,12 +69,10 @@ def append(file: str, data: bytes) -> None:
 
     :raises OSError: it cannot be opened or written.
     """
-    descriptor = os.open(file, _OPEN, 0o666)
-    try:
-        if data:
-            os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+    # No Python code runs between the two calls: an interrupt there would lose the descriptor.
+    with next(map(FileIO, map(os.open, (file,), (_OPEN,), (0o666,)), ("ab",))) as opened:
+        if opened.write(data) is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 class _Listener:

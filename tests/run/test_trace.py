@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -134,6 +135,21 @@ class TestNoTraceDisturbsAConnect:
     def test_a_pipe_that_nobody_reads(self, tmp_path, address, capfd):
         os.mkfifo(tmp_path / "pipe")
         assert "cannot be written" in self.connects(str(tmp_path / "pipe"), address, capfd)
+
+    @linux_only
+    def test_a_pipe_that_is_full(self, tmp_path, address, capfd):
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writer, bytes(65536))
+            assert self.connects(str(path), address, capfd).count("the trace cannot be written") == 1
+        finally:
+            os.close(reader)
+            os.close(writer)
 
     def test_no_stderr(self, address, monkeypatch, capfd):
         monkeypatch.setattr(sys, "__stderr__", None)
