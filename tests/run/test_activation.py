@@ -137,6 +137,23 @@ def test_a_program_of_gevent(first, port, trace):
     assert len(trace.to(port)) == 3
 
 
+@linux_only
+@pytest.mark.parametrize(
+    ("own", "seconds"), [("install(connector=safeconnect.Connector(timeout=77))", 77), ("uninstall()", None)]
+)
+def test_a_program_of_gevent_that_installs_by_itself_has_the_last_word(own, seconds):
+    pytest.importorskip("gevent")
+    code = f"""
+        import safeconnect
+        safeconnect.{own}
+        import gevent.monkey
+        gevent.monkey.patch_all()
+        from safeconnect._install import installing
+        print(*(request.connector.timeout for request in installing._installed))
+    """
+    assert python(code, env=environment("timeout=5")) == f"{seconds or ''}\n"
+
+
 class TestWrongSettings:
     def test_one_line_and_the_program_runs(self):
         done = program.call(sys.executable, "-c", WHOSE, env=environment("timeout=soon"))
