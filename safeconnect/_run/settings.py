@@ -140,7 +140,7 @@ def read(text: str) -> dict[str, str]:
             raise ValueError(f"expected NAME=VALUE at {shown(text[at:])}")
         name, value = setting.groups()
         if name not in _KINDS:
-            raise ValueError(f"there is no setting {shown(name)}, only {', '.join(_KINDS)}")
+            raise ValueError(f"there is no setting {shown(name)}, only {', '.join(_KINDS)}; 1 alone sets none")
         value = _KINDS[name][1] if value is None else value.strip('"')
         if value is None:
             raise ValueError(f"{name}: expected a value, as in {name}=...")
