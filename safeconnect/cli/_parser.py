@@ -242,7 +242,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _check_options(parser: argparse.ArgumentParser | None, words: Sequence[str]) -> None:
     """Refuse a long option that is not known, before its value is taken for another argument and blamed."""
     known = parser._option_string_actions if parser else {}  # noqa: SLF001 - argparse tells them in no other way
-    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    options = [word for word in words if word.startswith("--") and " " not in word]  # with a space it is a value
+    unknown = [word for word in options if word.partition("=")[0] not in known]
     if parser and unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
