@@ -124,13 +124,15 @@ def _install(text: str) -> None:
 
 def _follow_gevent(text: str) -> None:
     """Install again when gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
+    from .._install import installing
     from .._install.hook import ImportHook
 
-    def patched(event: Any) -> None:
-        if type(event).__name__ == "GeventDidPatchModuleEvent" and event.module_name == "socket":
-            from .._install.installing import uninstall
+    ours = list(installing._installed)  # noqa: SLF001 - a module of ours
 
-            uninstall()
+    def patched(event: Any) -> None:
+        is_socket = type(event).__name__ == "GeventDidPatchModuleEvent" and event.module_name == "socket"
+        if is_socket and installing._installed == ours:  # noqa: SLF001 - otherwise the program has its own
+            installing.uninstall()
             _install(text)
 
     def subscribe() -> None:

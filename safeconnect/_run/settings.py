@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _SETTING = re.compile(r"""([^\s,="]+)(?:=("[^"]*"|[^\s,"]*))?(?=[\s,]|$)""")
 _BETWEEN = re.compile(r"[\s,]*")
 _MOST_ROUNDS = 10**6
+# More milliseconds than a C int holds are refused only when a client connects, and by some systems.
+_LEAST_SECONDS, _MOST_SECONDS = 0.001, 2_147_483
 
 
 def _timeout(text: str) -> float | None:
@@ -37,8 +39,8 @@ def _timeout(text: str) -> float | None:
 
 def _positive(text: str) -> float:
     value = seconds_in(text)
-    if not value:
-        raise ValueError("expected more than 0 seconds")
+    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
+        raise ValueError(f"expected {_LEAST_SECONDS} to {_MOST_SECONDS} seconds, not {shown(text)}")
     return value
 
 
@@ -90,7 +92,12 @@ def _trace(text: str) -> Traces:
         raise ValueError(f"the name of the file cannot have quotes or control characters: {shown(text)}")
     from .traces import Traces
 
-    return Traces(None if text == "stderr" else os.path.abspath(text))  # noqa: PTH100 - pathlib takes long to load
+    if text == "stderr":
+        return Traces(None)
+    try:
+        return Traces(os.path.abspath(text))  # noqa: PTH100 - pathlib takes long to load
+    except OSError:
+        raise ValueError("the folder in which the file is to be is gone") from None
 
 
 # Of each setting: what reads its value, and the value where there is none.
@@ -133,7 +140,7 @@ def read(text: str) -> dict[str, str]:
             raise ValueError(f"expected NAME=VALUE at {shown(text[at:])}")
         name, value = setting.groups()
         if name not in _KINDS:
-            raise ValueError(f"there is no setting {shown(name)}, only {', '.join(_KINDS)}")
+            raise ValueError(f"there is no setting {shown(name)}, only {', '.join(_KINDS)}; 1 alone sets none")
         value = _KINDS[name][1] if value is None else value.strip('"')
         if value is None:
             raise ValueError(f"{name}: expected a value, as in {name}=...")

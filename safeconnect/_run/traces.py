@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from io import FileIO
 from time import gmtime, monotonic, strftime, time
 
 from .._connect.story import spans
@@ -46,7 +48,7 @@ class Traces(ConnectTrace):
     def write(self, record: dict[str, Any], race: Sequence[Span]) -> None:
         """Write the line of a connect in one piece; the first failure is told on stderr."""
         if self._file is None:
-            if sys.__stderr__ is not None:
+            if sys.__stderr__ is not None and _is_stderr():
                 os.write(_STDERR, f"{_line(record, race)}\n".encode())  # whatever sys.stderr may be by now
             return
         try:
@@ -57,17 +59,20 @@ class Traces(ConnectTrace):
                 tell(f"the trace cannot be written: {error}")
 
 
+def _is_stderr() -> bool:
+    """Say whether standard error is open. What a program opens after it has closed that, children do not inherit."""
+    return sys.platform == "win32" or os.get_inheritable(_STDERR)
+
+
 def append(file: str, data: bytes) -> None:
     """Append to a file in one piece.
 
     :raises OSError: it cannot be opened or written.
     """
-    descriptor = os.open(file, _OPEN, 0o666)
-    try:
-        if data:
-            os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+    # No Python code runs between the two calls: an interrupt there would lose the descriptor.
+    with next(map(FileIO, map(os.open, (file,), (_OPEN,), (0o666,)), ("ab",))) as opened:
+        if opened.write(data) is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 class _Listener:

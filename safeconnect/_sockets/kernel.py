@@ -31,7 +31,6 @@ SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 # What a kernel says that does not know an option, and what the filter of a sandbox (seccomp(2)) says in its place.
 _NO_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOSYS)
 _SOME_RANGE = 1 << 16 | 1
-_FIRST_UNPRIVILEGED = 1024
 
 _remembered: dict[str, PortSet] = {}
 _has_port_range = False  # True once a socket has kept an IP_LOCAL_PORT_RANGE
@@ -84,15 +83,6 @@ def source_ports(*, refresh: bool = False) -> PortSet:
 def is_told() -> bool:
     """Return True if the kernel has told its source ports; without a descriptor to ask with, they are a guess."""
     return "source" in _remembered
-
-
-def spare_ports() -> PortSet:
-    """Return the ports that the kernel never chooses: above the ephemeral range, or if there are none, below."""
-    ephemeral = ephemeral_ports(refresh=True)
-    above = ephemeral.last + 1, MAX_PORT
-    below = _FIRST_UNPRIVILEGED, ephemeral.first - 1
-    found = next((PortSet(PortRange(first, last)) for first, last in (above, below) if first <= last), PortSet())
-    return found - reserved_ports(refresh=True)
 
 
 @_fork.in_child

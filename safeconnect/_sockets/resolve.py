@@ -30,13 +30,12 @@ _MOST_SCOPE_ID = 2**32 - 1
 
 # Judged by its module, not by identity: it may have been replaced before this module was loaded.
 _STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
-
-
 _known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}  # what `_literal` says of an address
+_localhost_is_here = False  # True once it was found; until then each connect to it looks
 
 
 def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candidate]:
-    """Return the candidates that need no network: those of a literal and of localhost; for other addresses none.
+    """Return the candidates that need no network: those of a literal, and of localhost as a rule; otherwise none.
 
     :param address: ``(host, port)``, or ``(host, port, flowinfo, scope_id)`` for IPv6.
     :param family: of localhost's addresses, only those of this family.
@@ -50,6 +49,8 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     if type(host) is not str:
         return ()
     if host == "localhost":
+        if may_ask_the_network(address):
+            return ()
         return of_family(family, look_up(address)) if family else look_up(address)
     if type(port) is not int or socket.getaddrinfo is not _STANDARD:
         return ()
@@ -117,8 +118,16 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
     """Return True if looking the host up may take long: all names but the local ones."""
+    global _localhost_is_here
     host = address[0]
-    return bool(host) and host != ("localhost" if isinstance(host, str) else b"localhost")
+    if host != ("localhost" if isinstance(host, str) else b"localhost"):
+        return bool(host)
+    if not _localhost_is_here:
+        with imports.lock:
+            from . import hosts  # for localhost only
+
+        _localhost_is_here = hosts.has_localhost()
+    return not _localhost_is_here
 
 
 class Question:

@@ -7,7 +7,8 @@ import socket
 from contextlib import suppress
 
 from .._connect.settings import Settings
-from .._sockets import kernel, lifecycle, port_window
+from .._sockets import lifecycle, port_window
+from .._sockets.spare_ports import spare_ports
 from .policy import Greeting, Waiting, probe_settings
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def begin(now: float, address: tuple[Any, ...], timeout: float | None, **options: Any) -> Waiting:
     """Begin to wait, with the options of `wait_for_port` and ``tell`` of `Waiting`."""
-    return Waiting(address, timeout, draw=port_window.chance, spare_ports=kernel.spare_ports, now=now, **options)
+    return Waiting(address, timeout, draw=port_window.chance, spare_ports=spare_ports, now=now, **options)
 
 
 def prepare(sock: Probe) -> None:

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = int(import_module(f".{arguments.module}", __package__).run(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        Stream(sys.stderr, is_optional=True).line("interrupted")
         return INTERRUPTED
     except (OutputError, BrokenPipeError) as error:
         # Python flushes the buffer at exit, and that must not fail again.

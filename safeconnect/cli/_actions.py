@@ -23,9 +23,9 @@ class PrintCompletion(argparse.Action):
         except ImportError:
             Stream(sys.stderr, is_optional=True).line("--print-completion needs shtab: pip install 'safeconnect[cli]'")
             parser.exit(1)
-        told = _commands(parser)
+        told = commands(parser)
         summaries = {told.choices[each.dest]: each.help or "" for each in told._choices_actions}  # noqa: SLF001
-        print(script(parser, values[1], summaries))
+        Stream(sys.stdout).text(script(parser, values[1], summaries))
         parser.exit()
 
 
@@ -35,10 +35,11 @@ class PrintManual(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_values: Any, **_: Any) -> None:
         from ._man import page
 
-        print(page(parser, dict(_commands(parser).choices)))
+        Stream(sys.stdout).text(page(parser, dict(commands(parser).choices)))
         parser.exit()
 
 
-def _commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+def commands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    """Return the action that has the parsers of the commands, by name."""
     (found,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
     return found

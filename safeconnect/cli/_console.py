@@ -97,7 +97,14 @@ class Stream:
 
     def json(self, value: object) -> None:
         """Write a value as JSON."""
-        self._write(print, json.dumps(value, indent=2), file=self._file)
+        self.text(json.dumps(value, indent=2))
+
+    def text(self, text: str) -> None:
+        """Write a text of our own as it is, now.
+
+        :raises OutputError: data could not be written.
+        """
+        self._write(print, text, file=self._file, flush=True)
 
     @contextmanager
     def live(self, lines: Callable[[], Iterable[Line]]) -> Iterator[None]:

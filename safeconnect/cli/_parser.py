@@ -8,7 +8,7 @@ import sys
 
 from .. import __version__
 from . import _run_arguments
-from ._actions import SHELLS, PrintCompletion, PrintManual
+from ._actions import SHELLS, PrintCompletion, PrintManual, commands
 from ._argument_types import (
     count,
     deadline,
@@ -208,7 +208,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     argv = _run_arguments.with_dashes(argv)
     end = argv.index("--") if "--" in argv else len(argv)
     dashes, command = end < len(argv), argv[end + 1 :]
-    arguments, unknown = _parser().parse_known_args(argv[:end])
+    program = _parser()
+    _check_options(commands(program).choices.get(argv[0] if argv else ""), argv[1:end])
+    arguments, unknown = program.parse_known_args(argv[:end])
     name = arguments.module
     parser: argparse.ArgumentParser = vars(arguments).pop("parser")  # the command's, whose usage an error shows
     mistake = wrong_use(arguments) if name == "_wait" else ""
@@ -237,6 +239,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def _check_options(parser: argparse.ArgumentParser | None, words: Sequence[str]) -> None:
+    """Refuse a long option that is not known, before its value is taken for another argument and blamed."""
+    known = parser._option_string_actions if parser else {}  # noqa: SLF001 - argparse tells them in no other way
+    options = [word for word in words if word.startswith("--") and " " not in word]  # with a space it is a value
+    unknown = [word for word in options if word.partition("=")[0] not in known]
+    if parser and unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="safeconnect",
@@ -255,10 +266,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     man_help = "print the manual page, for `man -l -`, and exit"
     parser.add_argument("--man", action=PrintManual, nargs=0, help=man_help)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (summary, text, add_arguments) in _COMMANDS.items():
         description, _, epilog = text.partition("\n\n")
-        command = commands.add_parser(
+        command = subparsers.add_parser(
             name,
             help=summary,
             description=description,

@@ -15,6 +15,7 @@ from .._host.tcp_rows import ANY_HOST, holdings, listeners, named, source_use
 from .._local.binding import reserve_port
 from .._sockets import kernel
 from .._sockets.endpoint import written
+from .._sockets.spare_ports import spare_ports
 from ..ports import PortSet
 from . import FAILED, replace_with
 from ._console import Console, OutputError, percent
@@ -293,7 +294,7 @@ def _lent(held: ExitStack, hosts: Sequence[str], number: int) -> Ports:
     """
     ports: list[int] = []
     names: list[socket.socket] = []
-    left = kernel.spare_ports()
+    left = spare_ports()
     while len(ports) < number:
         if not left:
             raise OSError(errno.EADDRINUSE, f"fewer ports are free that the kernel gives to nobody: {len(ports)}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LIMIT = 65_536  # bytes of one exchange
 _RECORD = 16_384  # bytes: TLS has at most so many in a record
+_MOST_SENT = 64  # bytes of what a server sent, in a message
 _LONGEST_TEXT = 200  # characters of a server's message
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})(?: ([^\r\n]*))?\r?\n")
 _SWITCHING = 101
@@ -38,6 +39,7 @@ class _Stream:
     def __init__(self) -> None:
         self._sending = b""
         self._received = bytearray()
+        self._first = b""  # for messages
         self._count = 0
 
     def send(self, data: bytes) -> None:
@@ -47,11 +49,12 @@ class _Stream:
         sending, self._sending = self._sending, b""
         data = yield sending
         if not data:
-            came = f" after {_sent(self._received)}" if self._received else " and sent nothing"
+            came = f" after {_sent(self._first)}" if self._first else " and sent nothing"
             raise NotReadyError(f"it closed the connection{came}")
+        self._first += data[: _MOST_SENT - len(self._first)]
         self._count += len(data)
         if self._count > LIMIT:
-            raise NotReadyError(f"it sent more than {LIMIT} bytes, which began with {_sent(self._received)}")
+            raise NotReadyError(f"it sent more than {LIMIT} bytes, which began with {_sent(self._first)}")
         self._received += data
 
     def exactly(self, count: int) -> Reading:
@@ -71,7 +74,7 @@ class _Stream:
 
 
 def _sent(data: bytes | bytearray) -> str:
-    return shown(bytes(data[:64]))
+    return shown(bytes(data[:_MOST_SENT]))
 
 
 def _text(data: bytes) -> str:

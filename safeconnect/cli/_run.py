@@ -58,8 +58,9 @@ def _settings(arguments: argparse.Namespace, before: Mapping[str, str]) -> dict[
 
 def environment(before: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with which a Python program connects safely."""
-    paths = before.get("PYTHONPATH", "").split(os.pathsep)
-    rest = [path for path in paths if path and path != _PATH]
+    paths = before.get("PYTHONPATH")
+    # An empty entry is the working directory; an empty variable is none.
+    rest = [path for path in paths.split(os.pathsep) if path != _PATH] if paths else []
     return {**before, VARIABLE: written(settings), "PYTHONPATH": os.pathsep.join([_PATH, *rest])}
 
 
@@ -73,9 +74,12 @@ def _command(words: Sequence[str]) -> Sequence[str]:
 def _needs_python(name: str) -> bool:
     """Return True for a Python file that the kernel would not run, or not find."""
     path = Path(name)
-    if path.suffix not in _SUFFIXES or not path.is_file():
+    try:
+        if path.suffix not in _SUFFIXES or not path.is_file():
+            return False
+        if os.sep not in name or not os.access(path, os.X_OK):
+            return True
+        with path.open("rb") as file:
+            return file.read(2) != b"#!"
+    except PermissionError:  # the kernel may run what cannot be read, and says why not
         return False
-    if os.sep not in name or not os.access(path, os.X_OK):
-        return True
-    with path.open("rb") as file:
-        return file.read(2) != b"#!"

@@ -33,7 +33,8 @@ _URL = re.compile(
     re.DOTALL,
 )
 _ENDPOINT = re.compile(r"(?P<host>\[[^][]*\]|[^][:]*)(?::(?P<port>[^:]*))?")
-_SECRETS = re.compile(r"(//)[^/?#]*@")
+_SECRETS = re.compile(r"(//).*@", re.DOTALL)  # a password may hold a slash, wrongly
+_HOST_ALONE = re.compile(r"(?:\[[^][]*\]|[^][:]*)(?::\d*)?", re.ASCII)
 _STATUSES = re.compile(r"(\d{3})(?:-(\d{3}))?", re.ASCII)
 _REQUEST_SAFE = "/%:@!$&'()*+,;=~?"  # in a path with its query: RFC 3986, section 3.3 and 3.4
 
@@ -53,11 +54,12 @@ class _Scheme:
     is_tls: bool = False
 
 
+_ANY = ".*"
 _DATABASE = "(/[^/]*)?"
 _SCHEMES = {
     "tcp": _Scheme(None, "/?", has_credentials=False),
-    "http": _Scheme(80, ".*", has_query=True),
-    "https": _Scheme(443, ".*", has_query=True, is_tls=True),
+    "http": _Scheme(80, _ANY, has_query=True),
+    "https": _Scheme(443, _ANY, has_query=True, is_tls=True),
     "postgresql": _Scheme(5432, _DATABASE),
     "postgres": _Scheme(5432, _DATABASE),
     "mysql": _Scheme(3306, _DATABASE),
@@ -142,7 +144,7 @@ def wait_target(text: str) -> WaitTarget:
     userinfo, at, endpoint = found["authority"].rpartition("@")
     path = found["path"] + (found["query"] or "")
     if scheme.startswith("http"):
-        path = quote(path if path.startswith("/") else f"/{path}", safe=_REQUEST_SAFE)
+        path = quote(path if path.startswith("/") else f"/{path}", safe=_REQUEST_SAFE, errors="surrogateescape")
     elif path == "/":
         path = ""
     host, port = _host_and_port(text, scheme, endpoint, known.port)
@@ -166,6 +168,10 @@ def _socket_path(rest: str) -> str:
 def _check_parts(text: str, scheme: str, known: _Scheme, found: re.Match[str]) -> None:
     """Refuse the parts of a URL that its scheme does not have."""
     path = found["path"]
+    rest = path + (found["query"] or "") + (found["fragment"] or "")
+    is_cut = known.path != _ANY or _HOST_ALONE.fullmatch(found["authority"]) is None
+    if "@" in rest and "@" not in found["authority"] and is_cut:
+        raise argparse.ArgumentTypeError(f"write / as %2F, ? as %3F and # as %23 in a password, in {_shown(text)}")
     if re.fullmatch(known.path, path, re.DOTALL) is None:
         raise argparse.ArgumentTypeError(f"{scheme}:// takes no path {shown(path)} in {_shown(text)}")
     if known.path == _DATABASE and not unquote(path).isprintable():

@@ -119,7 +119,8 @@ class Wait:
                 advice = f"what to do: safeconnect doctor {endpoint}"
                 self._say(("note: ", "yellow"), f"{endpoint} is exposed to self-connects of plain clients; {advice}")
         if is_news and (self._arguments.verbose or kind in ("met itself", NO_NAME)):
-            self._say(f"{self.target}: {text}{'; waiting for the name' if kind == NO_NAME else ''}")
+            waits = kind == NO_NAME and self._arguments.timeout != 0
+            self._say(f"{self.target}: {text}{'; waiting for the name' if waits else ''}")
 
     def _say(self, *parts: Part) -> None:
         if not self._arguments.quiet:

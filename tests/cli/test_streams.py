@@ -1,12 +1,18 @@
 """Standard streams that are closed, full, or cannot write what there is to say; commands run in a process's place."""
 
+import errno
+import io
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+
+from safeconnect import cli
+from safeconnect.cli import _doctor
 
 from ..support import linux_only
 from .terminal import environment, run, written
@@ -56,6 +62,27 @@ class TestClosedAndFull:
         assert done.returncode == 1
         assert "safeconnect: the output could not be written: [Errno 28] No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("option", ["--man", "--print-completion bash"])
+    def test_a_page_or_script_that_cannot_be_written_is_an_error(self, option):
+        pytest.importorskip("shtab", reason="shtab makes the script")
+        done = in_a_shell(f"$S {option} >/dev/full")
+        assert done.returncode == 1
+        assert done.stderr == "safeconnect: the output could not be written: [Errno 28] No space left on device\n"
+
+    def test_an_interrupt_that_cannot_be_told_is_one(self, monkeypatch):
+        def interrupt(_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(_doctor, "run", interrupt)
+
+        def refuse(_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full = io.StringIO()
+        full.write = refuse
+        monkeypatch.setattr(sys, "stderr", full)
+        assert cli.main(["doctor"]) == cli.INTERRUPTED
 
     def test_completion_that_nobody_reads(self):
         pytest.importorskip("shtab", reason="shtab makes it")

@@ -1,6 +1,7 @@
 """The targets of `wait`: their syntax, and the options that go with them."""
 
 import argparse
+import os
 import socket
 
 import pytest
@@ -29,6 +30,8 @@ needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Python h
         ("http://web?a", WaitTarget("http", "web", 80, "/?a"), "http://web:80/?a"),
         ("https://[::1]/", WaitTarget("https", "::1", 443, "/"), "https://[::1]:443/"),
         ("http://web/ü \r\n", WaitTarget("http", "web", 80, "/%C3%BC%20%0D%0A"), "http://web:80/%C3%BC%20%0D%0A"),
+        ("http://web/@me", WaitTarget("http", "web", 80, "/@me"), "http://web:80/@me"),
+        ("http://web/\udcff", WaitTarget("http", "web", 80, "/%FF"), "http://web:80/%FF"),
         ("http://a:b%40c@web/", WaitTarget("http", "web", 80, "/", ("a", "b@c")), "http://web:80/"),
         ("http://a@web/", WaitTarget("http", "web", 80, "/", ("a", "")), "http://web:80/"),
         ("postgresql://db", WaitTarget("postgresql", "db", 5432), "postgresql://db:5432"),
@@ -114,18 +117,40 @@ def test_where_there_are_no_unix_sockets(monkeypatch):
         wait_target("unix:/run/x")
 
 
+ENDS_EARLY = "write / as %2F, ? as %3F and # as %23 in a password"
+
+
 @pytest.mark.parametrize(
-    "text", ["ftp://me:secret@db/", "tcp://me:secret@db:1", "http://me:secret@web:x/", "http://me:secret@web/#"]
+    ("text", "message"),
+    [
+        ("ftp://me:secret@db/", "unknown scheme"),
+        ("ftp://me:sec/ret@db/", "unknown scheme"),
+        ("tcp://me:secret@db:1", "takes no user and password"),
+        ("tcp://me:1/secret@db:1", ENDS_EARLY),
+        ("http://me:secret@web:x/", "the port must be a number"),
+        ("http://me:secret@web/#", "nothing is sent of what follows '#'"),
+        ("http://me:secret/x@web/", ENDS_EARLY),
+        ("http://me:sec?ret@web/", ENDS_EARLY),
+        ("redis://:secret/x@cache", ENDS_EARLY),
+        ("postgresql://me:sec#ret@db/app", ENDS_EARLY),
+        ("postgresql://me:1/secret@db", ENDS_EARLY),
+        ("postgresql://me:1/x/secret@db", ENDS_EARLY),
+    ],
 )
-def test_no_message_has_a_password(text):
+def test_no_message_has_a_password(text, message):
     done = call("wait", text)
     assert done.returncode == 2
     assert "argument TARGET: " in done.stderr
-    assert "secret" not in done.stderr
+    assert message in done.stderr
+    assert not [part for part in ("secret", "sec/", "sec?", "sec#", "ret@") if part in done.stderr]
     assert "://***@" in done.stderr
 
 
-@given(st.text(st.characters(codec="utf-8")) | st.from_regex(r"\A(tcp|https?|redis|unix):(//)?[^\n]*"))
+@given(
+    st.text(st.characters(codec="utf-8"))
+    | st.binary().map(lambda data: os.fsdecode(b"http://web/" + data))
+    | st.from_regex(r"\A(tcp|https?|redis|unix):(//)?[^\n]*")
+)
 def test_any_text_is_a_target_or_refused(text):
     try:
         target = wait_target(text)

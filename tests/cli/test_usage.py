@@ -16,6 +16,7 @@ from safeconnect import cli
 from safeconnect._sockets.endpoint import written
 from safeconnect.cli._argument_types import count, deadline, expected_bytes, port, positive_seconds, seconds, target
 from safeconnect.cli._console import Stream
+from safeconnect.cli._parser import parse
 
 from .terminal import call, run
 
@@ -136,6 +137,9 @@ class TestUsage:
             (["ports", "--env", "", "--", "true"], "no environment variable can have the name ''"),
             (["ports", "--env", "1X", "--", "true"], "no environment variable can have the name '1X'"),
             (["wait", "db:1", "--time", "5"], "unrecognized arguments: --time"),
+            (["wait", "--time", "5", "db:1"], "unrecognized arguments: --time"),
+            (["connect", "--nonsense=x", "db:1", "--other", "--json"], "unrecognized arguments: --nonsense=x --other"),
+            (["ports", "--nonsense", "x", "--", "ls", "--all"], "unrecognized arguments: --nonsense"),
             (["wait", "db:1", "--forever", "-t", "5"], "not allowed with argument --forever"),
             (
                 ["wait", "db:1", "-t", "5d"],
@@ -259,3 +263,8 @@ def test_sigterm_ends_it_in_order(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["demo"])
     assert ended.value.code == 143
+
+
+def test_what_is_no_option_for_argparse_is_none():
+    arguments = parse(["wait", "db:1", "--send", "--what is it", "--expect=--it"])
+    assert (arguments.send, arguments.expect) == (b"--what is it", b"--it")

@@ -181,6 +181,11 @@ class TestNames:
             r"was not up within 200 ms: no such name (once|\d+ times)(, cut short once)?; ", capsys.readouterr().err
         )
 
+    def test_a_name_that_is_not_waited_for(self, capsys):
+        with testing.names({"nowhere.test": NOWHERE}):
+            assert cli.main(["wait", "nowhere.test:80", "--timeout", "0"]) == 124
+        assert "waiting for the name" not in capsys.readouterr().err
+
     def test_what_is_cut_short_has_its_time(self, capsys, up, down):
         assert cli.main(["wait", down, up, "--any", "--json", "-q"]) == 0
         first, _ = json.loads(capsys.readouterr().out)["targets"]

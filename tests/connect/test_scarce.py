@@ -51,10 +51,11 @@ def test_the_source_ports_are_a_guess_for_once():
         from tests.connect.test_scarce import descriptors
         from safeconnect import create_connection, ephemeral_ports, reserved_ports
         from safeconnect._sockets import port_window, kernel
+        from safeconnect._sockets.spare_ports import spare_ports
         server = socket.create_server(("127.0.0.1", 30000))
         "".encode("ascii"), "".encode("idna")
         with descriptors(0):
-            print(ephemeral_ports(), ephemeral_ports(refresh=True), len(kernel.spare_ports()), kernel.is_told())
+            print(ephemeral_ports(), ephemeral_ports(refresh=True), len(spare_ports()), kernel.is_told())
         with descriptors(1):
             sock = create_connection(("127.0.0.1", 30000), 5)
             windows = (*port_window._windows, *port_window._prefetched)

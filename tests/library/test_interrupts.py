@@ -15,6 +15,7 @@ import pytest
 import safeconnect
 from safeconnect import Backoff, Connector, Retry, create_connection, testing
 from safeconnect._connect import state_machine
+from safeconnect._run import traces
 from safeconnect._sockets import lookups
 
 from .. import interrupting, support
@@ -89,6 +90,19 @@ class TestConnects:
                 connector.connect(("db.example", accepted[1])).close()
 
             interrupt(connect, kind, check=connect, step=STEP)
+
+    @pytest.mark.parametrize("file", ["trace", None], ids=["to a file", "to stderr"])
+    def test_with_a_trace(self, accepted, kind, file, tmp_path, capfd):
+        connector = Connector(timeout=5, trace=traces.Traces(file and str(tmp_path / file)))
+
+        def connect():
+            connector.connect(accepted).close()
+
+        interrupt(connect, kind, check=connect, step=STEP)
+        assert ("connected after" in capfd.readouterr().err) is (file is None)
+
+    def test_writing_a_trace(self, kind, tmp_path):
+        interrupt(lambda: traces.append(str(tmp_path / "trace"), b"a line\n"), kind)
 
     @pytest.mark.parametrize("settings", [{}, {"memory": safeconnect.ConnectMemory()}], ids=["alone", "in a race"])
     @support.needs_port_range

@@ -1,8 +1,10 @@
 """A Python that starts with our directory on its path: what it installs, when, and what it leaves as it was."""
 
 import os
+import shutil
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -135,6 +137,23 @@ def test_a_program_of_gevent(first, port, trace):
     assert len(trace.to(port)) == 3
 
 
+@linux_only
+@pytest.mark.parametrize(
+    ("own", "seconds"), [("install(connector=safeconnect.Connector(timeout=77))", 77), ("uninstall()", None)]
+)
+def test_a_program_of_gevent_that_installs_by_itself_has_the_last_word(own, seconds):
+    pytest.importorskip("gevent")
+    code = f"""
+        import safeconnect
+        safeconnect.{own}
+        import gevent.monkey
+        gevent.monkey.patch_all()
+        from safeconnect._install import installing
+        print(*(request.connector.timeout for request in installing._installed))
+    """
+    assert python(code, env=environment("timeout=5")) == f"{seconds or ''}\n"
+
+
 class TestWrongSettings:
     def test_one_line_and_the_program_runs(self):
         done = program.call(sys.executable, "-c", WHOSE, env=environment("timeout=soon"))
@@ -202,6 +221,25 @@ def test_a_broken_package_does_not_break_the_program(tmp_path):
     done = program.call(sys.executable, "-c", "print('runs')", env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "runs\n")
     assert "safeconnect: not active in this process: ZeroDivisionError: division by zero\n" in done.stderr
+
+
+@pytest.mark.parametrize("error", ["ImportError('typing_extensions')", "KeyboardInterrupt"])
+def test_a_package_that_cannot_be_loaded_is_not_there(tmp_path, error):
+    """A program asks in its own way whether it can be imported, and must not get half of it."""
+    package = tmp_path / "place" / "safeconnect"
+    (package / "_run").mkdir(parents=True)
+    shutil.copytree(program.START, package / "_run" / "path")
+    (package / "__init__.py").write_text(f"raise {error}\n")
+    file = package / "_run" / "path" / "sitecustomize.py"
+    code = f"""
+        import contextlib, runpy, sys
+        with contextlib.suppress(BaseException):
+            runpy.run_path({str(file)!r}, run_name="sitecustomize")
+        print("safeconnect" in sys.modules)
+    """
+    env = program.plainly(PYTHONPATH="")
+    done = program.call(sys.executable, "-S", "-c", textwrap.dedent(code), env=env, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 @pytest.mark.parametrize("flag", ["-I", "-E", "-S"])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from safeconnect.cli import _run
+
 from ..cli import terminal
 from . import program
 from .program import RUN, call, plainly
@@ -157,6 +159,14 @@ class TestEnvironment:
         paths = os.pathsep.join([program.START, str(program.ROOT)])
         assert self.shown(PYTHONPATH=paths)[1] == paths
 
+    @pytest.mark.parametrize("path", ["", ":", ":/a", "/a:", "/a::/b"])
+    def test_an_empty_entry_of_the_path_stays(self, path):
+        """It stands for the working directory, unless the whole variable is empty."""
+        assert self.shown(PYTHONPATH=path.replace(":", os.pathsep))[1].split(os.pathsep) == [
+            program.START,
+            *(path.split(":") if path else []),
+        ]
+
     def test_a_relative_file_is_meant_here(self, tmp_path):
         done = call(*RUN, "--trace=a b", sys.executable, "-c", self.SHOW, env=plainly(), cwd=tmp_path)
         assert done.stdout.splitlines()[0] in (f'trace="{tmp_path}/a b"', f'trace="{tmp_path.resolve()}/a b"')
@@ -176,7 +186,7 @@ class TestWrongUsage:
             (["--retry", "x", "app.py"], "argument --retry: expected a number of rounds"),
             (["--clients", "nonsense", "app.py"], "argument --clients: expected names among asyncio, "),
             (["--trace=", "app.py"], "argument --trace: expected stderr or the name of a file"),
-            (["--time", "5", "app.py"], "unrecognized arguments: --time 5"),
+            (["--time", "5", "app.py"], "unrecognized arguments: --time"),
             (["--json", "app.py"], "unrecognized arguments: --json"),
         ],
     )
@@ -195,6 +205,17 @@ class TestWrongUsage:
         done = terminal.call("run", f"--trace={tmp_path}", "app.py", SAFECONNECT="")
         assert done.returncode == 1
         assert done.stderr.startswith("safeconnect: the trace cannot be written: ")
+
+
+@pytest.mark.parametrize("refused", ["stat", "open"])
+def test_a_file_that_may_not_be_looked_at_is_left_to_the_kernel(tmp_path, monkeypatch, refused):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    path = tmp_path / "app.py"
+    path.touch(0o755)
+    monkeypatch.setattr(Path, refused, refuse)
+    assert _run._command([str(path)]) == [str(path)]
 
 
 def test_python_m_safeconnect_and_the_script_are_the_same(trace, port, app):

@@ -1,6 +1,7 @@
 """The text in SAFECONNECT: what is right, what is wrong, what it becomes."""
 
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from safeconnect import ConnectMemory, Connector, KeepAlive, Retry, UserTimeout
 from safeconnect._run.settings import _KINDS, chosen, read, written
 from safeconnect._run.traces import Traces
+
+from .. import support
+from ..support import linux_only
 
 
 @pytest.mark.parametrize(
@@ -42,14 +46,17 @@ def test_right(text, settings):
         ("1,timeout=5", "there is no setting '1'"),
         ("timeout=", "timeout: expected seconds, 0 or more, or a time such as 500ms or 1m, not ''"),
         ("timeout=soon", "timeout: expected seconds"),
-        ("timeout=0", "timeout: expected more than 0 seconds"),
+        ("timeout=0", "timeout: expected 0.001 to 2147483 seconds, not '0'"),
+        ("timeout=1e9", "timeout: expected 0.001 to 2147483 seconds, not '1e9'"),
+        ("timeout=0.0009", "timeout: expected 0.001 to 2147483 seconds, not '0.0009'"),
         ("attempt-timeout=none", "attempt-timeout: expected seconds"),
         ("retry=0", "retry: expected a number of rounds, 1 or more, or 'deadline', not '0'"),
         ("retry=²", "retry: expected a number of rounds"),
         ("retry=10000000", "retry: expected a number of rounds"),
         ("keepalive=1s", "keepalive: expected 2 to 32767 seconds, not '1s'"),
-        ("user-timeout=0", "user-timeout: expected more than 0 seconds"),
-        ("user-timeout=1000000h", "user-timeout: seconds must be 0.001-"),
+        ("attempt-timeout=2147484", "attempt-timeout: expected 0.001 to 2147483 seconds"),
+        ("user-timeout=0", "user-timeout: expected 0.001 to 2147483 seconds"),
+        ("user-timeout=1000000h", "user-timeout: expected 0.001 to 2147483 seconds"),
         ("memory=off", "memory: expected nothing or 'on', not 'off'"),
         ('clients="redis,nonsense"', "clients: expected names among asyncio, "),
         ("trace=", "trace: expected stderr or the name of a file"),
@@ -86,6 +93,27 @@ def test_until_the_deadline_and_without_a_limit():
     assert chosen({"retry": "deadline", "timeout": "none"})["connector"] == Connector(
         timeout=None, retry=Retry(attempts=None)
     )
+
+
+@linux_only
+def test_a_relative_file_in_a_folder_that_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ValueError, match="trace: the folder in which the file is to be is gone"):
+        chosen({"trace": "file"})
+    assert isinstance(chosen({"trace": "/file"})["connector"].trace, Traces)
+
+
+@pytest.mark.parametrize("seconds", ["0.001", "2147483"])
+def test_the_least_and_the_most_time_can_be_waited(seconds):
+    text = f"timeout={seconds},attempt-timeout={seconds}"
+    with support.listening() as server:
+        for settings in (text, text + ",retry=2"):
+            connector = chosen(read(settings))["connector"]
+            with suppress(TimeoutError):  # a millisecond may be too short
+                connector.connect(server.getsockname()).close()
 
 
 @given(st.dictionaries(st.sampled_from(list(_KINDS)), st.text(st.characters(exclude_characters='"'))))

@@ -8,8 +8,10 @@ import re
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -134,6 +136,21 @@ class TestNoTraceDisturbsAConnect:
         os.mkfifo(tmp_path / "pipe")
         assert "cannot be written" in self.connects(str(tmp_path / "pipe"), address, capfd)
 
+    @linux_only
+    def test_a_pipe_that_is_full(self, tmp_path, address, capfd):
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writer, bytes(65536))
+            assert self.connects(str(path), address, capfd).count("the trace cannot be written") == 1
+        finally:
+            os.close(reader)
+            os.close(writer)
+
     def test_no_stderr(self, address, monkeypatch, capfd):
         monkeypatch.setattr(sys, "__stderr__", None)
         assert self.connects(None, address, capfd) == ""
@@ -200,3 +217,27 @@ def test_a_program_that_closes_descriptors_gets_no_line_into_its_connection(trac
     """
     python(code, env=environment(trace.setting))
     assert len(trace.records()) == 3
+
+
+@linux_only
+def test_a_program_that_closes_stderr_gets_no_line_into_its_connection():
+    code = """
+        import os, socket
+        server = socket.create_server(("127.0.0.1", 0))
+        before = os.dup(2)
+        os.close(2)
+        first = socket.create_connection(server.getsockname(), 5)
+        assert first.fileno() == 2
+        socket.create_connection(server.getsockname(), 5).close()
+        accepted, _ = server.accept()
+        accepted.setblocking(False)
+        try:
+            print(accepted.recv(1000))
+        except BlockingIOError:
+            print("nothing")
+        os.dup2(before, first.detach())
+        socket.create_connection(server.getsockname(), 5).close()
+    """
+    done = call(sys.executable, "-c", textwrap.dedent(code), env=environment("trace"))
+    assert (done.returncode, done.stdout) == (0, "nothing\n"), done.stderr
+    assert done.stderr.count(" connected after ") == 1

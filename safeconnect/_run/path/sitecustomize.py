@@ -33,7 +33,11 @@ def _load(package):
     path = os.path.join(package, "__init__.py")
     spec = spec_from_file_location("safeconnect", path, submodule_search_locations=[package])
     module = sys.modules["safeconnect"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules["safeconnect"]  # as an import does
+        raise
 
 
 _activate(os.path.dirname(os.path.dirname(_HERE)))
