@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def _without_gap(lock: Any) -> Any:
     if not (3, 14) <= sys.version_info < (3, 15) or not isinstance(lock, _thread.RLock):
         return lock
-    from ._uninterrupted import Lock  # `with` has a gap there
+    from ._uninterrupted import Lock
 
     return Lock(lock)
 

@@ -159,8 +159,7 @@ def missed(sock: socket.socket, window: int) -> None:
     Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
     this one drew from the old.
 
-    :param window: if it lies within the range even so, as a few others did, the kernel ignores all: no more are set.
-        Unless the socket has none: other tools' classes of sockets may drop options.
+    :param window: if the socket has it, and a few of them lay within the range even so, no more are set.
     """
     global _ignored
     told = kernel.source_ports(refresh=True)

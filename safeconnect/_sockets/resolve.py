@@ -49,9 +49,8 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     if type(host) is not str:
         return ()
     if host == "localhost":
-        if may_ask_the_network(address):
-            return ()
-        return of_family(family, look_up(address)) if family else look_up(address)
+        addresses = look_up(address) if _localhost_is_here or not may_ask_the_network(address) else ()
+        return of_family(family, addresses) if family else addresses
     if type(port) is not int or socket.getaddrinfo is not _STANDARD:
         return ()
     found = _known.get(address)  # a third of the time that the cache of _literal() takes
