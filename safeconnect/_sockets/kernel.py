@@ -16,8 +16,7 @@ from collections.abc import Callable
 from .. import _fork
 from ..ports import MAX_PORT, PortRange, PortSet
 
-# The ranges to assume if the system does not tell: IANA's dynamic ports (RFC 6335, section 6), which are the default of
-# macOS and Windows, and Linux's default.
+# To assume if the system does not tell: IANA's dynamic ports (RFC 6335), which macOS and Windows have; Linux's default.
 IANA_DYNAMIC_PORTS = PortRange(49152, 65535)
 _LINUX_PORTS = PortRange(32768, 60999)
 

@@ -39,8 +39,7 @@ WINDOW_SIZE = 16
 # costs less than another failed try.
 GROWTH = 8
 
-# No window: the kernel chooses among all its source ports.
-ANY_PORT = 0
+ANY_PORT = 0  # no window: the kernel chooses among all its source ports
 # The prefetched windows, as everywhere the option's value: plain ints, for each connect makes one. In the middle of a
 # connect the processor's caches hold the kernel's code: drawing a window there takes 4 of a connect's 20 microseconds,
 # and in a batch a third of one.
