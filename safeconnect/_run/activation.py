@@ -36,10 +36,15 @@ def activate() -> None:
     if sys.flags.ignore_environment:  # python -I and -E: the line of the wheel is run there, too
         return
     text = os.environ.get(VARIABLE, "").strip()
-    if _watch is None and text not in OFF:
+    if _watch is None and text not in OFF and not _is_own_command(sys.orig_argv):
         _watch = _Watch(text)
         sys.meta_path.insert(0, _watch)
         _watch.look()
+
+
+def _is_own_command(argv: list[str]) -> bool:
+    """Return True in ``safeconnect`` itself: its connects are ours, and it says itself what is wrong in SAFECONNECT."""
+    return argv[1:3] == ["-m", "safeconnect"] or os.path.basename("".join(argv[1:2])) == "safeconnect"  # noqa: PTH119
 
 
 class _Watch:

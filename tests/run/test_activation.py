@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from safeconnect._run import activation
+
 from ..namespace import ROOT
 from ..support import linux_only
 from . import program
@@ -27,6 +29,28 @@ IS_COVERED = "import safeconnect; print(safeconnect.installed()[{client!r}].is_c
 )
 def test_on_and_off(settings, module):
     assert python(WHOSE, env=environment(settings)) == f"{module}\n"
+
+
+def test_the_command_itself_says_once_what_is_wrong():
+    done = program.call(*program.RUN, "app.py", env=environment("timeout=soon"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("safeconnect: SAFECONNECT: timeout: expected")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_own"),
+    [
+        (["python", "-m", "safeconnect", "run"], True),
+        (["/usr/bin/python3", "/usr/local/bin/safeconnect", "wait"], True),
+        (["python", "app.py", "safeconnect"], False),
+        (["python", "-m", "pytest"], False),
+        (["python"], False),
+        ([], False),
+    ],
+)
+def test_what_the_command_itself_is(argv, is_own):
+    assert activation._is_own_command(argv) is is_own
 
 
 def test_a_program_that_never_connects_loads_next_to_nothing():
