@@ -1,7 +1,7 @@
 """The targets of ``safeconnect wait``: ``HOST:PORT`` and URLs. Nothing here connects to anything.
 
-The syntax is that of RFC 3986. What a scheme does not use (a query, say) is refused, not ignored. Credentials are never
-printed.
+The syntax is that of RFC 3986. What a scheme does not use is refused, not ignored, but for the query of a database: it
+has settings for a driver, as ``?sslmode=require``. Credentials are never printed.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ _SCHEMES = {
     "tcp": _Scheme(None, "/?", has_credentials=False),
     "http": _Scheme(80, _ANY, has_query=True),
     "https": _Scheme(443, _ANY, has_query=True, is_tls=True),
-    "postgresql": _Scheme(5432, _DATABASE),
-    "postgres": _Scheme(5432, _DATABASE),
-    "mysql": _Scheme(3306, _DATABASE),
-    "mariadb": _Scheme(3306, _DATABASE),
-    "redis": _Scheme(6379, _DATABASE),
-    "rediss": _Scheme(6379, _DATABASE, is_tls=True),
+    "postgresql": _Scheme(5432, _DATABASE, has_query=True),
+    "postgres": _Scheme(5432, _DATABASE, has_query=True),
+    "mysql": _Scheme(3306, _DATABASE, has_query=True),
+    "mariadb": _Scheme(3306, _DATABASE, has_query=True),
+    "redis": _Scheme(6379, _DATABASE, has_query=True),
+    "rediss": _Scheme(6379, _DATABASE, has_query=True, is_tls=True),
 }
 
 
@@ -142,8 +142,9 @@ def wait_target(text: str) -> WaitTarget:
         )
     _check_parts(text, scheme, known, found)
     userinfo, at, endpoint = found["authority"].rpartition("@")
-    path = found["path"] + (found["query"] or "")
+    path = found["path"]
     if scheme.startswith("http"):
+        path += found["query"] or ""
         path = quote(path if path.startswith("/") else f"/{path}", safe=_REQUEST_SAFE, errors="surrogateescape")
     elif path == "/":
         path = ""
