@@ -144,6 +144,7 @@ class Wait:
             "state": self.state,
             "seconds": round(self._ended - self._began, 6),
             "tries": self._waiting.tries,
+            "last_outcome": None if self.is_met else self._seen or None,
             "exposure": self._exposure or None,
             "notes": list(self.notes),
         }

@@ -236,10 +236,11 @@ class TestWhatItSays:
             "state": "up",
             "seconds": 0,
             "tries": 1,
+            "last_outcome": None,
             "exposure": None,
             "notes": [],
         }
-        assert second["state"] == "timed out"
+        assert (second["state"], second["last_outcome"]) == ("timed out", "refused")
         assert 0.1 < second["seconds"] < 60
         assert second["notes"][0].startswith(f"{down} was not up within 200 ms")
 
