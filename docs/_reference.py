@@ -15,6 +15,7 @@ No annotation is evaluated, so the pages are the same from every Python that run
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import pkgutil
@@ -288,7 +289,7 @@ def _full_name(cls: type) -> str:
 @cache
 def _types() -> dict[str, tuple[str, str]]:
     """Return the definition and the description of each name of `safeconnect.typing`."""
-    text = (ROOT / "safeconnect/typing.py").read_text(encoding="utf-8")
+    text = inspect.getsource(importlib.import_module("safeconnect.typing"))
     body = ast.parse(text).body
     found = {}
     for node, after in zip(body, [*body[1:], None], strict=True):
