@@ -12,11 +12,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class ImportHook:
-    """A finder of ``sys.meta_path`` that finds nothing by itself: it lets the others find, and is called after.
+class Finder:
+    """A finder of ``sys.meta_path`` that finds nothing by itself: it lets the others find, and runs what they found."""
+
+    def waits_for(self, name: str) -> bool:
+        """Return True for the modules to run."""
+        raise NotImplementedError
+
+    def run(self, name: str, loader: Any, module: ModuleType) -> None:
+        """Run a module's code, by its own loader."""
+        raise NotImplementedError
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return what the other finders find, with a loader that calls us; None for what we do not wait for."""
+        if not self.waits_for(name):
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None if finder is self or find is None else find(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]  # as good as one
+                return spec
+        return None
+
+
+class ImportHook(Finder):
+    """Calls a function after one of some packages has been imported.
 
     :param packages: the packages to wait for.
-    :param imported: called without arguments after one of them has been imported. It must not raise.
+    :param imported: called without arguments. It must not raise.
     """
 
     def __init__(self, packages: Collection[str], imported: Callable[[], object]) -> None:
@@ -30,34 +55,27 @@ class ImportHook:
         elif not wanted and self in sys.meta_path:
             sys.meta_path.remove(self)
 
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return what the other finders find, with a loader that calls us; None for what we do not wait for."""
-        if name not in self._packages:
-            return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if finder is self or find is None else find(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader, self._imported)  # type: ignore[assignment]  # as good as one
-                return spec
-        return None
+    def waits_for(self, name: str) -> bool:
+        return name in self._packages
+
+    def run(self, name: str, loader: Any, module: ModuleType) -> None:  # noqa: ARG002 - the other finder needs the name
+        loader.exec_module(module)
+        self._imported()
 
 
 class _Loader:
-    """A loader that gives its place back to the package's own before the package's code runs."""
+    """A loader that gives its place back to the module's own before the module's code runs."""
 
-    def __init__(self, loader: Any, imported: Callable[[], object]) -> None:
+    def __init__(self, loader: Any, finder: Finder) -> None:
         self._loader = loader
-        self._imported = imported
+        self._finder = finder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the package's code; called by the import system."""
+        """Run the module's code; called by the import system."""
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._imported()
+        self._finder.run(module.__name__, self._loader, module)

@@ -11,10 +11,10 @@ import os
 import sys
 
 from .._install.clients import NAMES
+from .._install.hook import Finder, ImportHook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
@@ -47,8 +47,8 @@ def _is_own_command(argv: list[str]) -> bool:
     return argv[1:3] == ["-m", "safeconnect"] or os.path.basename("".join(argv[1:2])) == "safeconnect"  # noqa: PTH119
 
 
-class _Watch:
-    """A finder of ``sys.meta_path`` that finds nothing by itself: it notes when the modules it waits for are imported.
+class _Watch(Finder):
+    """Notes when modules are imported, and installs.
 
     It installs when `socket` is there and no import of a client, or of a module of ours, is under way: a client is
     reached before its import or after it, and ours may be importing what `install` needs.
@@ -58,21 +58,10 @@ class _Watch:
         self._text = text
         self._under_way: set[str] = set()
 
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return what the other finders find, with a loader that tells us; None for what we do not wait for."""
-        if name != "socket" and name not in NAMES and not name.startswith(_OWN):
-            return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if finder is self or find is None else find(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]  # as good as one
-                return spec
-        return None
+    def waits_for(self, name: str) -> bool:
+        return name == "socket" or name in NAMES or name.startswith(_OWN)
 
     def run(self, name: str, loader: Any, module: ModuleType) -> None:
-        """Run a module's code by its own loader."""
         self._under_way.add(name)
         try:
             loader.exec_module(module)
@@ -90,24 +79,6 @@ class _Watch:
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
         finally:
             self._under_way.discard(_ITSELF)
-
-
-class _Loader:
-    """A loader that gives its place back to the module's own before the module's code runs."""
-
-    def __init__(self, loader: Any, watch: _Watch) -> None:
-        self._loader = loader
-        self._watch = watch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module's code; called by the import system."""
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        self._watch.run(module.__name__, self._loader, module)
 
 
 def _install(text: str) -> None:
@@ -130,7 +101,6 @@ def _install(text: str) -> None:
 def _follow_gevent(text: str) -> None:
     """Install again when gevent has patched `socket`: it puts its own ``create_connection`` in the place of ours."""
     from .._install import installing
-    from .._install.hook import ImportHook
 
     ours = list(installing._installed)  # noqa: SLF001 - a module of ours
 
