@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from .._run.settings import value_of
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,6 +88,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _checked(name: str) -> Callable[[str], str]:
     def check(text: str) -> str:
+        from .._run.settings import value_of  # no other command needs it
+
         try:
             value_of(name, text)
         except ValueError as error:
