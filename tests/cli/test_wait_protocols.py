@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import getpass
 import os
 import shutil
 import socket
@@ -152,12 +151,7 @@ class TestRedis:
 
 class TestMysql:
     def test_a_real_one(self, tmp_path):
-        port = kit.free_port()
-        own = [f"--datadir={tmp_path}", f"--socket={tmp_path / 'socket'}", f"--pid-file={tmp_path / 'pid'}"]
-        own += [f"--port={port}", f"--user={getpass.getuser()}", "--bind-address=127.0.0.1", "--skip-networking=0"]
-        with kit.daemon(
-            "mariadbd", "--no-defaults", "--innodb-buffer-pool-size=8M", *own, "--skip-grant-tables", port=port
-        ):
+        with kit.mariadb(tmp_path) as port:
             for scheme in ("mysql", "mariadb"):
                 assert call("wait", f"{scheme}://app:pw@127.0.0.1:{port}/app", *ONE_TRY).returncode == 0
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import getpass
 import http.server
 import random
 import select
@@ -151,14 +152,33 @@ def daemon(*command, port):
     """Run a server program until the block ends; skip the test where it is not installed."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        until_it_answers = Retry(attempts=None, backoff=Backoff(initial=0.01, maximum=0.1))
-        create_connection(("127.0.0.1", port), timeout=60, retry=until_it_answers).close()
+    with running(*command, port=port):
         yield
+
+
+@contextlib.contextmanager
+def running(*command, port=None, **settings):
+    """A server program, which is up as soon as its port is, until the block ends by SIGTERM."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings)
+    try:
+        if port is not None:
+            until_it_answers = Retry(attempts=None, backoff=Backoff(initial=0.01, maximum=0.1))
+            create_connection(("127.0.0.1", port), timeout=60, retry=until_it_answers).close()
+        yield process
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=60)
+        print(printed)  # shown if the test fails
+
+
+@contextlib.contextmanager
+def mariadb(home):
+    """A server in an empty folder of its own, without tables of users; gives its port."""
+    port = free_port()
+    own = [f"--datadir={home}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}", f"--port={port}"]
+    own += [f"--user={getpass.getuser()}", "--bind-address=127.0.0.1", "--skip-networking=0", "--skip-grant-tables"]
+    with daemon("mariadbd", "--no-defaults", "--innodb-buffer-pool-size=8M", *own, port=port):
+        yield port
 
 
 _MOST_SECONDS = 5

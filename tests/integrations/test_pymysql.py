@@ -1,7 +1,6 @@
 """PyMySQL, through the client, against mariadbd."""
 
 import contextlib
-import getpass
 import socket
 import time
 
@@ -21,12 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The 'reconnect' argument is depr
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server in an empty folder of its own, without tables of users; gives its port."""
-    home = tmp_path_factory.mktemp("mariadb")
-    port = kit.free_port()
-    own = [f"--datadir={home}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}", f"--port={port}"]
-    own += [f"--user={getpass.getuser()}", "--bind-address=127.0.0.1", "--skip-networking=0", "--skip-grant-tables"]
-    with kit.daemon("mariadbd", "--no-defaults", "--innodb-buffer-pool-size=8M", *own, port=port):
+    with kit.mariadb(tmp_path_factory.mktemp("mariadb")) as port:
         yield port
 
 

@@ -1,8 +1,6 @@
 """Real programs under `safeconnect run`, and real servers: requests, redis-py, PyMySQL, pytest, gunicorn, celery."""
 
 import contextlib
-import getpass
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -10,8 +8,6 @@ import venv
 from importlib.util import find_spec
 
 import pytest
-
-from safeconnect import Backoff, Retry, create_connection
 
 from .. import namespace
 from ..integrations import kit
@@ -40,27 +36,8 @@ def redis_port():
 @pytest.fixture(scope="module")
 def mariadb_port(tmp_path_factory):
     needed("pymysql")
-    home = tmp_path_factory.mktemp("mariadb")
-    port = kit.free_port()
-    own = [f"--datadir={home}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}", f"--port={port}"]
-    own += [f"--user={getpass.getuser()}", "--bind-address=127.0.0.1", "--skip-networking=0", "--skip-grant-tables"]
-    with kit.daemon("mariadbd", "--no-defaults", "--innodb-buffer-pool-size=8M", *own, port=port):
+    with kit.mariadb(tmp_path_factory.mktemp("mariadb")) as port:
         yield port
-
-
-@contextlib.contextmanager
-def running(*command, port=None, **settings):
-    """A server program, which is up as soon as its port is, until the block ends by SIGTERM."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings)
-    try:
-        if port is not None:
-            until_it_answers = Retry(attempts=None, backoff=Backoff(initial=0.01, maximum=0.1))
-            create_connection(("127.0.0.1", port), timeout=60, retry=until_it_answers).close()
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=60)
-        print(printed)  # shown if the test fails
 
 
 def test_requests(trace):
@@ -146,7 +123,7 @@ def test_gunicorn(trace, port, tmp_path):
     own = kit.free_port()
     command = [*RUN, f"--trace={trace.path}", "-m", "gunicorn", "--bind", f"127.0.0.1:{own}", "app:app"]
     with (
-        running(*command, port=own, cwd=tmp_path, env=plainly(HOME=str(tmp_path))) as master,
+        kit.running(*command, port=own, cwd=tmp_path, env=plainly(HOME=str(tmp_path))) as master,
         urllib.request.urlopen(f"http://127.0.0.1:{own}/", timeout=60) as answer,
     ):
         worker = int(answer.read())
@@ -168,7 +145,7 @@ def test_celery_with_redis(redis_port, trace, port, tmp_path, pool):
     )
     worker = ["-m", "celery", "-A", "tasks", "worker", "--pool", pool, "--concurrency", "1", "--without-mingle"]
     env = plainly(HOME=str(tmp_path))
-    with running(*RUN, f"--trace={trace.path}", *worker, "--without-gossip", cwd=tmp_path, env=env) as process:
+    with kit.running(*RUN, f"--trace={trace.path}", *worker, "--without-gossip", cwd=tmp_path, env=env) as process:
         code = "from tasks import connect; print(connect.delay().get(timeout=50))"
         done = call(*RUN, f"--trace={trace.path}", sys.executable, "-c", code, env=env, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -161,17 +161,23 @@ def test_errors_have_the_texts_of_winsock(monkeypatch):
     assert (type(refused), refused.strerror) == (ConnectionRefusedError, os.strerror(errno.ECONNREFUSED))
 
 
+def old_sockets(code):
+    """A class of sockets whose kernel lacks every option, and the list of those asked for."""
+    asked = []
+
+    class Old(socket.socket):
+        def setsockopt(self, *option):
+            asked.append(option)
+            raise OSError(code, "no such option")
+
+    return Old, asked
+
+
 @linux_only
 class TestOptions:
     @pytest.mark.parametrize("code", kernel._NO_OPTION)
     def test_one_that_is_missing_is_asked_for_once(self, monkeypatch, code):
-        asked = []
-
-        class Old(socket.socket):
-            def setsockopt(self, *option):
-                asked.append(option)
-                raise OSError(code, "no such option")
-
+        Old, asked = old_sockets(code)  # noqa: N806 - a class
         monkeypatch.setattr(socket, "socket", Old)
         monkeypatch.setattr(kernel, "_socket", SimpleNamespace(socket=Old))
         assert not kernel.has_port_range()
@@ -182,13 +188,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("code", kernel._NO_OPTION)
     def test_one_that_is_missing_is_asked_for_once_more_on_a_plain_socket(self, monkeypatch, code):
-        asked = []
-
-        class Old(socket.socket):
-            def setsockopt(self, *option):
-                asked.append(option)
-                raise OSError(code, "no such option")
-
+        Old, asked = old_sockets(code)  # noqa: N806 - a class
         monkeypatch.setattr(kernel, "_socket", SimpleNamespace(socket=Old))
         with Old() as sock:
             assert not any(kernel.set_option(sock, kernel.IP_BIND_ADDRESS_NO_PORT, 1) for _ in range(3))
