@@ -1,4 +1,9 @@
-"""One attempt to connect to one address: start it, and see how it has ended."""
+"""One attempt to connect to one address: start it, and see how it has ended.
+
+Blocking and non-blocking connects differ only in how they wait: ``connect()`` waits, ``connect_ex()`` does not.
+A wait in ``connect_ex()`` would do as well, but pytest-socket and others replace ``connect()`` alone.
+`start_from` runs for every connect, so it makes no call that it can do without.
+"""
 
 from __future__ import annotations
 
@@ -92,11 +97,7 @@ def start_from(
     source ports is chosen after bind(), and before connect(), which takes a port from it. The check comes last, and
     always: the kernel may lack windows or ignore one, and a source port that the user has given may be the target's.
 
-    Blocking and non-blocking connects differ only in how they wait: ``connect()`` waits, ``connect_ex()`` does not.
-    A wait in ``connect_ex()`` would do as well, but pytest-socket and others replace ``connect()`` alone.
-
     There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
-    This runs for every connect, so it makes no call that it can do without.
 
     :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket must go
         to a dial, which resets it, counts it and tries again.
@@ -114,10 +115,8 @@ def start_from(
             if is_plain
             else lifecycle.prepare(sock, family, sockaddr, source_address, options)
         )
-        code = 0
-        if not waits:
-            code = sock.connect_ex(sockaddr)
-        else:
+        code = 0 if waits else sock.connect_ex(sockaddr)
+        if waits:
             try:
                 sock.connect(sockaddr)
             except OSError as error:

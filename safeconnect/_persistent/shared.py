@@ -145,10 +145,9 @@ class Link:
         if seconds is None:
             due = self.reconnection.seconds(now) or 0.0
             late = due - (left or 0.0)
-            lost = self.reconnection.lost
-            told = f"the connection to {self.address!r} was lost"
-            if lost > 1:
-                told = f"{lost} connections to {self.address!r} were lost in a row, the last one"
+            lost, to = self.reconnection.lost, f"to {self.address!r}"
+            told = f"{lost} connections {to} were lost in a row, the last one"
+            told = told if lost > 1 else f"the connection {to} was lost"
             next_one = f"the next is due in {duration(due)}, {duration(late)} after the deadline"
             raise timed_out(f"{told}: {self.last_error}; {next_one}")
         return seconds
