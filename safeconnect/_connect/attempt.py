@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
+# A timeout, known by its identity: the connect goes on by itself, while with another 0 it fails if it would wait.
+NO_WAIT = float("0")
 
 # Notes name the holders of at most this many ports: a client may routinely use up a range of its own,
 # and looking at the processes of a busy host takes tens of milliseconds.
@@ -46,8 +48,7 @@ def try_first(settings: Settings, candidate: Candidate) -> tuple[socket.socket |
         if settings.is_limited or settings.source is not None:
             sock, state = start(settings, candidate)
         else:  # the same as start(), without a call
-            allow = settings.allow_self_connect
-            sock, state = start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
+            sock, state = start_from(candidate, settings.bind_to, settings.options, settings.allow_self_connect)
     except OSError as error:
         return error.with_traceback(None), False  # without a traceback, it holds no frames
     return sock, state == CONNECTED
@@ -77,18 +78,16 @@ def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]
             from . import source_search  # most connects say no more of their source than an address
 
         return source_search.start(settings, settings.source, candidate)
-    allow = settings.allow_self_connect
-    return start_from(candidate, settings.bind_to, settings.options, allow_self_connect=allow)
+    return start_from(candidate, settings.bind_to, settings.options, settings.allow_self_connect)
 
 
-def start_from(
+def start_from(  # noqa: C901 - one more call would be 2 % of a connect
     candidate: Candidate,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
-    timeout: float | None = 0,
-    *,
     allow_self_connect: bool,
-    waits: bool = False,
+    timeout: float | None = NO_WAIT,
+    *,
     explains: bool = True,
 ) -> tuple[socket.socket, int]:
     """Open a socket, prepare it, connect it, check it. Every connect goes through here.
@@ -109,28 +108,28 @@ def start_from(
     try:
         if timeout is not DEFAULT_TIMEOUT:
             sock.settimeout(timeout)
-        is_plain = not options and not source_address and family in lifecycle.IP_FAMILIES
-        window = (
-            port_window.choose(sock, sockaddr)  # as prepare(), without the call
-            if is_plain
-            else lifecycle.prepare(sock, family, sockaddr, source_address, options)
-        )
-        code = 0 if waits else sock.connect_ex(sockaddr)
-        if waits:
-            try:
+        if options or source_address or family not in lifecycle.IP_FAMILIES:
+            window = lifecycle.prepare(sock, family, sockaddr, source_address, options)
+        else:
+            window = port_window.choose(sock, sockaddr)  # as prepare(), without the call
+        code = 0
+        try:
+            if timeout is not NO_WAIT:
                 sock.connect(sockaddr)
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL or window is None:
-                    raise
-                code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
+            else:
+                code = sock.connect_ex(sockaddr)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL or window is None:
+                raise
+            code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
         if code == errno.EADDRNOTAVAIL and window is not None:
-            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
+            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=timeout is not NO_WAIT)
             window = None
         if code and not _is_connected(sock, sockaddr, code):
             return sock, UNDER_WAY
         # Every connect pays for this system call. The peer's name is asked for only if the ports are equal.
         port = sock.getsockname()[1]
-        if window and type(port) is int and not window & 0xFFFF <= port <= window >> 16 & 0xFFFF:  # a mock's is none
+        if window and type(port) is int and not window[1] <= port <= window[2]:  # a mock's port is none
             port_window.missed(sock, window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:

@@ -9,6 +9,7 @@ driver is `blocking_race`, which is loaded when first needed.
 from __future__ import annotations
 
 import socket
+from sys import modules
 from time import monotonic
 
 from .._fork import imports
@@ -99,7 +100,7 @@ class Connector(Settings):
         """
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.timeout
-        elif not (isinstance(timeout, (int, float)) and timeout >= 0):
+        elif not ((type(timeout) is int or type(timeout) is float) and timeout >= 0):
             timeout = check_seconds("timeout", timeout)
         return _connect(self, address, timeout)
 
@@ -158,17 +159,56 @@ def create_connection(
             connector = Connector(source_address=source_address, all_errors=all_errors, **others)
         except TypeError as error:
             raise unexpected("create_connection", settings) or error from None
-    if timeout is not DEFAULT_TIMEOUT and not (isinstance(timeout, (int, float)) and timeout >= 0):
+    if timeout is not DEFAULT_TIMEOUT and not ((type(timeout) is int or type(timeout) is float) and timeout >= 0):
         timeout = check_seconds("timeout", timeout)
     return _connect(connector, address, timeout)
 
 
 def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
-    if (settings.needs_dial or is_logged()) and timeout != 0:
+    """Try the candidates in their order, each for the time that is left: a literal's, or a name's only one.
+
+    Everything else goes to a dial: several candidates (unless the timeout is 0), retries, whatever needs the machine.
+    """
+    if (settings.needs_dial or ("logging" in modules and is_logged())) and timeout != 0:
         return _dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
-    candidates: Sequence[Candidate] = () if settings.resolver else resolve.without_network(address)
-    if len(candidates) == 1 and settings.source is None:
-        return _in_order(settings, address, candidates, timeout, timeout)
+    connect_timeout = timeout
+    outcomes: tuple[connect_error.Outcome, ...] = ()
+    first: Any = None
+    try:
+        candidates: Sequence[Candidate] = () if settings.resolver else resolve.without_network(address)
+        if len(candidates) != 1 or settings.source is not None:
+            first, candidates, connect_timeout = _of_name(settings, address, candidates, timeout)
+        for candidate in candidates:
+            began = monotonic()
+            try:
+                if settings.is_limited:
+                    check_limits(settings, candidate)
+                first, state = start_from(
+                    candidate, settings.bind_to, settings.options, settings.allow_self_connect, connect_timeout
+                )
+            except SelfConnectError as error:  # macOS refuses such a connect
+                first, state = error.with_traceback(None), SELF_CONNECTED
+            except OSError as error:
+                outcomes = (*outcomes, (candidate[4], error, monotonic() - began))
+                continue
+            if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
+                first = _dial(settings, address, connect_timeout, [candidate], began=began, first=first)
+            break
+        else:
+            if first is None:
+                raise _concluded(settings, outcomes)
+        return first if connect_timeout is timeout else handed_over(first, timeout)
+    finally:
+        outcomes, first = (), None  # their tracebacks hold this frame, and the frame holds them: a cycle
+
+
+def _of_name(
+    settings: Settings, address: tuple[Any, ...], candidates: Sequence[Candidate], timeout: float | None
+) -> tuple[socket.socket | None, Sequence[Candidate], float | None]:
+    """Look a name up, and race its candidates if there are several.
+
+    :returns: a connected socket, or else the candidates to try in their order; and the timeout for each.
+    """
     began = monotonic()
     connect_timeout = timeout
     lookup_timeout = socket.getdefaulttimeout() if timeout is DEFAULT_TIMEOUT else timeout
@@ -185,12 +225,12 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
     if settings.family:
         candidates = resolve.of_family(settings.family, candidates)
     if settings.source is None and (len(candidates) == 1 or lookup_timeout == 0):
-        return _in_order(settings, address, candidates, timeout, connect_timeout)
+        return None, candidates, connect_timeout
     first, is_kept = try_first(settings, candidates[0])
     try:
         if is_kept and isinstance(first, socket.socket):
-            return handed_over(first, timeout)
-        return _dial(settings, address, timeout, candidates, began=began, first=first)
+            return handed_over(first, timeout), (), timeout
+        return _dial(settings, address, timeout, candidates, began=began, first=first), (), timeout
     finally:
         del first  # once raised, an error would hold this frame: a cycle
 
@@ -210,44 +250,6 @@ def _dial(
         return dial(settings, address, timeout, candidates, **started)
     finally:
         del started  # what was started may be an error: a cycle, as above
-
-
-def _in_order(
-    settings: Settings,
-    address: tuple[Any, ...],
-    candidates: Sequence[Candidate],
-    timeout: float | None,
-    connect_timeout: float | None,
-) -> socket.socket:
-    """Try the candidates in their order, each for ``connect_timeout`` seconds: one candidate, or a timeout of 0."""
-    outcomes: tuple[connect_error.Outcome, ...] = ()
-    first: Any = None
-    try:
-        for candidate in candidates:
-            began = monotonic()
-            try:
-                if settings.is_limited:
-                    check_limits(settings, candidate)
-                allow = settings.allow_self_connect
-                first, state = start_from(
-                    candidate,
-                    settings.bind_to,
-                    settings.options,
-                    connect_timeout,
-                    allow_self_connect=allow,
-                    waits=True,
-                )
-            except SelfConnectError as error:  # macOS refuses such a connect
-                first, state = error.with_traceback(None), SELF_CONNECTED
-            except OSError as error:
-                outcomes = (*outcomes, (candidate[4], error, monotonic() - began))
-                continue
-            if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
-                first = _dial(settings, address, connect_timeout, [candidate], began=began, first=first)
-            return first if connect_timeout is timeout else handed_over(first, timeout)
-        raise _concluded(settings, outcomes)
-    finally:
-        outcomes, first = (), None  # their tracebacks hold this frame, and the frame holds them: a cycle
 
 
 def _concluded(settings: Settings, outcomes: Sequence[connect_error.Outcome]) -> OSError | ExceptionGroup[OSError]:

@@ -65,8 +65,7 @@ def _from(
 ) -> tuple[socket.socket, int]:
     if ports is None:
         (place, options, _), *_ = _ends(settings, candidate, address, None)
-        allow = settings.allow_self_connect
-        return attempt.start_from(candidate, place, (*settings.options, *options), allow_self_connect=allow)
+        return attempt.start_from(candidate, place, (*settings.options, *options), settings.allow_self_connect)
     taken: OSError | None = None  # without a traceback, which would hold this frame
     for _ in range(_LOOKS):
         taken = None
@@ -76,7 +75,7 @@ def _from(
                     candidate,
                     place,
                     (*settings.options, *options),
-                    allow_self_connect=settings.allow_self_connect,
+                    settings.allow_self_connect,
                     explains=False,
                 )
             except OSError as error:
@@ -91,7 +90,7 @@ def _from(
             # The kernel ignores a range with a bound outside of its own, so its own has changed: start anew.
             with sock:
                 lifecycle.reset_on_close(sock)
-                port_window.missed(sock, port_window.packed(offered.first, offered.last))
+                port_window.missed(sock, port_window.window_of(offered.first, offered.last))
             break
         else:
             break

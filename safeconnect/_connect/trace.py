@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from sys import modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def is_logged() -> bool:
     """Return True if the logger is enabled for DEBUG. It is not in a program that has not loaded logging."""
     global _logger
     if _logger is None:
-        logging = sys.modules.get("logging")
+        logging = modules.get("logging")
         if logging is None or not hasattr(logging, "getLogger"):  # another thread may be loading it right now
             return False
         _logger = logging.getLogger("safeconnect")

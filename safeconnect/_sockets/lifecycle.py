@@ -30,7 +30,7 @@ DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defin
 _SIZE = 2 if sys.platform == "win32" else 4
 LINGER_0 = (1).to_bytes(_SIZE, sys.byteorder) + bytes(_SIZE)
 
-IP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+IP_FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))  # compared at every connect: enumerations take longer
 
 # getpeername() of a socket that is not connected; macOS says EINVAL once the connection has been reset.
 NO_PEER = (errno.ENOTCONN, errno.EINVAL)
@@ -42,7 +42,7 @@ def prepare(
     sockaddr: SockAddr,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
-) -> int | None:
+) -> port_window.Window | port_window.NoWindow | None:
     """Set the options, bind, choose the window of source ports: what comes before every connect, in this order.
 
     :returns: the window, or ANY_PORT where the kernel chooses without one. None where the choice is not the kernel's:

@@ -28,8 +28,14 @@ from .kernel import IP_LOCAL_PORT_RANGE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
     from ..typing import SockAddr
+
+    # The option's value, and the first and the last port: each connect compares ports, and taking them out of the
+    # value would take longer than the option itself.
+    Window = tuple[int, int, int]
+    NoWindow = Literal[0]
 
 
 # Measured with the range filled by plain connects, which leave long runs of taken ports behind: 16 ports are found full
@@ -39,18 +45,17 @@ WINDOW_SIZE = 16
 # costs less than another failed try.
 GROWTH = 8
 
-ANY_PORT = 0  # no window: the kernel chooses among all its source ports
-# The prefetched windows, as everywhere the option's value: plain ints, for each connect makes one. In the middle of a
-# connect the processor's caches hold the kernel's code: drawing a window there takes 4 of a connect's 20 microseconds,
-# and in a batch a third of one.
+ANY_PORT: NoWindow = 0  # no window: the kernel chooses among all its source ports
+# In the middle of a connect the processor's caches hold the kernel's code: drawing a window there takes 4 of a
+# connect's 20 microseconds, and in a batch a third of one. There are none where the kernel lacks the option.
 _BATCH = 64
-_prefetched: list[int] = []
+_prefetched: list[Window] = []
 # How many ports on each side of a found one to try next: free ports lie together when plain connects have taken the
 # others. And how many connects begin there, before a random window shows whether ports are still scarce.
 _NEIGHBOURHOOD = 8
 _RETURNS = 16
 _found: _Found | None = None
-_windows: tuple[int, ...] = ()  # to draw from: the option's values for all windows, side by side
+_windows: tuple[Window, ...] = ()  # to draw from: all windows, side by side
 # A window within the kernel's range that is ignored may mean that the range has changed twice. Not so several of them.
 MAX_IGNORED = 3
 _ignored = 0
@@ -77,48 +82,60 @@ class _Found:
 
     __slots__ = ("returns", "sockaddr", "window")
 
-    def __init__(self, sockaddr: SockAddr, window: int) -> None:
+    def __init__(self, sockaddr: SockAddr, window: Window) -> None:
         self.sockaddr = sockaddr
         self.window = window
         self.returns = _RETURNS
 
 
-def choose(sock: socket.socket, sockaddr: SockAddr) -> int:
+def choose(sock: socket.socket, sockaddr: SockAddr) -> Window | NoWindow:
     """Give the socket a window of source ports without the port of its target: a random one, as a rule.
 
     :returns: the window; ANY_PORT if the kernel lacks the option, or has no source port but the target's. If there is
-        a window and the connected socket's port is not one of `ports_of`, call `missed`.
+        a window and the connected socket's port is not in it, call `missed`.
     """
-    if IP_LOCAL_PORT_RANGE in kernel.missing:
-        return ANY_PORT
     found = _found  # read once: other threads write it
     if found and found.returns and found.sockaddr == sockaddr:
         found.returns -= 1
         window = found.window
     else:
         try:
-            window = _prefetched.pop()
-        except IndexError:
-            drawn = _random_windows()
-            if not drawn:
-                return ANY_PORT
-            window = drawn.pop()  # taken first: other threads may take all the others
-            if _windows:
-                _prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
-        if window & 0xFFFF <= sockaddr[1] <= window >> 16 & 0xFFFF:
-            bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
-            if bounds is None:
-                return ANY_PORT
-            window = packed(*bounds)
+            drawn = _prefetched.pop() if _prefetched else _draw_batch()
+        except IndexError:  # another thread has taken the last one
+            drawn = _draw_batch()
+        if not drawn:
+            return ANY_PORT
+        window = drawn
+    value, first, last = window
+    if first <= sockaddr[1] <= last:
+        bounds = kernel.source_ports().window_bounds(draw, WINDOW_SIZE, sockaddr[1])
+        if bounds is None:
+            return ANY_PORT
+        value, _, _ = window = window_of(*bounds)
     try:  # as kernel.set_option(), without the call: every connect does this
-        sock.setsockopt(0, IP_LOCAL_PORT_RANGE, window)
+        sock.setsockopt(0, IP_LOCAL_PORT_RANGE, value)
     except OSError as error:
         kernel.refused(IP_LOCAL_PORT_RANGE, error)
+        if IP_LOCAL_PORT_RANGE in kernel.missing:
+            _forget()
         return ANY_PORT
     return window
 
 
-def _random_windows() -> list[int]:
+def _draw_batch() -> Window | NoWindow:
+    """Return a random window, and prefetch others."""
+    if IP_LOCAL_PORT_RANGE in kernel.missing:
+        return ANY_PORT
+    drawn = _random_windows()
+    if not drawn:
+        return ANY_PORT
+    window = drawn.pop()  # taken first: other threads may take all the others
+    if _windows:
+        _prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
+    return window
+
+
+def _random_windows() -> list[Window]:
     global _windows
     try:
         if not kernel.has_port_range():
@@ -130,16 +147,16 @@ def _random_windows() -> list[int]:
     if windows and kernel.is_told():
         _windows = windows
     count = len(windows)  # 0 if every port is reserved
-    return [windows[number * count >> 32] for number in memoryview(os.urandom(4 * _BATCH)).cast("I") if count]
+    return [windows[number % count] for number in memoryview(os.urandom(4 * _BATCH)).cast("I") if count]
 
 
-def _side_by_side(ports: PortSet) -> Iterator[int]:
+def _side_by_side(ports: PortSet) -> Iterator[Window]:
     """Yield windows of nearly equal size that together hold each port of the set once."""
     count = -(-len(ports) // WINDOW_SIZE)
     for index in range(count):
         first = ports.nth(index * len(ports) // count)
         last = ports.nth((index + 1) * len(ports) // count - 1)
-        yield packed(first, last)
+        yield window_of(first, last)
 
 
 def draw(n: int) -> int:
@@ -152,7 +169,7 @@ def chance() -> float:
     return draw(1 << 53) / (1 << 53)
 
 
-def missed(sock: socket.socket, window: int) -> None:
+def missed(sock: socket.socket, window: Window) -> None:
     """Read the source ports anew: the kernel has ignored a window, so it lay outside of the kernel's range.
 
     Prefetched windows are dropped even if the ports are the same: another thread may have read the new range while
@@ -163,9 +180,9 @@ def missed(sock: socket.socket, window: int) -> None:
     global _ignored
     told = kernel.source_ports(refresh=True)
     _forget()
-    ports = ports_of(window)
-    is_within = bool(told) and told.nth(0) <= ports[0] and ports[-1] <= told.nth(len(told) - 1)
-    if is_within and sock.getsockopt(0, IP_LOCAL_PORT_RANGE) == window:
+    value, first, last = window
+    is_within = bool(told) and told.nth(0) <= first and last <= told.nth(len(told) - 1)
+    if is_within and sock.getsockopt(0, IP_LOCAL_PORT_RANGE) == value:
         _ignored += 1
         if _ignored >= MAX_IGNORED:
             kernel.missing.add(IP_LOCAL_PORT_RANGE)
@@ -181,7 +198,7 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     ports = kernel.source_ports()
     found = _found
     passed_over = found and found.sockaddr == sockaddr and not found.returns
-    if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window):
+    if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window[0]):
         yield
     size = GROWTH * WINDOW_SIZE
     while size < len(ports):
@@ -198,7 +215,7 @@ def remember(port: int, sockaddr: SockAddr) -> None:
     """Remember which port a search toward an address has found."""
     global _found
     near = _near(kernel.source_ports(), port, sockaddr[1])
-    _found = _Found(sockaddr, packed(*near)) if near else None
+    _found = _Found(sockaddr, window_of(*near)) if near else None
 
 
 def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None:
@@ -222,12 +239,12 @@ def sides(target_port: int) -> list[PortSet]:
     return [side for side in (below, above) if side]
 
 
-def ports_of(window: int) -> range:
-    """Return the ports of a window."""
-    return range(window & 0xFFFF, (window >> 16 & 0xFFFF) + 1)
+def window_of(first: int, last: int) -> Window:
+    """Return the window of these ports."""
+    return packed(first, last), first, last
 
 
 def packed(first: int, last: int) -> int:
-    """Return a window: the option's value as a C int, which setsockopt() takes in a third of the time as bytes."""
+    """Return the option's value: as a C int, which setsockopt() takes in a third of the time as bytes."""
     value = last << 16 | first
     return value - (1 << 32) if value >= 1 << 31 else value

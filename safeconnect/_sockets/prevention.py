@@ -35,7 +35,7 @@ def _keeps_to_its_window() -> bool:
         window = port_window.choose(sock, listener.getsockname())
         sock.connect(listener.getsockname())
         lifecycle.reset_on_close(sock)
-        if window and sock.getsockname()[1] not in port_window.ports_of(window):
+        if window and not window[1] <= sock.getsockname()[1] <= window[2]:
             port_window.missed(sock, window)
             return False
-    return window != port_window.ANY_PORT
+    return bool(window)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import _socket
 import socket
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM  # plain ints, unlike those of socket
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
 from .._fork import imports
 from ..ports import MAX_PORT
@@ -43,6 +43,12 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     :raises ValueError: the address has another length.
     :raises OSError: localhost could not be looked up.
     """
+    try:
+        found = _known.get(address)  # a third of the time that the cache of _literal() takes
+    except TypeError:
+        found = None
+    if found is not None and type(address[1]) is int and socket.getaddrinfo is _STANDARD:
+        return found
     if type(address) is not tuple or len(address) != 2:
         return literal(address)
     host, port = address
@@ -53,12 +59,10 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
         return of_family(family, addresses) if family else addresses
     if type(port) is not int or socket.getaddrinfo is not _STANDARD:
         return ()
-    found = _known.get(address)  # a third of the time that the cache of _literal() takes
-    if found is None:
-        found = _literal(host, port, ())
-        if len(_known) >= 256:
-            _known.clear()
-        _known[address] = found
+    found = _literal(host, port, ())
+    if len(_known) >= 256:
+        _known.clear()
+    _known[address] = found
     return found
 
 

@@ -99,7 +99,7 @@ class TestExhaustion:
             ports = [safeconnect.create_connection(server.getsockname(), 5).getsockname()[1] for _ in range(3)]
             with socket.socket() as sock:
                 print(all(50000 <= port <= 50999 for port in ports))
-                print(port_window.ports_of(port_window.choose(sock, ("127.0.0.1", 7))).start >= 50000)
+                print(port_window.choose(sock, ("127.0.0.1", 7))[1] >= 50000)
         """
         assert namespace.run(code, ports="40000 40999") == "True\nTrue\n"
 
