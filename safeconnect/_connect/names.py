@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 
 from .._sockets import lookups, resolve
+from .._sockets.answers import Question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None)
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     if timeout is not None:
-        return look_up_in_time(resolve.Question(address, settings.resolver, settings.family), timeout)
-    if settings.resolver or settings.family:
-        return resolve.Question(address, settings.resolver, settings.family).ask()
-    return resolve.look_up(address)
+        return look_up_in_time(Question(address, settings.resolver, settings.family), timeout)
+    if settings.resolver or (settings.family and resolve.may_ask_the_network(address)):
+        return Question(address, settings.resolver, settings.family).ask()
+    # The files of this host may have the name in one family only, and DNS is then asked for the other.
+    return resolve.of_family(settings.family, resolve.look_up(address))
 
 
 def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
@@ -35,7 +37,7 @@ def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
     return settings.resolver is not None or resolve.may_ask_the_network(address)
 
 
-def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidate]:
+def look_up_in_time(question: Question, timeout: float) -> Sequence[Candidate]:
     """Look a name up in a thread, and leave the thread behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
@@ -59,7 +61,7 @@ def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidat
         error = None  # its traceback holds this frame: a cycle
 
 
-def _read(question: resolve.Question, found: Any, error: BaseException | None) -> list[Candidate]:
+def _read(question: Question, found: Any, error: BaseException | None) -> Sequence[Candidate]:
     if error is None:
         return question.read(found)
     try:
