@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import socket
 
-from .._sockets import lookups, resolve
+from .._sockets import hosts, lookups, resolve
 from .._sockets.answers import Question
+from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +27,13 @@ def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None)
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     if timeout is not None:
-        return look_up_in_time(Question(address, settings.resolver, settings.family), timeout)
+        host = _plain_host(settings, address)
+        candidates: Sequence[Candidate] = hosts.find(host, address[1], settings.family) if host else ()
+        if not candidates:
+            candidates = look_up_in_time(Question(address, settings.resolver, settings.family), timeout)
+            if host:
+                hosts.learn(host, candidates)
+        return candidates
     if settings.resolver or (settings.family and resolve.may_ask_the_network(address)):
         return Question(address, settings.resolver, settings.family).ask()
     # The files of this host may have the name in one family only, and DNS is then asked for the other.
@@ -35,6 +43,14 @@ def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None)
 def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
     """Return True if a lookup may ask the network, or a user-supplied resolver."""
     return settings.resolver is not None or resolve.may_ask_the_network(address)
+
+
+def _plain_host(settings: Settings, address: tuple[Any, ...]) -> str:
+    """Return the host if nobody but the C library is to look it up, and the port is a number; otherwise nothing."""
+    host, port = address[:2]
+    if type(host) is not str or type(port) is not int or not 0 <= port <= MAX_PORT or len(address) != 2:
+        return ""
+    return host if settings.resolver is None and socket.getaddrinfo is resolve.STANDARD else ""
 
 
 def look_up_in_time(question: Question, timeout: float) -> Sequence[Candidate]:

@@ -1,6 +1,8 @@
-"""The file of hosts: names that it has are looked up at once. The lookups of others may ask the network.
+"""The file of hosts: is localhost in it, or may its lookup ask the network? What other names stand there for?
 
-The C library still makes those lookups; the file only tells how long they take. Everything here is for Linux.
+A name that stands for one address there is looked up once, like any other, in a thread with a time limit. If the C
+library finds that address and no other, the answer is kept until one of the two files changes. So it is the library's
+own answer, and nothing here can wait: the files' time stamps are compared, no lookup is made.
 """
 
 from __future__ import annotations
@@ -8,106 +10,104 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_pton
-from time import time
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, inet_ntop, inet_pton
+from time import monotonic, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Stamp = tuple[int, int, int] | None
+    from collections.abc import Sequence
+
+    from ..typing import Candidate
+
+    Stamps = tuple[int, ...]
 
 _HOSTS = "/etc/hosts"
 _SOURCES = "/etc/nsswitch.conf"
 # nsswitch.conf(5): these may stand before the files, and know localhost without asking anybody.
 _LOCAL = {"myhostname", "mymachines", "resolve"}
-# glibc asks this daemon first, where it runs. It may be busy with names that hang.
-_DAEMON = "/var/run/nscd/socket"
-_GLIBC = (2, 33)  # from here on it reads nsswitch.conf anew once that has changed
-# What may be preloaded: memory allocators, and valgrind. torsocks and nss_wrapper have a getaddrinfo() of their own.
-_HARMLESS = ("libjemalloc", "libmimalloc", "libtcmalloc", "vgpreload_")
-_MOST_BYTES = 16_384  # The C library reads the file at each lookup: 16 kB take it about 0.1 ms
-_LONGEST_LINE = 500  # musl cuts lines at 511
-_SETTLED_SECONDS = 2.0  # A file that changed just now may change again with the same time stamp (FAT: 2 s)
-
-# The names that were read, and the time stamps that the files then had. Replaced as a whole: threads share it.
-_read: tuple[tuple[Stamp, Stamp], frozenset[str]] = (None, None), frozenset()
+_MOST_BYTES = 65_536  # larger files take long to read: lists of blocked names
+_SETTLED_SECONDS = 2.0  # a file that changed just now may change again with the same time stamp (FAT: 2 s)
+_AGAIN_SECONDS = 1.0  # until a name that was not there is looked for again
 
 
-def answers_at_once(host: str) -> bool:
-    """Return True if the C library finds the host in the file of hosts, and asks nobody else.
+class _Content:
+    """What the files said when they were read."""
 
-    This is so if nsswitch.conf(5) puts that file first, and the name is in it exactly as it is written here. It holds
-    for a lookup of both families only: with one family, a name that the file has in the other is looked up further.
+    __slots__ = ("addresses", "answered", "read_at", "stamps")
 
-    False is always safe: the lookup is then made in another thread. So it is False in all doubtful cases: another libc
-    is preloaded, a caching daemon runs, a file is large, is no regular file, or has changed in the last two seconds.
-    """
-    global _read
-    if not _is_known_libc() or os.access(_DAEMON, os.F_OK):
-        return False
-    files = _stamp(_HOSTS), _stamp(_SOURCES)
-    known, names = _read
-    if files != known:
-        names = _read_names()
-        if _newest(files) > time() - _SETTLED_SECONDS or files != (_stamp(_HOSTS), _stamp(_SOURCES)):
-            return False
-        _read = files, names
-    return host in names
+    def __init__(self, addresses: dict[str, str | None], stamps: Stamps, read_at: float) -> None:
+        self.addresses = addresses  # of each name; None if there are several
+        self.stamps = stamps
+        self.read_at = read_at
+        self.answered: dict[str, int] = {}  # the family of names of which the C library has said the same
 
 
-def _stamp(path: str) -> Stamp:
-    """Return what changes whenever the file does; None if it is no regular file of moderate size."""
+_content = _Content({}, (), -_AGAIN_SECONDS)
+
+
+def find(host: str, port: int, family: int = 0) -> tuple[Candidate, ...]:
+    """Return what the C library finds for the host in the file of hosts, if that is known and of the family."""
+    content = _content
+    if host not in content.answered or content.stamps != _stamps():
+        return ()
+    found, address = content.answered[host], content.addresses[host]
+    if address is None or family not in (0, found):
+        return ()
+    sockaddr = (address, port) if found == AF_INET else (address, port, 0, 0)
+    return ((found, SOCK_STREAM, IPPROTO_TCP, "", sockaddr),)
+
+
+def learn(host: str, found: Sequence[Candidate]) -> None:
+    """Remember what the C library has found, if it is the host's one address in the file of hosts."""
+    global _content
+    content = _content
+    if host not in content.addresses and monotonic() < content.read_at + _AGAIN_SECONDS:
+        return
+    if content.stamps != _stamps():
+        _content = content = _read()
+    if len(found) == 1 and found[0][4][0] == content.addresses.get(host):
+        content.answered[host] = int(found[0][0])
+
+
+def _stamps() -> Stamps:
+    """Return what changes whenever one of the files does; nothing if one cannot be read."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - pathlib takes long to load
+        hosts, sources = os.stat(_HOSTS), os.stat(_SOURCES)  # noqa: PTH116 - pathlib takes long to load
     except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
-        return None
-    return found.st_ctime_ns, found.st_ino, found.st_size
+        return ()
+    return hosts.st_ctime_ns, sources.st_ctime_ns, hosts.st_ino, sources.st_ino
 
 
-def _newest(files: tuple[Stamp, Stamp]) -> float:
-    return max((each[0] for each in files if each), default=0) / 1e9
+def _read() -> _Content:
+    """Read the files. They count as empty if they are large, have changed just now, or are not all that is asked."""
+    stamps, now = _stamps(), monotonic()
+    addresses: dict[str, str | None] = {}
+    if max(stamps[:2], default=0) / 1e9 > time() - _SETTLED_SECONDS:
+        return _Content(addresses, (), now)
+    if stamps and _is_moderate(_HOSTS) and _is_moderate(_SOURCES) and _files_alone_answer():
+        for line in _lines(_HOSTS):
+            address, *names = line.split() or [""]
+            addresses |= {name: None if name in addresses else _normal(address) for name in names}
+    return _Content(addresses, stamps, now) if stamps == _stamps() else _Content({}, (), now)
 
 
-@lru_cache(maxsize=1)
-def _is_known_libc() -> bool:
-    """Return True if the C library is known to look into its files at each lookup."""
-    preloaded = os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
-    if sys.platform != "linux" or not all(os.path.basename(each).startswith(_HARMLESS) for each in preloaded):  # noqa: PTH119
-        return False
-    if "musl" in getattr(sys.implementation, "_multiarch", ""):
-        return True
+def _is_moderate(path: str) -> bool:
+    """Return True if it is a regular file that is quickly read."""
     try:
-        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
-        return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= _GLIBC
-    except (OSError, ValueError):
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= _MOST_BYTES
 
 
-def _read_names() -> frozenset[str]:
-    """Return the names that any C library finds in the file of hosts; none unless it is asked first."""
-    if _stamp(_HOSTS) is None or _stamp(_SOURCES) is None or not _files_alone_answer():
-        return frozenset()
-    names: set[str] = set()
-    for line in _lines(_HOSTS):
-        text = line.replace("\t", " ").removesuffix("\n")
-        # Lines without an end, with blanks before the address or with controls are read in more than one way.
-        if text != line and text.isascii() and text.isprintable() and len(text) <= _LONGEST_LINE and text[:1] != " ":
-            address, *others = text.split() or [""]
-            if _is_address(address):
-                names.update(others)
-    return frozenset(names)
-
-
-def _is_address(text: str) -> bool:
+def _normal(address: str) -> str | None:
+    """Return the address as the C library writes it; None if it is none."""
     for family in (AF_INET, AF_INET6):
         try:
-            inet_pton(family, text)
+            return inet_ntop(family, inet_pton(family, address))
         except OSError:
             continue
-        return True
-    return False
+    return None
 
 
 def _files_alone_answer() -> bool:
@@ -143,10 +143,9 @@ def _files_come_first() -> bool:
 
 
 def _lines(path: str) -> list[str]:
-    """Return the lines of a file, with a newline in place of a comment; none if it cannot be read."""
+    """Return the lines of a file, without comments; none if it cannot be read."""
     try:
-        # pathlib takes long to load.
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:  # noqa: PTH123
-            return [text + mark.replace("#", "\n") for line in file for text, mark, _ in [line.partition("#")]]
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib takes long to load
+            return [line.partition("#")[0] for line in file]
     except OSError:
         return []

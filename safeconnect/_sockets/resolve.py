@@ -116,20 +116,17 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
 
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
-    """Return True if looking the host up may take long: all names but localhost and those in the file of hosts."""
+    """Return True if looking the host up may take long: all names but localhost."""
     global _localhost_is_here
     host = address[0]
-    is_localhost = host == ("localhost" if isinstance(host, str) else b"localhost")
-    if not host or (is_localhost and _localhost_is_here):
-        return False
-    with imports.lock:
-        from . import hosts  # most connects do without
+    if host != ("localhost" if isinstance(host, str) else b"localhost"):
+        return bool(host)
+    if not _localhost_is_here:
+        with imports.lock:
+            from . import hosts  # most connects do without
 
-    if is_localhost:
         _localhost_is_here = hosts.has_localhost()
-        return not _localhost_is_here
-    is_plain = type(host) is str and type(address[1]) is int and socket.getaddrinfo is STANDARD
-    return not (is_plain and hosts.answers_at_once(host))
+    return not _localhost_is_here
 
 
 def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
