@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from ..typing import Candidate, Resolver
+    from ..typing import Candidate, Resolver, SockAddr
 
 # linux/net.h: flags that some resolvers add to the type of the socket, as socket() takes them.
 _TYPE_FLAGS = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
@@ -35,6 +35,7 @@ class Question:
     def __init__(self, address: tuple[Any, ...], resolver: Resolver | None = None, family: int = 0) -> None:
         if type(address) is not tuple:
             resolve.check_address(address)
+        self._tail: SockAddr
         host, port, self._tail = (*address, ()) if len(address) == 2 else resolve.with_scope(address)
         if type(port) is not int or not 0 <= port <= MAX_PORT:
             resolve.check_address(address)
@@ -64,7 +65,7 @@ class Question:
         """Return the error of a lookup with a note that says what was looked up."""
         return resolve.noted(error, *self._address)
 
-    def read(self, found: Iterable[Candidate]) -> Sequence[Candidate]:
+    def read(self, found: Any) -> Sequence[Candidate]:
         """Return the candidates of an answer.
 
         :raises OSError: there are none.

@@ -44,7 +44,12 @@ class TestAnswersThatAreKept:
         ("file", "sources", "found", "kept"),
         [
             (FILE, SOURCES, FOUND, True),
-            ("::1 a\n\t192.0.2.1\ta.test  db.test # it", "passwd: sss\nhosts:files[NOTFOUND=return] dns\n", FOUND, True),
+            (
+                "::1 a\n\t192.0.2.1\ta.test  db.test # it",
+                "a: b\nhosts:files[NOTFOUND=return] dns\n",
+                FOUND,
+                True,
+            ),
             ("2001:DB8:0::1 db.test\n", SOURCES, FOUND_6, True),
             (FILE, "hosts: dns files\n", FOUND, False),
             (FILE, "hosts: resolve [!UNAVAIL=return] files\n", FOUND, False),
