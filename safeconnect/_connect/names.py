@@ -47,10 +47,10 @@ def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
 
 def _plain_host(settings: Settings, address: tuple[Any, ...]) -> str:
     """Return the host if nobody but the C library is to look it up, and the port is a number; otherwise nothing."""
-    host, port = address[:2]
-    if type(host) is not str or type(port) is not int or not 0 <= port <= MAX_PORT or len(address) != 2:
+    if settings.resolver is not None or socket.getaddrinfo is not resolve.STANDARD or len(address) != 2:
         return ""
-    return host if settings.resolver is None and socket.getaddrinfo is resolve.STANDARD else ""
+    host, port = address
+    return host if type(host) is str and type(port) is int and 0 <= port <= MAX_PORT else ""
 
 
 def look_up_in_time(question: Question, timeout: float) -> Sequence[Candidate]:
