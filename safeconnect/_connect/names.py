@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import queue
+import socket
 
-from .._sockets import lookups, resolve
+from .._sockets import hosts, lookups, resolve
+from .._sockets.answers import Question
+from ..ports import MAX_PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +27,17 @@ def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None)
     :raises OSError: `socket.gaierror` from the lookup; plain OSError where it gives no address.
     """
     if timeout is not None:
-        return look_up_in_time(resolve.Question(address, settings.resolver, settings.family), timeout)
-    if settings.resolver or settings.family:
-        return resolve.Question(address, settings.resolver, settings.family).ask()
-    return resolve.look_up(address)
+        host = _plain_host(settings, address)
+        candidates: Sequence[Candidate] = hosts.find(host, address[1], settings.family) if host else ()
+        if not candidates:
+            candidates = look_up_in_time(Question(address, settings.resolver, settings.family), timeout)
+            if host:
+                hosts.learn(host, candidates)
+        return candidates
+    if settings.resolver or (settings.family and resolve.may_ask_the_network(address)):
+        return Question(address, settings.resolver, settings.family).ask()
+    # The files of this host may have the name in one family only, and DNS is then asked for the other.
+    return resolve.of_family(settings.family, resolve.look_up(address))
 
 
 def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
@@ -35,7 +45,15 @@ def may_take_long(settings: Settings, address: tuple[Any, ...]) -> bool:
     return settings.resolver is not None or resolve.may_ask_the_network(address)
 
 
-def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidate]:
+def _plain_host(settings: Settings, address: tuple[Any, ...]) -> str:
+    """Return the host if nobody but the C library is to look it up, and the port is a number; otherwise nothing."""
+    if settings.resolver is not None or socket.getaddrinfo is not resolve.STANDARD or len(address) != 2:
+        return ""
+    host, port = address
+    return host if type(host) is str and type(port) is int and 0 <= port <= MAX_PORT else ""
+
+
+def look_up_in_time(question: Question, timeout: float) -> Sequence[Candidate]:
     """Look a name up in a thread, and leave the thread behind when the time is up.
 
     :raises TimeoutError: there was no answer in time.
@@ -59,7 +77,7 @@ def look_up_in_time(question: resolve.Question, timeout: float) -> list[Candidat
         error = None  # its traceback holds this frame: a cycle
 
 
-def _read(question: resolve.Question, found: Any, error: BaseException | None) -> list[Candidate]:
+def _read(question: Question, found: Any, error: BaseException | None) -> Sequence[Candidate]:
     if error is None:
         return question.read(found)
     try:

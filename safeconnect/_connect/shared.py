@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from .._sockets import lifecycle, lookups, port_window, resolve
+from .._sockets.answers import Question
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from . import attempt
 from .names import look_up, may_take_long
@@ -96,7 +97,7 @@ class Race:
         self._in_flight: dict[int, tuple[socket.socket, Candidate, float]] = {}
         self._lookups: list[lookups.Lookup] = []
         self._taken: PortSet | None = None  # the user's own source ports, if others have them
-        self._answers: SimpleQueue[tuple[Lookup, resolve.Question, Any, BaseException | None]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Lookup, Question, Any, BaseException | None]] = SimpleQueue()
 
     # For the driver to provide
 
@@ -242,7 +243,7 @@ class Race:
 
     def look_up_in_thread(self, lookup: Lookup) -> None:
         """Have the name looked up in a thread, which calls `notify`."""
-        question = resolve.Question(self.address, self.settings.resolver, self.settings.family or _FAMILIES[lookup])
+        question = Question(self.address, self.settings.resolver, self.settings.family or _FAMILIES[lookup])
 
         def done(found: Any, error: BaseException | None) -> None:
             self._answers.put((lookup, question, found, error))

@@ -29,7 +29,7 @@ _MOST_FLOW_LABEL = 2**20 - 1
 _MOST_SCOPE_ID = 2**32 - 1
 
 # Judged by its module, not by identity: it may have been replaced before this module was loaded.
-_STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
+STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 _known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}  # what `_literal` says of an address
 _localhost_is_here = False  # True once it was found; until then each connect to it looks
 
@@ -57,7 +57,7 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     if host == "localhost":
         addresses = look_up(address) if _localhost_is_here or not may_ask_the_network(address) else ()
         return of_family(family, addresses) if family else addresses
-    if type(port) is not int or socket.getaddrinfo is not _STANDARD:
+    if type(port) is not int or socket.getaddrinfo is not STANDARD:
         return ()
     found = _literal(host, port, ())
     if len(_known) >= 256:
@@ -79,7 +79,7 @@ def literal(address: tuple[Any, ...]) -> tuple[Candidate, ...]:
         tail: SockAddr = ()
     else:
         host, port, tail = with_scope(address)
-    if socket.getaddrinfo is _STANDARD and type(host) is str and type(port) is int:
+    if socket.getaddrinfo is STANDARD and type(host) is str and type(port) is int:
         return _literal(host, port, tail)
     return ()
 
@@ -101,89 +101,36 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
         host, port, tail = with_scope(address)
     if type(port) is not int or not 0 <= port <= MAX_PORT:
         _check_single(address)
-        _check_port(port)
+        check_port(port)
     if type(host) is str:
-        encoded = b"localhost" if host == "localhost" else _encoded(host)
+        encoded = b"localhost" if host == "localhost" else encode(host)
     else:
         check_host(host)
         encoded = host
     resolver: Resolver = socket.getaddrinfo
     found: Any
     try:
-        if resolver is _STANDARD:
+        if resolver is STANDARD:
             found = _socket.getaddrinfo(encoded, port, 0, SOCK_STREAM)
         else:
             found = _usable(resolver(host, port, 0, SOCK_STREAM))
     except OSError as error:
-        raise _noted(error, host, port)  # noqa: B904 - it is the same error
-    return _read(found, tail) if tail or not found else found
+        raise noted(error, host, port)  # noqa: B904 - it is the same error
+    return read(found, tail) if tail or not found else found
 
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
-    """Return True if looking the host up may take long: all names but the local ones."""
+    """Return True if looking the host up may take long: all names but localhost."""
     global _localhost_is_here
     host = address[0]
     if host != ("localhost" if isinstance(host, str) else b"localhost"):
         return bool(host)
     if not _localhost_is_here:
         with imports.lock:
-            from . import hosts  # for localhost only
+            from . import hosts  # most connects do without
 
         _localhost_is_here = hosts.has_localhost()
     return not _localhost_is_here
-
-
-class Question:
-    """A lookup to make elsewhere or later: the function to call, its arguments, and how to read the answer.
-
-    :param resolver: called instead of `socket.getaddrinfo`, with its signature.
-    :raises TypeError: as `look_up`.
-    :raises ValueError: as `look_up`.
-    """
-
-    __slots__ = ("_host", "_port", "_tail", "arguments", "resolver")
-
-    _host: Host
-    _port: Port
-    _tail: SockAddr
-
-    def __init__(self, address: tuple[Any, ...], resolver: Resolver | None = None, family: int = 0) -> None:
-        check_address(address)
-        self._host, self._port, self._tail = (*address, ()) if len(address) == 2 else with_scope(address)
-        _load_codec()
-        _check_port(self._port)
-        check_host(self._host)
-        self.resolver: Resolver = resolver or socket.getaddrinfo
-        host = self._host
-        if self.resolver is _STANDARD:  # what it calls itself, without its conversions
-            self.resolver = _socket.getaddrinfo
-            host = _encoded(host) if type(host) is str else host
-        self.arguments = (host, self._port, family, SOCK_STREAM)
-
-    def ask(self) -> list[Candidate]:
-        """Call the resolver in this thread.
-
-        :raises OSError: as `look_up`.
-        """
-        try:
-            found = self.resolver(*self.arguments)
-        except OSError as error:
-            raise self.noted(error)  # noqa: B904 - it is the same error
-        return self.read(found)
-
-    def noted(self, error: OSError) -> OSError:
-        """Return the error of a lookup with a note that says what was looked up."""
-        return _noted(error, self._host, self._port)
-
-    def read(self, found: Iterable[Candidate]) -> list[Candidate]:
-        """Return the candidates of an answer.
-
-        :raises OSError: there are none.
-        """
-        try:
-            return _read(of_family(self.arguments[2], _usable(found)), self._tail)
-        except OSError as error:
-            raise self.noted(error)  # noqa: B904 - it is the same error
 
 
 def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -199,7 +146,7 @@ def named(host: Host, port: Port) -> str:
     return f"host {host!r}, port {port if type(port) is int and 0 <= port <= MAX_PORT else _shown(port)}"
 
 
-def _noted(error: OSError, host: Host, port: Port) -> OSError:
+def noted(error: OSError, host: Host, port: Port) -> OSError:
     error.add_note(f"while looking up {named(host, port)}")
     if type(host) is str and "%" in host:
         with imports.lock:
@@ -246,7 +193,7 @@ def check_host(host: object) -> None:
         raise _ValueError(socket.EAI_NONAME, f"host must be without NUL, not {_shown(host)}")
 
 
-def _read(found: Any, tail: SockAddr) -> list[Candidate]:
+def read(found: Any, tail: SockAddr) -> list[Candidate]:
     if not found:
         raise OSError("getaddrinfo returns an empty list")
     return [_with_tail(candidate, tail) for candidate in found] if tail else found
@@ -317,14 +264,14 @@ def _is_address(family: int, host: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _load_codec() -> None:
+def load_codec() -> None:
     """Load the codec of getaddrinfo() under our lock around imports; its own first call would do so without."""
     with imports.lock:
         "".encode("idna")  # the table of codecs remembers it
 
 
 @lru_cache(maxsize=256)
-def _encoded(host: str) -> str | bytes:
+def encode(host: str) -> str | bytes:
     """Return the checked host in the encoding that getaddrinfo() applies at every call, in Python.
 
     Where that fails, the host itself: getaddrinfo() then says why.
@@ -332,14 +279,14 @@ def _encoded(host: str) -> str | bytes:
     :raises ValueError: as `check_host`.
     """
     check_host(host)
-    _load_codec()
+    load_codec()
     try:
         return host.encode("idna")
     except UnicodeError:
         return host
 
 
-def _check_port(port: object) -> None:
+def check_port(port: object) -> None:
     """Refuse a wrong port, with an error of our class that is also of the class that getaddrinfo() raises."""
     if isinstance(port, int) and not isinstance(port, bool):
         number = port

@@ -14,8 +14,8 @@ from .._connect.names import look_up_in_time
 from .._connect.story import Span, spans
 from .._host.holders import in_the_way
 from .._sockets import port_window
+from .._sockets.answers import Question
 from .._sockets.endpoint import written
-from .._sockets.resolve import Question
 from .._text import duration
 from ..events import Connected, Start
 from . import FAILED, INTERRUPTED, TIMED_OUT

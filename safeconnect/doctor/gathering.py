@@ -27,6 +27,7 @@ from .._host.tcp_rows import holdings, in_the_way, source_use, takes
 from .._lazy import publish
 from .._local.self_connect_exposure import self_connect_exposure
 from .._sockets import kernel, resolve
+from .._sockets.answers import Question
 from .._sockets.lifecycle import reset
 from .._sockets.prevention import prevents_self_connects
 from .._text import duration
@@ -325,7 +326,7 @@ def _look_up(name: str, family: Family, timeout: float, port: int = 0) -> tuple[
     failure: Failure | None = None
     text = None
     try:
-        found = look_up_in_time(resolve.Question((name, port), None, _FAMILIES[family]), timeout)
+        found = look_up_in_time(Question((name, port), None, _FAMILIES[family]), timeout)
         candidates = without_duplicates(found, {})  # a hosts file may have a line twice
     except TimeoutError:
         failure, text = "timed-out", f"no answer in {duration(timeout)}"

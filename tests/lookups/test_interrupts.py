@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from safeconnect._connect.names import look_up_in_time
-from safeconnect._sockets import lookups, resolve
+from safeconnect._sockets import answers, lookups
 
 from .. import interrupting
 from ..support import linux_only, python, wait_until
@@ -22,7 +22,7 @@ SECONDS = 20.0  # far more than a lookup takes that nothing holds up
 
 
 def look_up(resolver):
-    return look_up_in_time(resolve.Question(("host", 80), resolver), SECONDS)
+    return look_up_in_time(answers.Question(("host", 80), resolver), SECONDS)
 
 
 @pytest.mark.parametrize("kind", ["lines", "calls"])

@@ -6,7 +6,7 @@ import pytest
 
 import safeconnect
 from safeconnect import bind_socket, reserve_port, self_connect_exposure
-from safeconnect._sockets import answers, resolve
+from safeconnect._sockets import answers
 from safeconnect.doctor import gather
 from safeconnect.testing import serve
 
@@ -319,4 +319,4 @@ class TestNoAddresses:
             connect(address, 5)
 
     def test_leading_zeros_are_no_digits_too_many(self):
-        resolve.Question(("127.0.0.1", f"{80:0>6001}"))
+        answers.Question(("127.0.0.1", f"{80:0>6001}"))
