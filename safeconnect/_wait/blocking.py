@@ -10,7 +10,7 @@ from time import monotonic
 from .._connect.blocking import Connector
 from .._lazy import typing as t
 from .policy import Greeting, probe_settings
-from .shared import begin, end, prepare
+from .shared import Watch, begin, end, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +70,30 @@ def wait_for_port(
     waiting = begin(
         monotonic(), address, timeout, interval=interval, attempt_timeout=attempt_timeout, check=check, gone=gone
     )
-    settings = probe_settings(_PLAIN if connector is None else connector, gone=gone)
-    while not _try(waiting, waiting.next_settings(settings)):
-        time.sleep(waiting.pause(monotonic()))
+    wait(waiting, probe_settings(_PLAIN if connector is None else connector, gone=gone))
+
+
+def wait(waiting: Waiting, connector: Connector) -> None:
+    """Try and pause until a try succeeds.
+
+    :raises TimeoutError: none did in time.
+    """
+    watch = Watch(waiting.address, connector)
+    try:
+        while not _try(waiting, waiting.next_settings(connector)):
+            _pause(waiting, watch)
+    finally:
+        watch.close()
+
+
+def _pause(waiting: Waiting, watch: Watch) -> None:
+    """Wait until the next try is to begin."""
+    now = monotonic()
+    ends = now + waiting.pause(now)
+    while (seconds := waiting.until_look(monotonic(), ends)) > 0:
+        time.sleep(seconds)
+        if waiting.looks and waiting.looked(watch.look()):
+            return
 
 
 def _try(waiting: Waiting, connector: Connector) -> bool:

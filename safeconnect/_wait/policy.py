@@ -3,6 +3,11 @@
 Tries follow each other after pauses that grow up to the interval. Each try may take its own time, or what is left until
 the deadline. A pause that would lead past the deadline is cut, so that the last try begins just before it.
 
+After a refusal a pause is divided by looks: the driver asks the kernel whether a socket of this host listens at the
+target, which sends nothing. If one has begun to listen, the pause is over. A look only makes the next try earlier. What it
+cannot see, such as a server behind a redirection, is found by the tries as without it; and a listener that a try does not
+reach, such as one behind a firewall, makes one try earlier and no more.
+
 There is no clock, socket or randomness in here: ``now``, in seconds of any monotonic clock, and ``draw`` are arguments.
 """
 
@@ -39,6 +44,11 @@ SHORTEST = 0.001
 # about a quarter of the time waited so far: a server that comes up late is seen late by no more than that.
 _FIRST_PAUSE = 0.025
 _GROWTH = 1.25
+# The pause between two looks, in seconds: in the first second of the wait, and then a hundredth of the time waited.
+LOOK = 0.0035
+_STEADY = 1.0
+_LOOK_SHARE = 0.01
+LONGEST_LOOK = 0.025
 # Selectors and timers take no more than some weeks.
 _LONGEST = 86_400.0
 _TCP_FASTOPEN_CONNECT = (6, 30)  # linux/tcp.h
@@ -103,6 +113,9 @@ class Waiting:
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
         self.tries = 0
+        self._looks = not gone  # False once the driver cannot look
+        self._was_refused = False  # the last try
+        self._was_seen = False  # the last look has seen a listener
         self._try_ends = now
         self._is_cut = False  # the deadline leaves this try less than its own time
         self._seen: dict[str, int] = {}  # how many tries failed in each way
@@ -126,6 +139,7 @@ class Waiting:
     def begin(self, now: float) -> float:
         """Begin a try; return its timeout."""
         self.tries += 1
+        self._was_refused = False
         timeout = self._attempt_timeout
         if self._timeout:  # with 0, the only try has its own time
             timeout = min(timeout, max(self._deadline - now, SHORTEST))
@@ -182,6 +196,7 @@ class Waiting:
                 del error  # its traceback holds this frame: a cycle
         if self._was_cut_short(error):
             return False
+        self._was_refused = isinstance(error, ConnectionRefusedError)
         self.failed_by(_kind(error), _text(error), now)
         # The line for the address itself would say the same again.
         notes = getattr(error, "__notes__", ())
@@ -199,6 +214,33 @@ class Waiting:
         if rest < SHORTEST:
             raise self._timed_out()
         return min(self._backoff.delay(self.tries, self._draw), rest)
+
+    @property
+    def looks(self) -> bool:
+        """Return True if the driver is to look for a listener during this pause."""
+        return self._looks and self._was_refused
+
+    def until_look(self, now: float, ends: float) -> float:
+        """Return how many seconds to wait before the next look, or before the end of the pause if there is none.
+
+        :param ends: when the pause ends.
+        :returns: 0 or less once the pause is over.
+        """
+        if not self.looks:
+            return ends - now
+        waited = now - self._began
+        pause = LOOK if waited < _STEADY else min(max(LOOK, waited * _LOOK_SHARE), LONGEST_LOOK)
+        return min(pause, ends - now)
+
+    def looked(self, found: bool | None) -> bool:
+        """Take what a look has found; return True if the next try is to begin at once.
+
+        :param found: True if a socket listens; None if that cannot be seen, then there are no more looks.
+        """
+        is_new = bool(found) and not self._was_seen
+        self._was_seen = bool(found)
+        self._looks = found is not None
+        return is_new
 
     def _was_cut_short(self, error: Exception) -> bool:
         """Return True if only the deadline ended the try. That says nothing new, so the last failure stands."""

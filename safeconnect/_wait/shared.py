@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import socket
+import sys
 from contextlib import suppress
 
 from .._connect.settings import Settings
-from .._sockets import lifecycle, port_window
+from .._fork import imports
+from .._sockets import lifecycle, port_window, resolve
 from .._sockets.spare_ports import spare_ports
 from .policy import Greeting, Waiting, probe_settings
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, Protocol
 
+    from .._host.sock_diag import ListenerLookup
     from .._loops import Loop
     from ..typing import HasLinger
 
@@ -44,6 +47,44 @@ def end(sock: Probe) -> None:
             lifecycle.reset(sock)
 
 
+class Watch:
+    """The looks of one wait, and the socket that they need. It has none before the first look."""
+
+    __slots__ = ("_address", "_listeners", "_settings")
+
+    def __init__(self, address: tuple[Any, ...], settings: Settings) -> None:
+        self._address = address
+        self._settings = settings
+        self._listeners: ListenerLookup | None = None
+
+    def look(self) -> bool | None:
+        """Return True if a socket of this host listens at the target; None if that cannot be seen.
+
+        It can on Linux, if the target is an address of this host or localhost.
+        """
+        try:
+            if self._listeners is None:
+                self._begin()
+            return self._listeners.is_up() if self._listeners else None
+        except OSError:
+            return None
+
+    def _begin(self) -> None:
+        settings = self._settings
+        if sys.platform != "linux" or settings.resolver is not None:
+            return
+        with imports.lock:
+            from .._host.sock_diag import ListenerLookup
+
+        candidates = resolve.without_network(self._address, settings.family)
+        self._listeners = ListenerLookup(each[4] for each in candidates)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._listeners is not None:
+            self._listeners.close()
+
+
 async def wait_on(
     loop: Loop, address: tuple[Any, ...], timeout: float | None, connector: Settings | None, **options: Any
 ) -> None:
@@ -59,8 +100,22 @@ async def wait(loop: Loop, waiting: Waiting, settings: Settings, connect: Connec
     :raises TimeoutError: none did in time.
     """
     connect = connect or loop.connect
-    while not await _try(loop, waiting, waiting.next_settings(settings), connect):
-        await loop.sleep(waiting.pause(loop.now()))
+    watch = Watch(waiting.address, settings)
+    try:
+        while not await _try(loop, waiting, waiting.next_settings(settings), connect):
+            await _pause(loop, waiting, watch)
+    finally:
+        watch.close()
+
+
+async def _pause(loop: Loop, waiting: Waiting, watch: Watch) -> None:
+    """Wait until the next try is to begin."""
+    now = loop.now()
+    ends = now + waiting.pause(now)
+    while (seconds := waiting.until_look(loop.now(), ends)) > 0:
+        await loop.sleep(seconds)
+        if waiting.looks and waiting.looked(watch.look()):
+            return
 
 
 async def _try(loop: Loop, waiting: Waiting, settings: Settings, connect: Connect) -> bool:
