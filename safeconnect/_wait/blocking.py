@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import time
 from time import monotonic
 
 from .._connect.blocking import Connector
+from .._fork import imports
 from .._lazy import typing as t
 from .policy import Greeting, probe_settings
 from .shared import Watch, begin, end, prepare
@@ -65,28 +65,27 @@ def wait_for_port(
     ...     wait_for_port(address, timeout=5)
     >>> wait_for_port(address, timeout=5, gone=True)
     """
-    if inspect.iscoroutinefunction(check):
-        raise TypeError("check must not be async: that takes safeconnect.asyncio or safeconnect.trio")
+    _check_is_blocking(check)
     waiting = begin(
         monotonic(), address, timeout, interval=interval, attempt_timeout=attempt_timeout, check=check, gone=gone
     )
-    wait(waiting, probe_settings(_PLAIN if connector is None else connector, gone=gone))
+    settings = probe_settings(_PLAIN if connector is None else connector, gone=gone)
+    with Watch(waiting.address, settings) as watch:
+        while not try_once(waiting, waiting.next_settings(settings)):
+            pause(waiting, watch)
 
 
-def wait(waiting: Waiting, connector: Connector) -> None:
-    """Try and pause until a try succeeds.
+def _check_is_blocking(check: object) -> None:
+    if not callable(check):
+        return
+    with imports.lock:
+        import inspect  # takes longer to load than all the rest
 
-    :raises TimeoutError: none did in time.
-    """
-    watch = Watch(waiting.address, connector)
-    try:
-        while not _try(waiting, waiting.next_settings(connector)):
-            _pause(waiting, watch)
-    finally:
-        watch.close()
+    if inspect.iscoroutinefunction(check):
+        raise TypeError("check must not be async: that takes safeconnect.asyncio or safeconnect.trio")
 
 
-def _pause(waiting: Waiting, watch: Watch) -> None:
+def pause(waiting: Waiting, watch: Watch) -> None:
     """Wait until the next try is to begin."""
     now = monotonic()
     ends = now + waiting.pause(now)
@@ -96,7 +95,7 @@ def _pause(waiting: Waiting, watch: Watch) -> None:
             return
 
 
-def _try(waiting: Waiting, connector: Connector) -> bool:
+def try_once(waiting: Waiting, connector: Connector) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(monotonic())
     try:

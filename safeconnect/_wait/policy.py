@@ -25,13 +25,13 @@ from .._sockets.endpoint import written
 from .._text import duration, harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
-from ..retry import Backoff, is_transient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from ..retry import Backoff
     from ..typing import AnyOption, Draw
 
     AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -109,7 +109,8 @@ class Waiting:
         self._spare_ports = spare_ports
         self._tell = tell
         self._needs_spare_port = False
-        self._backoff = Backoff(min(_FIRST_PAUSE, interval), _GROWTH, interval, "equal")
+        self._interval = interval
+        self._backoff: Backoff | None = None  # until the first pause
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
         self.tries = 0
@@ -213,6 +214,11 @@ class Waiting:
         rest = self._deadline - LAST - now
         if rest < SHORTEST:
             raise self._timed_out()
+        if self._backoff is None:
+            with imports.lock:
+                from ..retry import Backoff  # takes longer to load than the first try; so does is_transient below
+
+            self._backoff = Backoff(min(_FIRST_PAUSE, self._interval), _GROWTH, self._interval, "equal")
         return min(self._backoff.delay(self.tries, self._draw), rest)
 
     @property
@@ -339,7 +345,12 @@ def _is_hopeless(error: Exception) -> bool:
     """Return True for a mistake of the program, and for a name that does not exist."""
     if not isinstance(error, OSError) or isinstance(error, (ValueError, TypeError, PermissionError)):
         return True
-    return _is_lookup(error) and not is_transient(error)
+    if not _is_lookup(error):
+        return False
+    with imports.lock:
+        from ..retry import is_transient
+
+    return not is_transient(error)
 
 
 def _is_lookup(error: Exception) -> bool:
