@@ -32,7 +32,9 @@ def wait_for_port(
 ) -> None:
     """Wait until somebody listens on a TCP port; or, with ``gone``, until nobody does any more.
 
-    Tries to connect until it succeeds. A connection of the socket to itself never counts. Each try ends with a reset,
+    Tries to connect until it succeeds. Between two tries it asks the kernel, on Linux and if the target is an address of
+    this host or ``localhost``, whether a socket has begun to listen there, and then tries at once: every 3.5 ms in the
+    first second, later after a hundredth of the time waited, at most 25 ms. That sends nothing. A connection of the socket to itself never counts. Each try ends with a reset,
     so that nothing of it stays, neither in TIME_WAIT nor on the port that a server is about to take; a server sees a
     connection that is reset at once. If the kernel has no source port but the target's own, or none that is free, the
     tries use ports that it never chooses by itself: those above its range, or else those below.
@@ -42,7 +44,8 @@ def wait_for_port(
     :param timeout: seconds for all of it. None: no limit. 0: exactly one try. The last try begins at the latest 10 ms
         before the deadline; if it fails at once, the wait is over.
     :param interval: the longest pause between two tries, in seconds. The first pause is 25 ms, or the interval if that
-        is shorter; each is a quarter longer than the one before. Each is shortened at random, to half at most.
+        is shorter; each is a quarter longer than the one before. Each is shortened at random, to half at most. With the
+        default, an address that refuses gets about 13 SYNs a second.
     :param attempt_timeout: seconds for one try: lookup, connect and check. After 1 s, the default, the kernel would
         send an unanswered SYN again (RFC 6298, section 2).
     :param check: how to recognize the right server. Bytes: what it must send first after the connect, such as

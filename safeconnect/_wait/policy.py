@@ -4,9 +4,9 @@ Tries follow each other after pauses that grow up to the interval. Each try may 
 the deadline. A pause that would lead past the deadline is cut, so that the last try begins just before it.
 
 After a refusal a pause is divided by looks: the driver asks the kernel whether a socket of this host listens at the
-target, which sends nothing. If one has begun to listen, the pause is over. A look only makes the next try earlier. What it
-cannot see, such as a server behind a redirection, is found by the tries as without it; and a listener that a try does not
-reach, such as one behind a firewall, makes one try earlier and no more.
+target, which sends nothing. If one has begun to listen, the pause is over. A look only makes the next try earlier. A
+server that it cannot see, such as one behind a redirection, is found by the tries, as without looks. A listener that a
+try does not reach, such as one behind a firewall, makes one try earlier and no more.
 
 There is no clock, socket or randomness in here: ``now``, in seconds of any monotonic clock, and ``draw`` are arguments.
 """

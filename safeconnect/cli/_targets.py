@@ -47,7 +47,13 @@ class _Scheme:
     __slots__ = ("has_credentials", "has_query", "is_tls", "path", "port")
 
     def __init__(
-        self, port: int | None, path: str, *, has_query: bool = False, has_credentials: bool = True, is_tls: bool = False
+        self,
+        port: int | None,
+        path: str,
+        *,
+        has_query: bool = False,
+        has_credentials: bool = True,
+        is_tls: bool = False,
     ) -> None:
         self.port = port
         self.path = path
@@ -226,6 +232,8 @@ def _host_and_port(text: str, scheme: str, endpoint: str, default: int | None) -
 
 
 def _credentials(text: str, userinfo: str) -> tuple[str, str]:
+    from urllib.parse import unquote
+
     user, _, password = (unquote(part) for part in userinfo.partition(":"))
     if ":" in user or not (user + password).isprintable():
         # RFC 7617, section 2: a user has no colon, and neither of them a control character.

@@ -1,7 +1,7 @@
 """``safeconnect wait``: wait until targets are up, or gone, and run a command then.
 
-A single target in which a connection is enough is waited for in this thread, since asyncio takes longer to load than all
-the rest; several, and exchanges with the server, by `_wait_together`.
+A single target at which a connection is enough is waited for in this thread, since asyncio takes longer to load than
+all the rest. `_wait_together` waits for several, and for those with an exchange.
 """
 
 from __future__ import annotations
