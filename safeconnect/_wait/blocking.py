@@ -32,12 +32,14 @@ def wait_for_port(
 ) -> None:
     """Wait until somebody listens on a TCP port; or, with ``gone``, until nobody does any more.
 
-    Tries to connect until it succeeds. Between two tries it asks the kernel, on Linux and if the target is an address of
-    this host or ``localhost``, whether a socket has begun to listen there, and then tries at once: every 3.5 ms in the
-    first second, later after a hundredth of the time waited, at most 25 ms. That sends nothing. A connection of the socket to itself never counts. Each try ends with a reset,
+    Tries to connect until it succeeds. A connection of the socket to itself never counts. Each try ends with a reset,
     so that nothing of it stays, neither in TIME_WAIT nor on the port that a server is about to take; a server sees a
     connection that is reset at once. If the kernel has no source port but the target's own, or none that is free, the
     tries use ports that it never chooses by itself: those above its range, or else those below.
+
+    On Linux, if the target is a literal address of this host, or ``localhost``, the kernel is asked between two tries
+    whether a socket listens there (sock_diag(7), which sends nothing), and the next try begins once one does. It is
+    asked every 3.5 ms in the first second; later after a hundredth of the time waited, at most 25 ms.
 
     :param address: ``(host, port)``, or the four parts of an IPv6 address. If a name has several addresses, one that
         answers is enough; with ``gone`` all of them must refuse, except those that this host has no route to.
