@@ -27,7 +27,7 @@ NEVER = 10_000.0
 
 def refused(now=0.0, **settings):
     """A wait whose last try was refused."""
-    wait = a_wait(None, **settings)
+    wait = a_wait(None, now=now, **settings)
     wait.begin(now)
     assert not wait.failed(REFUSED, now)
     return wait
