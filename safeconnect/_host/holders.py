@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from .._sockets import kernel
 from .._sockets.endpoint import unmapped, written
 from ..ports import PortSet
 from . import tcp_rows, tcp_table
+from .sock_diag import is_own
 from .tcp_rows import ANY_HOST, holdings, named
 
 TYPE_CHECKING = False
@@ -63,19 +63,6 @@ def in_the_way(sockaddrs: Iterable[SockAddr]) -> list[Holding]:
     except OSError:
         return []
     return holdings(held)[:_MOST_NOTES]
-
-
-def is_own(sockaddr: SockAddr) -> bool | None:
-    """Return True if it is an address of this host: a UDP socket can bind to it. Nothing is sent.
-
-    None if no descriptor is left to try it with.
-    """
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in sockaddr[0] else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((sockaddr[0], 0, *sockaddr[2:]))
-    except OSError as error:
-        return None if error.errno in kernel.SCARCE else False
-    return True
 
 
 def tell_connection(error: OSError, sock: socket.socket, target: tuple[Any, ...]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import time
 from time import monotonic
 
 from .._connect.blocking import Connector
+from .._fork import imports
 from .._lazy import typing as t
 from .policy import Greeting, probe_settings
-from .shared import begin, end, prepare
+from .shared import Watch, begin, end, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,17 @@ def wait_for_port(
     connection that is reset at once. If the kernel has no source port but the target's own, or none that is free, the
     tries use ports that it never chooses by itself: those above its range, or else those below.
 
+    On Linux, if the target is a literal address of this host, or ``localhost``, the kernel is asked between two tries
+    whether a socket listens there (sock_diag(7), which sends nothing), and the next try begins once one does. It is
+    asked every 3.5 ms in the first second; later after a hundredth of the time waited, at most 25 ms.
+
     :param address: ``(host, port)``, or the four parts of an IPv6 address. If a name has several addresses, one that
         answers is enough; with ``gone`` all of them must refuse, except those that this host has no route to.
     :param timeout: seconds for all of it. None: no limit. 0: exactly one try. The last try begins at the latest 10 ms
         before the deadline; if it fails at once, the wait is over.
     :param interval: the longest pause between two tries, in seconds. The first pause is 25 ms, or the interval if that
-        is shorter; each is a quarter longer than the one before. Each is shortened at random, to half at most.
+        is shorter; each is a quarter longer than the one before. Each is shortened at random, to half at most. With the
+        default, an address that refuses gets about 13 SYNs a second.
     :param attempt_timeout: seconds for one try: lookup, connect and check. After 1 s, the default, the kernel would
         send an unanswered SYN again (RFC 6298, section 2).
     :param check: how to recognize the right server. Bytes: what it must send first after the connect, such as
@@ -65,17 +70,37 @@ def wait_for_port(
     ...     wait_for_port(address, timeout=5)
     >>> wait_for_port(address, timeout=5, gone=True)
     """
-    if inspect.iscoroutinefunction(check):
-        raise TypeError("check must not be async: that takes safeconnect.asyncio or safeconnect.trio")
+    _check_is_blocking(check)
     waiting = begin(
         monotonic(), address, timeout, interval=interval, attempt_timeout=attempt_timeout, check=check, gone=gone
     )
     settings = probe_settings(_PLAIN if connector is None else connector, gone=gone)
-    while not _try(waiting, waiting.next_settings(settings)):
-        time.sleep(waiting.pause(monotonic()))
+    with Watch(waiting.address, settings) as watch:
+        while not try_once(waiting, waiting.next_settings(settings)):
+            pause(waiting, watch)
 
 
-def _try(waiting: Waiting, connector: Connector) -> bool:
+def _check_is_blocking(check: object) -> None:
+    if not callable(check):
+        return
+    with imports.lock:
+        import inspect  # takes longer to load than all the rest
+
+    if inspect.iscoroutinefunction(check):
+        raise TypeError("check must not be async: that takes safeconnect.asyncio or safeconnect.trio")
+
+
+def pause(waiting: Waiting, watch: Watch) -> None:
+    """Wait until the next try is to begin."""
+    now = monotonic()
+    ends = now + waiting.pause(now)
+    while (seconds := waiting.until_look(monotonic(), ends)) > 0:
+        time.sleep(seconds)
+        if waiting.looks and waiting.looked(watch.look()):
+            return
+
+
+def try_once(waiting: Waiting, connector: Connector) -> bool:
     """Try once; return True when the port is as it should be."""
     timeout = waiting.begin(monotonic())
     try:

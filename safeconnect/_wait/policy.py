@@ -3,6 +3,11 @@
 Tries follow each other after pauses that grow up to the interval. Each try may take its own time, or what is left until
 the deadline. A pause that would lead past the deadline is cut, so that the last try begins just before it.
 
+After a refusal a pause is divided by looks: the driver asks the kernel whether a socket of this host listens at the
+target, which sends nothing. If one has begun to listen, the pause is over. A look only makes the next try earlier. A
+server that it cannot see, such as one behind a redirection, is found by the tries, as without looks. A listener that a
+try does not reach, such as one behind a firewall, makes one try earlier and no more.
+
 There is no clock, socket or randomness in here: ``now``, in seconds of any monotonic clock, and ``draw`` are arguments.
 """
 
@@ -20,13 +25,13 @@ from .._sockets.endpoint import written
 from .._text import duration, harmless, shown
 from ..errors import PortsExhaustedError, SelfConnectError
 from ..ports import PortSet
-from ..retry import Backoff, is_transient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from ..retry import Backoff
     from ..typing import AnyOption, Draw
 
     AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -39,6 +44,11 @@ SHORTEST = 0.001
 # about a quarter of the time waited so far: a server that comes up late is seen late by no more than that.
 _FIRST_PAUSE = 0.025
 _GROWTH = 1.25
+# The pause between two looks, in seconds: in the first second of the wait, and then a hundredth of the time waited.
+LOOK = 0.0035
+_STEADY = 1.0
+_LOOK_SHARE = 0.01
+LONGEST_LOOK = 0.025
 # Selectors and timers take no more than some weeks.
 _LONGEST = 86_400.0
 _TCP_FASTOPEN_CONNECT = (6, 30)  # linux/tcp.h
@@ -99,10 +109,14 @@ class Waiting:
         self._spare_ports = spare_ports
         self._tell = tell
         self._needs_spare_port = False
-        self._backoff = Backoff(min(_FIRST_PAUSE, interval), _GROWTH, interval, "equal")
+        self._interval = interval
+        self._backoff: Backoff | None = None  # until the first pause
         self._began = now
         self._deadline = inf if self._timeout is None else now + self._timeout
         self.tries = 0
+        self._looks = not gone  # False once the driver cannot look
+        self._was_refused = False  # the last try
+        self._was_seen = False  # the last look has seen a listener
         self._try_ends = now
         self._is_cut = False  # the deadline leaves this try less than its own time
         self._seen: dict[str, int] = {}  # how many tries failed in each way
@@ -126,6 +140,7 @@ class Waiting:
     def begin(self, now: float) -> float:
         """Begin a try; return its timeout."""
         self.tries += 1
+        self._was_refused = False
         timeout = self._attempt_timeout
         if self._timeout:  # with 0, the only try has its own time
             timeout = min(timeout, max(self._deadline - now, SHORTEST))
@@ -182,6 +197,7 @@ class Waiting:
                 del error  # its traceback holds this frame: a cycle
         if self._was_cut_short(error):
             return False
+        self._was_refused = isinstance(error, ConnectionRefusedError)
         self.failed_by(_kind(error), _text(error), now)
         # The line for the address itself would say the same again.
         notes = getattr(error, "__notes__", ())
@@ -198,7 +214,39 @@ class Waiting:
         rest = self._deadline - LAST - now
         if rest < SHORTEST:
             raise self._timed_out()
+        if self._backoff is None:
+            with imports.lock:
+                from ..retry import Backoff  # takes longer to load than the first try; so does is_transient below
+
+            self._backoff = Backoff(min(_FIRST_PAUSE, self._interval), _GROWTH, self._interval, "equal")
         return min(self._backoff.delay(self.tries, self._draw), rest)
+
+    @property
+    def looks(self) -> bool:
+        """Return True if the driver is to look for a listener during this pause."""
+        return self._looks and self._was_refused
+
+    def until_look(self, now: float, ends: float) -> float:
+        """Return how many seconds to wait before the next look, or before the end of the pause if there is none.
+
+        :param ends: when the pause ends.
+        :returns: 0 or less once the pause is over.
+        """
+        if not self.looks:
+            return ends - now
+        waited = now - self._began
+        pause = LOOK if waited < _STEADY else min(max(LOOK, waited * _LOOK_SHARE), LONGEST_LOOK)
+        return min(pause, ends - now)
+
+    def looked(self, found: bool | None) -> bool:
+        """Take what a look has found; return True if the next try is to begin at once.
+
+        :param found: True if a socket listens; None if that cannot be seen, then there are no more looks.
+        """
+        is_new = bool(found) and not self._was_seen
+        self._was_seen = bool(found)
+        self._looks = found is not None
+        return is_new
 
     def _was_cut_short(self, error: Exception) -> bool:
         """Return True if only the deadline ended the try. That says nothing new, so the last failure stands."""
@@ -297,7 +345,12 @@ def _is_hopeless(error: Exception) -> bool:
     """Return True for a mistake of the program, and for a name that does not exist."""
     if not isinstance(error, OSError) or isinstance(error, (ValueError, TypeError, PermissionError)):
         return True
-    return _is_lookup(error) and not is_transient(error)
+    if not _is_lookup(error):
+        return False
+    with imports.lock:
+        from ..retry import is_transient
+
+    return not is_transient(error)
 
 
 def _is_lookup(error: Exception) -> bool:

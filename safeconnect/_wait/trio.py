@@ -7,7 +7,7 @@ import trio
 from .._connect.settings import Settings
 from .._lazy import typing as t
 from .._loops import trio as loop
-from .shared import wait_on
+from .async_base import wait_on
 
 
 async def wait_for_port(

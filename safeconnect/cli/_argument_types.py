@@ -71,10 +71,16 @@ def host_name(text: str) -> str:
     """Return an address, or what may be a name."""
     try:
         check_host(text)
-        text.encode("idna")
+        if not _is_plain_name(text):
+            text.encode("idna")  # whose tables take long to load
     except (OSError, UnicodeError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a host: {error}") from None
     return text
+
+
+def _is_plain_name(text: str) -> bool:
+    """Return True for ASCII in which no label is empty or too long: idna leaves it as it is."""
+    return text.isascii() and all(0 < len(label) < 64 for label in text.removesuffix(".").split("."))
 
 
 def expected_bytes(text: str) -> bytes:

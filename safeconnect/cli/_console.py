@@ -5,7 +5,6 @@ The text is the same in both. rich respects NO_COLOR and FORCE_COLOR; nothing mo
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import contextmanager
@@ -97,6 +96,8 @@ class Stream:
 
     def json(self, value: object) -> None:
         """Write a value as JSON."""
+        import json  # most commands do without
+
         self.text(json.dumps(value, indent=2))
 
     def text(self, text: str) -> None:

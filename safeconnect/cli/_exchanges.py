@@ -33,10 +33,8 @@ _DRAIN_SECONDS = 0.1
 _NOBODY = "safeconnect"  # for PostgreSQL, whose log then says who has asked
 
 
-def check_for(target: WaitTarget, arguments: argparse.Namespace) -> Check | None:
-    """Return what `wait_for_port` takes as its check: bytes, a function, or None where a connection is enough."""
-    if not target.has_exchange and not arguments.send:
-        return arguments.expect or None
+def check_for(target: WaitTarget, arguments: argparse.Namespace) -> Callable[[socket.socket], Awaitable[bool]]:
+    """Return the check that carries out the exchange with the target."""
 
     async def check(sock: socket.socket) -> bool:
         exchange = _exchange(target, arguments)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
-import textwrap
 from functools import partial
 
 from ._console import Stream
@@ -69,7 +69,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Break lines between words, and texts that are written for 80 columns only where there are fewer."""
 
     def __init__(self, prog: str, *, width: int | None) -> None:
-        super().__init__(prog, width=width)
+        # argparse asks shutil, which takes long to load, and makes one of these for each argument that is added.
+        super().__init__(prog, width=_elsewhere() if width is None else width)
         self._is_narrow = width is not None and width < 80
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -83,6 +84,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return text.replace(" [", "[=") if action.nargs == "?" and action.option_strings else text
 
     def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap  # for help alone
+
         return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 
     def _format_usage(
@@ -101,6 +104,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             "\n".join(filled(form, self._width, indent=min(9, self._width // 8), word=ARGUMENT) for form in forms)
             + "\n\n"
         )
+
+
+def _elsewhere() -> int:
+    """Return the width of help that goes to no terminal, as argparse has it."""
+    given = os.environ.get("COLUMNS", "")
+    return (int(given) if given.isascii() and given.isdecimal() and int(given) else 80) - 2
 
 
 def _laid_out(title: str, items: list[Item], width: int) -> str:

@@ -208,7 +208,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     argv = _run_arguments.with_dashes(argv)
     end = argv.index("--") if "--" in argv else len(argv)
     dashes, command = end < len(argv), argv[end + 1 :]
-    program = _parser()
+    program = _parser(argv[0] if argv else "")
     _check_options(commands(program).choices.get(argv[0] if argv else ""), argv[1:end])
     arguments, unknown = program.parse_known_args(argv[:end])
     name = arguments.module
@@ -248,7 +248,8 @@ def _check_options(parser: argparse.ArgumentParser | None, words: Sequence[str])
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser: with all commands, or with this one alone if there is such a command."""
     parser = Parser(
         prog="safeconnect",
         description=_DESCRIPTION,
@@ -267,9 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     man_help = "print the manual page, for `man -l -`, and exit"
     parser.add_argument("--man", action=PrintManual, nargs=0, help=man_help)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, (summary, text, add_arguments) in _COMMANDS.items():
+    for name in [command] if command in _COMMANDS else _COMMANDS:
+        summary, text, add_arguments = _COMMANDS[name]
         description, _, epilog = text.partition("\n\n")
-        command = subparsers.add_parser(
+        added = subparsers.add_parser(
             name,
             help=summary,
             description=description,
@@ -278,10 +280,10 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=formatter(sys.stdout),
             allow_abbrev=False,
         )
-        command.set_defaults(module=f"_{name}", parser=command)
-        add_arguments(command)
+        added.set_defaults(module=f"_{name}", parser=added)
+        add_arguments(added)
         if name not in ("demo", "run"):
-            command.add_argument("--json", action="store_true", help="print the result as JSON, for programs")
+            added.add_argument("--json", action="store_true", help="print the result as JSON, for programs")
     return parser
 
 

@@ -11,8 +11,6 @@ import os
 import re
 import socket
 import sys
-from dataclasses import dataclass
-from urllib.parse import quote, unquote
 
 from .._text import shown
 from ._argument_types import target
@@ -39,7 +37,6 @@ _STATUSES = re.compile(r"(\d{3})(?:-(\d{3}))?", re.ASCII)
 _REQUEST_SAFE = "/%:@!$&'()*+,;=~?"  # in a path with its query: RFC 3986, section 3.3 and 3.4
 
 
-@dataclass(frozen=True, slots=True)
 class _Scheme:
     """The parts that a URL may have.
 
@@ -47,11 +44,22 @@ class _Scheme:
     :ivar path: what follows the port, as a pattern.
     """
 
-    port: int | None
-    path: str
-    has_query: bool = False
-    has_credentials: bool = True
-    is_tls: bool = False
+    __slots__ = ("has_credentials", "has_query", "is_tls", "path", "port")
+
+    def __init__(
+        self,
+        port: int | None,
+        path: str,
+        *,
+        has_query: bool = False,
+        has_credentials: bool = True,
+        is_tls: bool = False,
+    ) -> None:
+        self.port = port
+        self.path = path
+        self.has_query = has_query
+        self.has_credentials = has_credentials
+        self.is_tls = is_tls
 
 
 _ANY = ".*"
@@ -69,20 +77,36 @@ _SCHEMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class WaitTarget:
-    """A target of ``safeconnect wait``.
+    """A target of ``safeconnect wait``. Not a dataclass: these take long to load.
 
     :ivar scheme: of the URL; ``"tcp"`` for ``HOST:PORT``.
     :ivar path: of the Unix socket; of an HTTP request, with its query; or the name of a database, with a slash.
     :ivar credentials: user and password; None if there are none.
     """
 
-    scheme: str
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    credentials: tuple[str, str] | None = None
+    __slots__ = ("credentials", "host", "path", "port", "scheme")
+
+    def __init__(
+        self, scheme: str, host: str = "", port: int = 0, path: str = "", credentials: tuple[str, str] | None = None
+    ) -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.credentials = credentials
+
+    def _parts(self) -> tuple[object, ...]:
+        return self.scheme, self.host, self.port, self.path, self.credentials
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WaitTarget) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self})"
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -134,6 +158,8 @@ def wait_target(text: str) -> WaitTarget:
     found = _URL.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"expected HOST:PORT or SCHEME://HOST, not {_shown(text)}")
+    from urllib.parse import quote  # for URLs alone, here and below
+
     scheme = found["scheme"].lower()
     known = _SCHEMES.get(scheme)
     if known is None:
@@ -168,6 +194,8 @@ def _socket_path(rest: str) -> str:
 
 def _check_parts(text: str, scheme: str, known: _Scheme, found: re.Match[str]) -> None:
     """Refuse the parts of a URL that its scheme does not have."""
+    from urllib.parse import unquote
+
     path = found["path"]
     rest = path + (found["query"] or "") + (found["fragment"] or "")
     is_cut = known.path != _ANY or _HOST_ALONE.fullmatch(found["authority"]) is None
@@ -204,6 +232,8 @@ def _host_and_port(text: str, scheme: str, endpoint: str, default: int | None) -
 
 
 def _credentials(text: str, userinfo: str) -> tuple[str, str]:
+    from urllib.parse import unquote
+
     user, _, password = (unquote(part) for part in userinfo.partition(":"))
     if ":" in user or not (user + password).isprintable():
         # RFC 7617, section 2: a user has no colon, and neither of them a control character.

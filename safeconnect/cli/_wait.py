@@ -1,36 +1,37 @@
-"""``safeconnect wait``: wait until targets are up, or gone, and run a command then."""
+"""``safeconnect wait``: wait until targets are up, or gone, and run a command then.
+
+A single target at which a connection is enough is waited for in this thread, since asyncio takes longer to load than
+all the rest. `_wait_together` waits for several, and for those with an exchange.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from contextlib import nullcontext
-from ipaddress import ip_address
+from contextlib import contextmanager, nullcontext
+from time import monotonic
 
-from .. import self_connect_exposure
-from .._connect.settings import Settings
-from .._host.holders import in_the_way
-from .._loops import asyncio as asyncio_loop
+from .._connect.blocking import Connector
 from .._text import duration
+from .._wait.blocking import pause, try_once
 from .._wait.policy import probe_settings
-from .._wait.shared import begin, wait
-from ..events import Start
+from .._wait.shared import Watch, begin
 from . import FAILED, TIMED_OUT, replace_with
 from ._console import Console
-from ._exchanges import check_for, connect_unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..typing import SockAddr
     from ._console import Line, Part, Stream
+    from ._exchanges import Check
     from ._targets import WaitTarget
 
 REPORT_SECONDS = 10.0  # between two lines of a wait that nobody can see live
-_ATTEMPT_SECONDS = 1.0
+ATTEMPT_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0  # the default
 _EXCHANGE_SECONDS = 5.0  # the answer of a server may take longer than its SYN-ACK
 _STATES = {"up": ("is up", "green"), "gone": ("is gone", "green"), "waiting": ("waiting", "yellow")}
 NO_NAME = "no such name"
@@ -53,37 +54,55 @@ class Wait:
         self._seen = ""
         self._exposure: str | None = None  # None until the first try has failed
         self._tried: set[SockAddr] = set()
-        self._waiting = begin(
+        self.waiting = begin(
             now,
             target.address or (target.path, 0),
             arguments.timeout,
             interval=arguments.interval,
             attempt_timeout=arguments.attempt_timeout
-            or (_EXCHANGE_SECONDS if target.has_exchange else _ATTEMPT_SECONDS),
-            check=check_for(target, arguments),
+            or (_EXCHANGE_SECONDS if target.has_exchange else ATTEMPT_SECONDS),
+            check=_check_for(target, arguments),
             gone=arguments.gone,
             tell=self._saw,
             name=str(target),
         )
 
     @property
+    def tells(self) -> bool:
+        """Return True if it prints a line now and then, since nothing is shown live."""
+        return not self._arguments.quiet and not self._messages.is_live
+
+    @property
     def is_met(self) -> bool:
         """Return True if the target is as it should be."""
         return self.state in ("up", "gone")
 
-    async def run(self) -> None:
-        """Wait, and print how it ended."""
+    @property
+    def is_plain(self) -> bool:
+        """Return True if `run` can wait for it, which prints no line before the try and the pause are over."""
+        arguments = self._arguments
+        is_short = (arguments.attempt_timeout or 0) <= ATTEMPT_SECONDS and arguments.interval <= _INTERVAL_SECONDS
+        return self.target.scheme == "tcp" and not arguments.send and is_short
+
+    def run(self) -> None:
+        """Wait in this thread, and print how it ended."""
+        with self.ending():
+            self._go_on()
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Take how the wait ends, in this block, and print it."""
         goal = "gone" if self._arguments.gone else "up"
         try:
-            await self._go_on()
+            yield
             self.state = goal
         except TimeoutError as error:
-            obstacles = [] if self._arguments.gone else in_the_way(self._tried)
-            self.state, self.notes = "timed out", [*error.__notes__, *map(str, obstacles)]
+            obstacles = [] if self._arguments.gone else _in_the_way(self._tried)
+            self.state, self.notes = "timed out", [*error.__notes__, *obstacles]
         except OSError as error:
             self.state, self.notes = "impossible", [f"{self.target} can never be {goal}: {error}"]
         finally:
-            self._ended = asyncio.get_running_loop().time()
+            self._ended = monotonic()
         if self.is_met:
             self._say(*self.line(self._ended))
         else:
@@ -92,20 +111,41 @@ class Wait:
             for note in others:
                 self._say(f"  {note}")
 
-    async def _go_on(self) -> None:
-        loop = asyncio.get_running_loop()
-        plan = probe_settings(Settings(family=self._arguments.family, trace=self._trace), gone=self._arguments.gone)
-        connect = None if self.target.address else connect_unix
-        while True:
-            try:
-                return await wait(asyncio_loop, self._waiting, plan, connect)
-            except socket.gaierror as error:
-                if not self._arguments.retry_names or error.errno not in _ABSENT:
-                    raise
-                self._waiting.failed_by(NO_NAME, str(error), loop.time())
-            await asyncio.sleep(self._waiting.pause(loop.time()))
+    def _go_on(self) -> None:
+        waiting = self.waiting
+        settings = probe_settings(Connector(family=int(self._arguments.family)), gone=self._arguments.gone)
+        traced = settings.replace(trace=self.trace)
+        # What a trace needs takes long to load: the first try does without, unless it is the only one.
+        current = settings if self._arguments.timeout != 0 else traced
+        report_at = self._began + REPORT_SECONDS
+        with Watch(waiting.address, settings) as watch:
+            while not self._try(waiting.next_settings(current)):
+                current = traced
+                if monotonic() >= report_at and self.tells:
+                    report_at += REPORT_SECONDS
+                    self._messages.line(*self.line(monotonic()))
+                pause(waiting, watch)
 
-    def _trace(self, message: object) -> None:
+    def _try(self, settings: Connector) -> bool:
+        try:
+            return try_once(self.waiting, settings)
+        except socket.gaierror as error:
+            self.take_no_name(error)
+            return False
+
+    def take_no_name(self, error: socket.gaierror) -> None:
+        """Take note that there is no such name, as of a failed try.
+
+        :raises socket.gaierror: it is another error, or the name is not waited for.
+        """
+        if not self._arguments.retry_names or error.errno not in _ABSENT:
+            raise error
+        self.waiting.failed_by(NO_NAME, str(error), monotonic())
+
+    def trace(self, message: object) -> None:
+        """Take note of the addresses that are tried."""
+        from ..events import Start  # loaded already by who tells it
+
         if isinstance(message, Start):
             self._tried.add(message.candidate[4])
 
@@ -129,7 +169,7 @@ class Wait:
     def line(self, now: float) -> Line:
         """Return the line for the state."""
         is_waiting = self.state == "waiting"
-        tries = self._waiting.tries
+        tries = self.waiting.tries
         seconds = (now if is_waiting else self._ended) - self._began
         text = f" {'for' if is_waiting else 'after'} {duration(seconds)}, {tries} {'try' if tries == 1 else 'tries'}"
         last = f", the last: {self._seen}" if is_waiting and self._seen else ""
@@ -143,7 +183,7 @@ class Wait:
             "port": self.target.port or None,
             "state": self.state,
             "seconds": round(self._ended - self._began, 6),
-            "tries": self._waiting.tries,
+            "tries": self.waiting.tries,
             "last_outcome": None if self.is_met else self._seen or None,
             "exposure": self._exposure or None,
             "notes": list(self.notes),
@@ -153,7 +193,7 @@ class Wait:
 def run(arguments: argparse.Namespace) -> int:
     """Wait, print the result, and run the command in this process's place if there is one."""
     console = Console()
-    waits = asyncio.run(_wait(arguments, console))
+    waits = _wait(arguments, console)
     status = _status(waits, is_any=arguments.any)
     if arguments.json:
         console.data.json({"targets": [wait.as_dict() for wait in waits], "exit_status": status})
@@ -162,30 +202,31 @@ def run(arguments: argparse.Namespace) -> int:
     return replace_with(arguments.command, os.environ, console.messages)
 
 
-async def _wait(arguments: argparse.Namespace, console: Console) -> Sequence[Wait]:
-    loop = asyncio.get_running_loop()
-    waits = [Wait(target, arguments, console.messages, loop.time()) for target in dict.fromkeys(arguments.targets)]
+def _wait(arguments: argparse.Namespace, console: Console) -> Sequence[Wait]:
+    now, messages = monotonic(), console.messages
+    waits = [Wait(target, arguments, messages, now) for target in dict.fromkeys(arguments.targets)]
 
     def lines() -> Iterator[Line]:
-        return (wait.line(loop.time()) for wait in waits if wait.state == "waiting")
+        return (wait.line(monotonic()) for wait in waits if wait.state == "waiting")
 
-    tells = not arguments.quiet and not console.messages.is_live
-    if tells:
-        console.messages.line(_beginning(arguments, [str(wait.target) for wait in waits]))
-    with nullcontext() if arguments.quiet else console.messages.live(lines):
-        pending = {asyncio.ensure_future(wait.run()) for wait in waits}
-        reports = [asyncio.ensure_future(_report(console.messages, lines))] if tells else []
-        try:
-            while pending and not _is_decided(waits, is_any=arguments.any):
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-        finally:
-            others = [*pending, *reports]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+    if waits[0].tells:
+        messages.line(_beginning(arguments, [str(wait.target) for wait in waits]))
+    with nullcontext() if arguments.quiet else messages.live(lines):
+        if len(waits) == 1 and waits[0].is_plain:
+            waits[0].run()
+        else:
+            from ._wait_together import wait_for_all
+
+            wait_for_all(waits, arguments, lambda: _report(messages, lines()))
     return waits
+
+
+def _report(messages: Stream, lines: Iterator[Line]) -> None:
+    """Write one line with all targets that are still waited for."""
+    parts: list[Part] = []
+    for line in lines:
+        parts += ["; ", *line] if parts else line
+    messages.line(*parts)
 
 
 def _beginning(arguments: argparse.Namespace, targets: Sequence[str]) -> str:
@@ -198,21 +239,6 @@ def _beginning(arguments: argparse.Namespace, targets: Sequence[str]) -> str:
     return f"waiting {goal}, {limit}"
 
 
-async def _report(messages: Stream, lines: Callable[[], Iterator[Line]]) -> None:
-    """Write a line every ten seconds, with all targets that are still waited for."""
-    while True:
-        await asyncio.sleep(REPORT_SECONDS)
-        parts: list[Part] = []
-        for line in lines():
-            parts += ["; ", *line] if parts else line
-        messages.line(*parts)
-
-
-def _is_decided(waits: Sequence[Wait], *, is_any: bool) -> bool:
-    """Return True if the remaining waits cannot change the result."""
-    return any(wait.is_met if is_any else wait.state == "impossible" for wait in waits)
-
-
 def _status(waits: Sequence[Wait], *, is_any: bool) -> int:
     if (any if is_any else all)(wait.is_met for wait in waits):
         return 0
@@ -220,10 +246,30 @@ def _status(waits: Sequence[Wait], *, is_any: bool) -> int:
     return FAILED if is_impossible else TIMED_OUT
 
 
+def _check_for(target: WaitTarget, arguments: argparse.Namespace) -> Check | None:
+    """Return what the server is checked by; None where a connection is enough."""
+    if not target.has_exchange and not arguments.send:
+        return arguments.expect or None
+    from ._exchanges import check_for
+
+    return check_for(target, arguments)
+
+
+def _in_the_way(tried: set[SockAddr]) -> list[str]:
+    """Return what keeps a server from the port of these addresses."""
+    from .._host.holders import in_the_way
+
+    return [str(each) for each in in_the_way(tried)]
+
+
 def _exposure(address: tuple[str, int] | None) -> str:
     """Say how a plain client can get a self-connect at the address; nothing if it cannot, or only DNS can tell."""
     if address is None:
         return ""
+    from ipaddress import ip_address  # all this is loaded after the first try, if that has failed
+
+    from .. import self_connect_exposure
+
     try:
         if address[0] != "localhost":
             ip_address(address[0].partition("%")[0])

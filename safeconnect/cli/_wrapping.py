@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import unicodedata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def width(text: str) -> int:
     """Return how many columns a text takes: East Asian characters take two, accents none."""
     if text.isascii():
         return len(text)
+    import unicodedata  # most texts do without
+
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
     )

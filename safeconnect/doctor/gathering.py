@@ -22,7 +22,7 @@ from .._connect.names import look_up_in_time
 from .._connect.order import without_duplicates
 from .._connect.settings import Settings
 from .._host import tcp_table
-from .._host.holders import is_own
+from .._host.sock_diag import is_own
 from .._host.tcp_rows import holdings, in_the_way, source_use, takes
 from .._lazy import publish
 from .._local.self_connect_exposure import self_connect_exposure

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safeconnect._host import tcp_table
+from safeconnect._host import sock_diag, tcp_table
 from safeconnect._sockets import other_systems
 from safeconnect.doctor import examine, gather, gathering
 from safeconnect.doctor.facts import Listening, SourcePorts, Timers
@@ -108,12 +108,12 @@ class TestSandboxes:
         assert gather().timers.retries2 is None
 
     def test_without_sock_diag_the_backlog_is_not_told(self, server, monkeypatch):
-        monkeypatch.setattr(tcp_table, "_NETLINK_SOCK_DIAG", 31)  # there is no such family
+        monkeypatch.setattr(sock_diag, "_NETLINK_SOCK_DIAG", 31)  # there is no such family
         (listener,) = gather(server.getsockname()).target.listeners
         assert (listener.waiting, listener.backlog) == (0, None)
 
     def test_sock_diag_that_refuses(self, monkeypatch):
-        monkeypatch.setattr(tcp_table, "_SOCK_DIAG_BY_FAMILY", 0x7F)  # not a kind of message it knows
+        monkeypatch.setattr(sock_diag, "_SOCK_DIAG_BY_FAMILY", 0x7F)  # not a kind of message it knows
         assert tcp_table.backlogs() == {}
 
     def test_without_user_namespaces(self, monkeypatch):
