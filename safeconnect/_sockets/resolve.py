@@ -47,7 +47,7 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
         found = _known.get(address)  # a third of the time that the cache of _literal() takes
     except TypeError:
         found = None
-    if found is not None and type(address[1]) is int and socket.getaddrinfo is _STANDARD:
+    if found is not None and type(address[1]) is int and socket.getaddrinfo is STANDARD:
         return found
     if type(address) is not tuple or len(address) != 2:
         return literal(address)
