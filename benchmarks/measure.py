@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 Call = TypeVar("Call")
@@ -124,26 +124,46 @@ def _show_plain(title: str, rows: Sequence[Sequence[str]]) -> None:
         print(first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)))
 
 
-def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each kind (default {rounds})")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures (default in results/)")
-    return parser
+class Arguments(argparse.ArgumentParser):
+    """The options that every benchmark has; ``quick`` are the rounds with ``--quick``, None: it cannot be shortened."""
+
+    def __init__(self, description: str | None, rounds: int, quick: int | None) -> None:
+        super().__init__(description=(description or "").partition("\n")[0])
+        self.quick = quick
+        self.add_argument("--rounds", type=int, help=f"measurements of each kind (default {rounds})")
+        self.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures (default in results/)")
+        self.add_argument("--quick", action="store_true", help="a short run, whose figures are not kept")
+        self.set_defaults(rounds=rounds)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, rest = super().parse_known_args(args, namespace)
+        if options.quick and self.quick is None:
+            print("left out: it cannot be shortened")
+            self.exit()
+        if options.quick and options.rounds == self.get_default("rounds"):
+            options.rounds = self.quick
+        return options, rest
 
 
-def report(
+def arguments(description: str | None, rounds: int, quick: int | None = 0) -> Arguments:
+    """The options that every benchmark has; a quick run has a fortieth of the rounds, where nothing else is said."""
+    return Arguments(description, rounds, max(rounds // 40, 2) if quick == 0 else quick)
+
+
+def path_of(name: str) -> Path:
+    """Where the figures of a benchmark lie, for this version of Python."""
+    return RESULTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}.json"
+
+
+def written(
     name: str,
     options: argparse.Namespace,
     results: object,
     targets: Sequence[Mapping[str, object]],
     packages: Sequence[str] = PACKAGES,
-) -> None:
-    """Print which targets were met and write everything down as JSON."""
-    for line in targets:
-        print(f"{'met   ' if line['met'] else 'MISSED'}  {line['target']}")
-    path = options.json or RESULTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}.json"
-    written = {
+) -> dict[str, Any]:
+    """What is written down of a run."""
+    return {
         "benchmark": name,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
@@ -153,8 +173,24 @@ def report(
         "targets": list(targets),
         "results": results,
     }
+
+
+def report(
+    name: str,
+    options: argparse.Namespace,
+    results: object,
+    targets: Sequence[Mapping[str, object]],
+    packages: Sequence[str] = PACKAGES,
+) -> None:
+    """Print which targets were met and write everything down as JSON; of a quick run only where that is asked for."""
+    for line in targets:
+        print(f"{'met   ' if line['met'] else 'MISSED'}  {line['target']}")
+    path = options.json or (None if options.quick else path_of(name))
+    if path is None:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(written(name, options, results, targets, packages), indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
     print(f"written to {path}\n")
 
 
