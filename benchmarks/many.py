@@ -190,7 +190,10 @@ def options() -> argparse.Namespace:
     """What the command line says."""
     parser = arguments(__doc__, rounds=1)
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"(default {CONNECTIONS:,})")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.quick:
+        given.connections = 20_000
+    return given
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def figures(times: Mapping[str, Sequence[float]], base: str = BASE) -> dict[str,
     """Median, 90th percentile and mean in microseconds, and the median of the ratios to the base, round by round.
 
     The mean leaves out the slowest hundredth, which is the machine's doing. It tells what the median hides: work that
-    is done at some calls only, such as safeconnect's draw of its next 32 windows.
+    is done at some calls only, such as safeconnect's draw of its next 64 windows.
     """
     means = {name: statistics.fmean(sorted(taken)[: -(len(taken) // 100) or None]) for name, taken in times.items()}
     return {
@@ -82,11 +82,28 @@ def figures(times: Mapping[str, Sequence[float]], base: str = BASE) -> dict[str,
             "median_us": round(statistics.median(taken) * 1e6, 2),
             "p90_us": round(statistics.quantiles(taken, n=10)[-1] * 1e6, 2),
             "mean_us": round(means[name] * 1e6, 2),
-            "ratio": round(statistics.median(mine / its for mine, its in zip(taken, times[base], strict=True)), 3),
+            **ratios(taken, times[base]),
             "mean_ratio": round(means[name] / means[base], 3),
         }
         for name, taken in times.items()
     }
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """The median of the rounds' ratios, and its spread: the lowest and highest of the medians of the run's tenths."""
+    each = [mine / its for mine, its in zip(ours, theirs, strict=True)]
+    size = max(len(each) // 10, 1)
+    parts = [statistics.median(each[start : start + size]) for start in range(0, len(each) - size + 1, size)]
+    return {
+        "ratio": round(statistics.median(each), 3),
+        "lowest_ratio": round(min(parts), 3),
+        "highest_ratio": round(max(parts), 3),
+    }
+
+
+def spread(figure: Mapping[str, float]) -> str:
+    """Between which medians the tenths of a run lie."""
+    return f"{figure['lowest_ratio']:.2f}-{figure['highest_ratio']:.2f}"
 
 
 def target(text: str, *, met: bool) -> dict[str, object]:
@@ -97,7 +114,7 @@ def target(text: str, *, met: bool) -> dict[str, object]:
 def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
     """A contender's line in a table: its times, and its ratios to the base."""
     times = figure["median_us"], figure["p90_us"], figure["mean_us"]
-    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
+    return name, *times, f"{figure['ratio']:.3f} ({spread(figure)})", f"{figure['mean_ratio']:.3f}"
 
 
 def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -188,6 +205,8 @@ def report(
     path = options.json or (None if options.quick else path_of(name))
     if path is None:
         return
+    if path.is_dir():
+        path /= path_of(name).name
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(written(name, options, results, targets, packages), indent=1)
     path.write_text(text + "\n", encoding="utf-8")
