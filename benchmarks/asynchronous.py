@@ -205,7 +205,7 @@ def compare(times: Times) -> dict[str, dict[str, float]]:
     ours = next(iter(times))
     taken = figures(times, base=ours)
     for name, figure in taken.items():
-        figure |= ratios(times[ours], times[name])
+        figure.update(ratios(times[ours], times[name]))
         figure["mean_ratio"] = round(taken[ours]["mean_us"] / figure["mean_us"], 3)
     return taken
 

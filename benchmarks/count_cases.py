@@ -18,8 +18,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-import safeconnect
 from measure import BASE, LINGER_0, Server
+
+import safeconnect
 from safeconnect import PersistentConnection
 
 OPERATIONS = 192  # three times the windows that are prefetched at once

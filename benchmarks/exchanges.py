@@ -1,7 +1,7 @@
 """What a PersistentConnection costs and saves: the time of one exchange, and the replies that get crossed.
 
-The cost: a block without a request, in each driver; and a request with its reply, beside a bare socket's, http.client's,
-urllib3's pool's and redis-py's (`exchange_peers.py`). The saving: exchanges whose replies come up to twice the timeout
+The cost: a block without a request, in each driver; and a request with its reply, beside a bare socket, http.client,
+urllib3's pool and redis-py (`exchange_peers.py`). The saving: exchanges whose replies come up to twice the timeout
 late, beside a naive client, which uses its socket again after a timeout. The server is a process of its own.
 """
 
