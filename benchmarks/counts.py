@@ -32,7 +32,7 @@ PACKAGES = ("safeconnect", "trio", "uvloop")
 GROWTH = 0.03  # of the ratio to the peer, in the same build of Python
 GROWTH_ELSEWHERE = 0.10  # in another one: its compiler may be better at what a peer does than at what we do
 CALLS = 0.05  # of one operation: windows are prefetched once in 64 connects
-WAKES = 1.5  # threads that wait for each other do so more or less often
+WAKES = 3.0  # threads that wait for each other do so more or less often
 HOSTS = f"127.0.0.1 localhost {NAME}\n::1 localhost6\n"
 # Looked up in the file of hosts first, as on most machines.
 SWITCH = "hosts: files dns\n"

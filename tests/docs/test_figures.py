@@ -1,4 +1,4 @@
-"""The figures in README and docs are those that the benchmarks have written; README and the page on speed have no more."""
+"""The figures in README and docs are those that the benchmarks have written; README and docs/speed.md have no more."""
 
 import importlib.util
 import re
