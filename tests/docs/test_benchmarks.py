@@ -84,7 +84,7 @@ class TestCounts:
 
     def test_more_wakes_than_chance_makes(self, counts, written):
         now = copy.deepcopy(written)
-        ours(now, "trio: a stream")["futex"] += 1
+        ours(now, "trio: a stream")["futex"] += counts.WAKES
         assert list(counts.faults(written, now)) == []
         ours(now, "trio: a stream")["futex"] += 1
         assert len(list(counts.faults(written, now))) == 1
