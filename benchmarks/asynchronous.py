@@ -7,7 +7,6 @@ and anyio's stream on each. Nothing else runs in the event loop. Accepting and c
 import asyncio
 import inspect
 import socket
-import statistics
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -19,7 +18,7 @@ import aiohttp.connector
 import anyio
 import anyio.abc
 import trio
-from measure import PACKAGES, Server, arguments, figures, report, row, show, target, turns
+from measure import PACKAGES, Server, arguments, figures, ratios, report, row, show, target, turns
 from yarl import URL
 
 import safeconnect.anyio
@@ -206,8 +205,7 @@ def compare(times: Times) -> dict[str, dict[str, float]]:
     ours = next(iter(times))
     taken = figures(times, base=ours)
     for name, figure in taken.items():
-        pairs = zip(times[ours], times[name], strict=True)
-        figure["ratio"] = round(statistics.median(mine / its for mine, its in pairs), 3)
+        figure.update(ratios(times[ours], times[name]))
         figure["mean_ratio"] = round(taken[ours]["mean_us"] / figure["mean_us"], 3)
     return taken
 

@@ -7,7 +7,7 @@ of child processes, as in `pressure.py`; Linux 6.3 or later.
 
 import asyncio
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ def crowds(count: int, rounds: int) -> Iterator[dict[str, Any]]:
 # Few source ports left
 
 
-def pressures(rounds: int) -> Iterator[dict[str, Any]]:
+def pressures(rounds: int, levels: Sequence[int] = LEVELS) -> Iterator[dict[str, Any]]:
     """The comparisons at each level, lowest first, in processor time.
 
     What the kernel walks is told in full by that, and nothing waits. Told by the clock on the wall, a peer that takes
@@ -108,8 +108,8 @@ def pressures(rounds: int) -> Iterator[dict[str, Any]]:
     ports = order_of_ports("plain")
     with ExitStack() as stack:
         server = stack.enter_context(server_outside_the_range())
-        holders = Holders(server, stack, len(ports) * LEVELS[-1] // 100)
-        for level in LEVELS:
+        holders = Holders(server, stack, len(ports) * levels[-1] // 100)
+        for level in levels:
             holders.add(ports[holders.held : len(ports) * level // 100])
             for loop, kind in UNDER_PRESSURE:
                 taken = measure_one(loop, COMPARISONS[loop][kind], server, rounds, clock=thread_time)
@@ -217,6 +217,8 @@ def main() -> None:
     parser = arguments(__doc__, rounds=200)
     parser.add_argument("--count", type=int, default=1000, help="connects at once (default 1000)")
     options = parser.parse_args()
+    if options.quick:
+        options.count = 200
     if not kernel.has_port_range():
         raise SystemExit("this benchmark needs IP_LOCAL_PORT_RANGE: Linux 6.3 or later")
     if int(QUEUE.read_text(encoding="ascii")) < options.count:
@@ -224,7 +226,7 @@ def main() -> None:
     raise_descriptor_limit()
     targets: list[dict[str, object]] = []
     crowded = list(crowds(options.count, max(options.rounds // 20, 2)))
-    pressed = list(pressures(options.rounds))
+    pressed = list(pressures(options.rounds, LEVELS[: 1 if options.quick else None]))
     beside_one = list(waits(max(options.rounds // 10, 2)))
     for result in pressed:
         targets += check_pressure(result)

@@ -99,7 +99,7 @@ def aims(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[
 
 def main() -> None:
     """Measure, show and write it all down."""
-    options = arguments(__doc__, rounds=5).parse_args()
+    options = arguments(__doc__, rounds=5, quick=None).parse_args()
     results = measure_all(options.rounds)
     headers = ("client", *(f"{moment:g} s" for moment in MOMENTS))
     rows = [(name, *(f"{figure['median_s']:.2f}" for figure in figures.values())) for name, figures in results.items()]

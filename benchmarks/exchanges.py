@@ -1,12 +1,12 @@
 """What a PersistentConnection costs and saves: the time of one exchange, and the replies that get crossed.
 
-The cost: a block without a request, in each driver. The saving: exchanges whose replies come up to twice the timeout
+The cost: a block without a request, in each driver; and a request with its reply, beside a bare socket, http.client,
+urllib3's pool and redis-py (`exchange_peers.py`). The saving: exchanges whose replies come up to twice the timeout
 late, beside a naive client, which uses its socket again after a timeout. The server is a process of its own.
 """
 
 import argparse
 import asyncio
-import multiprocessing
 import random
 import socket
 import statistics
@@ -14,13 +14,14 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import exchange_peers
 import trio
-from measure import arguments, report, show, target
+from measure import PACKAGES, arguments, report, show, spread, target
 
 import safeconnect.asyncio
 import safeconnect.trio
@@ -31,6 +32,9 @@ QUESTION = struct.Struct("!QI")  # number, how many microseconds late the reply 
 TIMEOUT = 0.008
 CONNECTIONS = 10
 AT_ONCE = Retry(backoff=Backoff(initial=0))
+# Microseconds that a request and its reply may take beyond those on a socket.
+LIMITS = {"blocking": 10.0, "asyncio": 25.0}
+OURS = "PersistentConnection"
 
 
 def serve(ready: Any) -> None:
@@ -50,19 +54,6 @@ def answer(sock: socket.socket) -> None:
             if microseconds:
                 late.wait(microseconds / 1e6)
             sock.sendall(NUMBER.pack(number))
-
-
-@contextmanager
-def server() -> Iterator[Any]:
-    """The address of the server."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=serve, args=[theirs], daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.kill()
-        process.join()
 
 
 def blocking(address: Any, rounds: int) -> list[float]:
@@ -197,24 +188,55 @@ def crossing(address: Any, exchanges: int) -> dict[str, Counter[str]]:
     return found
 
 
+def show_peers(requests: dict[str, exchange_peers.Added]) -> None:
+    """Print what a request adds to that on a socket."""
+    rows = [
+        (driver, name, each["added_us"], each["median_us"], f"{each['ratio']:.2f}", spread(each))
+        for driver, contenders in requests.items()
+        for name, each in contenders.items()
+    ]
+    headers = ("driver", "contender", "adds us", "median us", "x a socket", "spread")
+    show("a request and its reply, beside the same on a socket", headers, rows)
+
+
+def check(requests: dict[str, exchange_peers.Added]) -> Iterator[dict[str, object]]:
+    """The targets for what an exchange adds: so many microseconds, and less than the peers."""
+    for driver, contenders in requests.items():
+        ours = contenders[OURS]["added_us"]
+        if driver in LIMITS:
+            text = f"{driver}: an exchange adds at most {LIMITS[driver]:g} us to a socket's (is {ours})"
+            yield target(text, met=ours <= LIMITS[driver])
+        for name, each in contenders.items():
+            if name != OURS:
+                text = f"{driver}: an exchange adds less than {name} ({ours} and {each['added_us']} us)"
+                yield target(text, met=ours < each["added_us"])
+
+
 def options() -> argparse.Namespace:
     """The options of this benchmark."""
     parser = arguments(__doc__, rounds=5000)
     parser.add_argument("--exchanges", type=int, default=10_000, help="for the crossed replies (default 10000)")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.quick:
+        given.exchanges = 400
+    return given
 
 
 def main() -> None:
     """Measure both."""
     chosen = options()
-    with server() as address:
+    requests = exchange_peers.measure(chosen.rounds)
+    show_peers(requests)
+    with exchange_peers.running(serve) as address:
         added = cost(address, chosen.rounds)
-        show("what an exchange adds", ("driver", "median us"), list(added.items()))
+        show("what a block without a request takes", ("driver", "median us"), list(added.items()))
         found = crossing(address, chosen.exchanges)
     kinds = ("right", "late", "crossed")
     show("replies", ("client", *kinds), [(name, *(counts[kind] for kind in kinds)) for name, counts in found.items()])
-    targets = [target(f"{name}: no reply crossed", met=not found[name]["crossed"]) for name in list(CLIENTS)[1:]]
-    report("exchanges", chosen, {"added_us": added, "crossing": found}, targets, ("safeconnect", "trio"))
+    targets = [*check(requests)]
+    targets += [target(f"{name}: no reply crossed", met=not found[name]["crossed"]) for name in list(CLIENTS)[1:]]
+    results = {"added_us": added, "requests": requests, "crossing": found}
+    report("exchanges", chosen, results, targets, (*PACKAGES, "redis", "trio"))
 
 
 if __name__ == "__main__":

@@ -359,7 +359,7 @@ def aims(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
 
 def main() -> None:
     """Measure, show and write it all down; or be the child process that looks a name up."""
-    parser = arguments(__doc__, rounds=5)
+    parser = arguments(__doc__, rounds=5, quick=None)
     parser.add_argument("--hang", choices=CLIENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.hang:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 Call = TypeVar("Call")
@@ -74,7 +74,7 @@ def figures(times: Mapping[str, Sequence[float]], base: str = BASE) -> dict[str,
     """Median, 90th percentile and mean in microseconds, and the median of the ratios to the base, round by round.
 
     The mean leaves out the slowest hundredth, which is the machine's doing. It tells what the median hides: work that
-    is done at some calls only, such as safeconnect's draw of its next 32 windows.
+    is done at some calls only, such as safeconnect's draw of its next 64 windows.
     """
     means = {name: statistics.fmean(sorted(taken)[: -(len(taken) // 100) or None]) for name, taken in times.items()}
     return {
@@ -82,11 +82,28 @@ def figures(times: Mapping[str, Sequence[float]], base: str = BASE) -> dict[str,
             "median_us": round(statistics.median(taken) * 1e6, 2),
             "p90_us": round(statistics.quantiles(taken, n=10)[-1] * 1e6, 2),
             "mean_us": round(means[name] * 1e6, 2),
-            "ratio": round(statistics.median(mine / its for mine, its in zip(taken, times[base], strict=True)), 3),
+            **ratios(taken, times[base]),
             "mean_ratio": round(means[name] / means[base], 3),
         }
         for name, taken in times.items()
     }
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """The median of the rounds' ratios, and its spread: the lowest and highest of the medians of the run's tenths."""
+    each = [mine / its for mine, its in zip(ours, theirs, strict=True)]
+    size = max(len(each) // 10, 1)
+    parts = [statistics.median(each[start : start + size]) for start in range(0, len(each) - size + 1, size)]
+    return {
+        "ratio": round(statistics.median(each), 3),
+        "lowest_ratio": round(min(parts), 3),
+        "highest_ratio": round(max(parts), 3),
+    }
+
+
+def spread(figure: Mapping[str, float]) -> str:
+    """Between which medians the tenths of a run lie."""
+    return f"{figure['lowest_ratio']:.2f}-{figure['highest_ratio']:.2f}"
 
 
 def target(text: str, *, met: bool) -> dict[str, object]:
@@ -97,7 +114,7 @@ def target(text: str, *, met: bool) -> dict[str, object]:
 def row(name: str, figure: dict[str, float]) -> tuple[object, ...]:
     """A contender's line in a table: its times, and its ratios to the base."""
     times = figure["median_us"], figure["p90_us"], figure["mean_us"]
-    return name, *times, f"{figure['ratio']:.3f}", f"{figure['mean_ratio']:.3f}"
+    return name, *times, f"{figure['ratio']:.3f} ({spread(figure)})", f"{figure['mean_ratio']:.3f}"
 
 
 def show(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -124,26 +141,46 @@ def _show_plain(title: str, rows: Sequence[Sequence[str]]) -> None:
         print(first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)))
 
 
-def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each kind (default {rounds})")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures (default in results/)")
-    return parser
+class Arguments(argparse.ArgumentParser):
+    """The options that every benchmark has; ``quick`` are the rounds with ``--quick``, None: it cannot be shortened."""
+
+    def __init__(self, description: str | None, rounds: int, quick: int | None) -> None:
+        super().__init__(description=(description or "").partition("\n")[0])
+        self.quick = quick
+        self.add_argument("--rounds", type=int, help=f"measurements of each kind (default {rounds})")
+        self.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures (default in results/)")
+        self.add_argument("--quick", action="store_true", help="a short run, whose figures are not kept")
+        self.set_defaults(rounds=rounds)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, rest = super().parse_known_args(args, namespace)
+        if options.quick and self.quick is None:
+            print("left out: it cannot be shortened")
+            self.exit()
+        if options.quick and options.rounds == self.get_default("rounds"):
+            options.rounds = self.quick
+        return options, rest
 
 
-def report(
+def arguments(description: str | None, rounds: int, quick: int | None = 0) -> Arguments:
+    """The options that every benchmark has; a quick run has a fortieth of the rounds, where nothing else is said."""
+    return Arguments(description, rounds, max(rounds // 40, 2) if quick == 0 else quick)
+
+
+def path_of(name: str) -> Path:
+    """Where the figures of a benchmark lie, for this version of Python."""
+    return RESULTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}.json"
+
+
+def written(
     name: str,
     options: argparse.Namespace,
     results: object,
     targets: Sequence[Mapping[str, object]],
     packages: Sequence[str] = PACKAGES,
-) -> None:
-    """Print which targets were met and write everything down as JSON."""
-    for line in targets:
-        print(f"{'met   ' if line['met'] else 'MISSED'}  {line['target']}")
-    path = options.json or RESULTS / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}.json"
-    written = {
+) -> dict[str, Any]:
+    """What is written down of a run."""
+    return {
         "benchmark": name,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
@@ -153,8 +190,26 @@ def report(
         "targets": list(targets),
         "results": results,
     }
+
+
+def report(
+    name: str,
+    options: argparse.Namespace,
+    results: object,
+    targets: Sequence[Mapping[str, object]],
+    packages: Sequence[str] = PACKAGES,
+) -> None:
+    """Print which targets were met and write everything down as JSON; of a quick run only where that is asked for."""
+    for line in targets:
+        print(f"{'met   ' if line['met'] else 'MISSED'}  {line['target']}")
+    path = options.json or (None if options.quick else path_of(name))
+    if path is None:
+        return
+    if path.is_dir():
+        path /= path_of(name).name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(written(name, options, results, targets, packages), indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
     print(f"written to {path}\n")
 
 

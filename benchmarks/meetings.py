@@ -92,7 +92,7 @@ def meet_curl() -> dict[str, str]:
 
 def main() -> None:
     """Let every client meet itself, tell what it made of that, and write it down."""
-    options = arguments(__doc__, rounds=1).parse_args()
+    options = arguments(__doc__, rounds=1, quick=1).parse_args()
     reason = namespaces_unavailable()
     if reason:
         sys.exit(reason)

@@ -8,7 +8,7 @@ import multiprocessing
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,6 +20,7 @@ import safeconnect
 from safeconnect._sockets import kernel, port_window
 
 LEVELS = (0, 10, 25, 40, 50, 55, 60, 70, 80, 90, 95, 96, 98, 99)
+QUICK_LEVELS = (0, 10, 50, 60)
 HOST = "127.0.0.1"
 # Below the usual ephemeral ranges, so that no contender can meet itself; the first free port from here on is taken.
 SERVER_PORT = 20000
@@ -116,15 +117,15 @@ def contenders(address: tuple[str, int]) -> Calls:
     }
 
 
-def measure_fill(fill: str, rounds: int) -> list[dict[str, Any]]:
+def measure_fill(fill: str, rounds: int, levels: Sequence[int] = LEVELS) -> list[dict[str, Any]]:
     """The figures at each level, lowest first."""
     ports = order_of_ports(fill)
     results = []
     with ExitStack() as stack:
         server = stack.enter_context(server_outside_the_range())
-        holders = Holders(server, stack, len(ports) * LEVELS[-1] // 100)
+        holders = Holders(server, stack, len(ports) * levels[-1] // 100)
         calls = contenders((HOST, server.port))
-        for level in LEVELS:
+        for level in levels:
             holders.add(ports[holders.held : len(ports) * level // 100])
             taken = figures(interleave(calls, server.drop, rounds, warm_up=20))
             results.append({"fill": fill, "percent_in_use": level, "contenders": taken})
@@ -178,7 +179,7 @@ def main() -> None:
     results = []
     targets: list[dict[str, object]] = []
     for fill in ("plain", "random") if options.fill == "both" else (options.fill,):
-        measured = measure_fill(fill, options.rounds)
+        measured = measure_fill(fill, options.rounds, QUICK_LEVELS if options.quick else LEVELS)
         show_fill(f"{fill} fill, windows of {port_window.WINDOW_SIZE}", measured)
         results += measured
         targets += check(fill, measured)

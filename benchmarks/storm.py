@@ -143,7 +143,7 @@ def check(scene: Scene, results: dict[str, dict[str, Any]], small: dict[str, Any
 
 def main() -> None:
     """Simulate, show and write it all down."""
-    options = arguments(__doc__, rounds=1).parse_args()
+    options = arguments(__doc__, rounds=1, quick=None).parse_args()
     scene = Scene()
     variations = list(varied())
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
