@@ -7,6 +7,7 @@ import select
 import socket
 import sys
 from contextlib import suppress
+from itertools import count
 
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
@@ -33,7 +34,7 @@ _TURNS = 8
 # How often a loop that cannot watch sockets looks at them: at most 10 ms late.
 POLL_SECONDS = 0.01
 
-_at_once = 0
+_starts = count(1)  # its next() is one step, also for threads
 
 
 async def create_connection(
@@ -82,7 +83,6 @@ async def connect(
     :param candidates: the addresses of the host, if they have been looked up already.
     :param gives_way: let other tasks run every now and then.
     """
-    global _at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
     is_plain = not settings.needs_dial and not is_logged()
@@ -91,8 +91,7 @@ async def connect(
         candidates = resolve.without_network(address, settings.family) if is_plain else resolve.literal(address)
     first: socket.socket | OSError | None = None
     if candidates:
-        _at_once += gives_way
-        if gives_way and _at_once % _TURNS == 0:
+        if gives_way and next(_starts) % _TURNS == 0:
             await asyncio.sleep(0)  # here a cancellation has nothing to clean up
         if is_plain:
             first, is_kept = try_first(settings, candidates[0])

@@ -24,7 +24,7 @@ ON = ("1", "on", "yes", "true")
 _OWN = f"{__name__.partition('.')[0]}."
 _ITSELF = "install"  # no module has this name alone
 
-_watch: _Watch | None = None
+_watches: list[_Watch] = []  # one, once it is activated
 
 
 def activate() -> None:
@@ -32,14 +32,14 @@ def activate() -> None:
 
     It never raises: wrong settings are one line on stderr, and the program runs as it would without them.
     """
-    global _watch
     if sys.flags.ignore_environment:  # python -I and -E: the line of the wheel is run there, too
         return
     text = os.environ.get(VARIABLE, "").strip()
-    if _watch is None and text not in OFF and not _is_own_command(sys.orig_argv):
-        _watch = _Watch(text)
-        sys.meta_path.insert(0, _watch)
-        _watch.look()
+    if not _watches and text not in OFF and not _is_own_command(sys.orig_argv):
+        watch = _Watch(text)
+        _watches.append(watch)
+        sys.meta_path.insert(0, watch)
+        watch.look()
 
 
 def _is_own_command(argv: list[str]) -> bool:

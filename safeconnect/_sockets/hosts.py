@@ -42,12 +42,21 @@ class _Content:
         self.answered: dict[str, int] = {}  # the family of names of which the C library has said the same
 
 
-_content = _Content({}, (), -_AGAIN_SECONDS)
+class _Kept:
+    """What is known of the files now. Threads share it without a lock: each reads it once."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content = _Content({}, (), -_AGAIN_SECONDS)
+
+
+_kept = _Kept()
 
 
 def find(host: str, port: int, family: int = 0) -> tuple[Candidate, ...]:
     """Return what the C library finds for the host in the file of hosts, if that is known and of the family."""
-    content = _content
+    content = _kept.content
     if host not in content.answered or content.stamps != _stamps():
         return ()
     found, address = content.answered[host], content.addresses[host]
@@ -59,12 +68,11 @@ def find(host: str, port: int, family: int = 0) -> tuple[Candidate, ...]:
 
 def learn(host: str, found: Sequence[Candidate]) -> None:
     """Remember what the C library has found, if it is the host's one address in the file of hosts."""
-    global _content
-    content = _content
+    content = _kept.content
     if host not in content.addresses and monotonic() < content.read_at + _AGAIN_SECONDS:
         return
     if content.stamps != _stamps():
-        _content = content = _read()
+        _kept.content = content = _read()
     if len(found) == 1 and found[0][4][0] == content.addresses.get(host):
         content.answered[host] = int(found[0][0])
 

@@ -32,7 +32,7 @@ _NO_OPTION = (errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, er
 _SOME_RANGE = 1 << 16 | 1
 
 _remembered: dict[str, PortSet] = {}
-_has_port_range = False  # True once a socket has kept an IP_LOCAL_PORT_RANGE
+_kept: set[int] = set()  # IP_LOCAL_PORT_RANGE once a socket has given one back
 _listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
@@ -87,9 +87,8 @@ def is_told() -> bool:
 @_fork.in_child
 def forget() -> None:
     """Forget what was read and which options there are; the next question asks the kernel."""
-    global _has_port_range
     _remembered.clear()
-    _has_port_range = False
+    _kept.clear()
     if sys.platform == "linux":
         missing.clear()
     _tell()
@@ -114,21 +113,23 @@ def has_port_range() -> bool:
 
     :raises OSError: there was no descriptor, or no memory, to ask with.
     """
-    global _has_port_range
-    if _has_port_range or IP_LOCAL_PORT_RANGE in missing:
-        return IP_LOCAL_PORT_RANGE not in missing
+    if IP_LOCAL_PORT_RANGE in missing:
+        return False
+    if IP_LOCAL_PORT_RANGE in _kept:
+        return True
     probe = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         probe.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, _SOME_RANGE)
-        _has_port_range = probe.getsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE) == _SOME_RANGE
+        if probe.getsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE) == _SOME_RANGE:
+            _kept.add(IP_LOCAL_PORT_RANGE)
+            return True
     except OSError as error:
         if error.errno not in _NO_OPTION:
             raise
     finally:
         probe.close()
-    if not _has_port_range:
-        missing.add(IP_LOCAL_PORT_RANGE)
-    return _has_port_range
+    missing.add(IP_LOCAL_PORT_RANGE)
+    return False
 
 
 def set_option(sock: socket.socket, name: int, value: int) -> bool:

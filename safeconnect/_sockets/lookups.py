@@ -42,7 +42,8 @@ MAX_THREADS = 32
 # once more while its first query waits out the resolver's own timeout (5 to 30 s). Unused stacks take no memory.
 MAX_THREADS_IN_ALL = 128
 MAX_QUEUED = 1024
-IDLE_SECONDS = 10.0  # read whenever a thread runs out of work: tests shorten it, and join the threads of `_pool`
+# Read whenever a thread runs out of work: tests shorten it, and join the threads of the pool.
+IDLE_SECONDS = 10.0
 _NAMES_TOLD = 3
 
 
@@ -57,9 +58,9 @@ def start(resolver: Resolver, arguments: tuple[Any, ...], done: Done) -> Lookup:
     :raises socket.gaierror: ``EAI_AGAIN``, at once: too many lookups are unanswered already.
     """
     # At the end of the interpreter daemon threads are stopped, and one of them may hold the lock of its pool.
-    lookup = None if sys.is_finalizing() else _current().start(resolver, arguments, done)
+    lookup = None if sys.is_finalizing() else _process.current().start(resolver, arguments, done)
     if lookup is None:
-        lookup = Lookup(_pool, _Query(None, resolver, arguments), None)
+        lookup = Lookup(_process.pool, _Query(None, resolver, arguments), None)
         done(*_ask(lookup.query))
     return lookup
 
@@ -81,7 +82,7 @@ class Lookup:
         Any thread may cancel, and more than once, but must not hold a lock that ``done`` waits for. The other callers
         of the same lookup still get its outcome; one that nobody waits for is not begun.
         """
-        if self._pool is not _pool or sys.is_finalizing():
+        if self._pool is not _process.pool or sys.is_finalizing():
             return  # of a forked parent, or at the end of the interpreter: its threads are gone, and may hold the locks
         self._done = None  # first, for the wait may be interrupted
         with self._lock:
@@ -347,22 +348,26 @@ def _twin(error: BaseException) -> BaseException:
         return error
 
 
-_pool = _Pool()
+class _Process:
+    """The pool of this process; a new one in a forked child, where the threads of the old one are gone."""
+
+    __slots__ = ("__weakref__", "pool")
+
+    def __init__(self) -> None:
+        self.forked()
+        _fork.register(self)
+
+    def forked(self) -> None:
+        self.pool = _Pool()
+
+    def current(self) -> _Pool:
+        """Return the pool; a new one if gevent or eventlet have replaced threads by greenlets since it was made.
+
+        Greenlets cannot use the old locks: to these, all greenlets are one thread.
+        """
+        if self.pool.kind is not threading.Lock:
+            self.pool = _Pool()
+        return self.pool
 
 
-def _current() -> _Pool:
-    """Return the pool; a new one if gevent or eventlet have replaced threads by greenlets since it was made.
-
-    Greenlets cannot use the old locks: to these, all greenlets are one thread.
-    """
-    global _pool
-    if _pool.kind is not threading.Lock:
-        _pool = _Pool()
-    return _pool
-
-
-@_fork.in_child
-def _start_afresh() -> None:
-    """Make a new pool in a forked child, where the threads of the old one are gone."""
-    global _pool
-    _pool = _Pool()
+_process = _Process()

@@ -49,32 +49,40 @@ ANY_PORT: NoWindow = 0  # no window: the kernel chooses among all its source por
 # In the middle of a connect the processor's caches hold the kernel's code: drawing a window there takes 4 of a
 # connect's 20 microseconds, and in a batch a third of one. There are none where the kernel lacks the option.
 _BATCH = 64
-_prefetched: list[Window] = []
 # How many ports on each side of a found one to try next: free ports lie together when plain connects have taken the
 # others. And how many connects begin there, before a random window shows whether ports are still scarce.
 _NEIGHBOURHOOD = 8
 _RETURNS = 16
-_found: _Found | None = None
-_windows: tuple[Window, ...] = ()  # to draw from: all windows, side by side
 # A window within the kernel's range that is ignored may mean that the range has changed twice. Not so several of them.
 MAX_IGNORED = 3
-_ignored = 0
+
+
+class _Stock:
+    """The windows of this process. Threads share it without a lock: what they may change is read once."""
+
+    __slots__ = ("found", "ignored", "prefetched", "windows")
+
+    def __init__(self) -> None:
+        self.prefetched: list[Window] = []
+        self.windows: tuple[Window, ...] = ()  # to draw from: all of them, side by side
+        self.found: _Found | None = None
+        self.ignored = 0  # windows within the kernel's range that it has ignored
+
+    def forget(self) -> None:
+        """Drop all windows."""
+        self.prefetched.clear()
+        self.windows = ()
+        self.found = None
+
+
+_stock = _Stock()
 
 
 @kernel.on_change
 def _start_afresh() -> None:
     """The source ports have changed, or this is a forked child."""
-    global _ignored
-    _forget()
-    _ignored = 0
-
-
-def _forget() -> None:
-    """Drop all windows."""
-    global _windows, _found
-    _prefetched.clear()
-    _windows = ()
-    _found = None
+    _stock.forget()
+    _stock.ignored = 0
 
 
 class _Found:
@@ -94,13 +102,14 @@ def choose(sock: socket.socket, sockaddr: SockAddr) -> Window | NoWindow:
     :returns: the window; ANY_PORT if the kernel lacks the option, or has no source port but the target's. If there is
         a window and the connected socket's port is not in it, call `missed`.
     """
-    found = _found  # read once: other threads write it
+    stock = _stock
+    found = stock.found  # read once: other threads write it
     if found and found.returns and found.sockaddr == sockaddr:
         found.returns -= 1
         window = found.window
     else:
         try:
-            drawn = _prefetched.pop() if _prefetched else _draw_batch()
+            drawn = stock.prefetched.pop() if stock.prefetched else _draw_batch()
         except IndexError:  # another thread has taken the last one
             drawn = _draw_batch()
         if not drawn:
@@ -117,7 +126,7 @@ def choose(sock: socket.socket, sockaddr: SockAddr) -> Window | NoWindow:
     except OSError as error:
         kernel.refused(IP_LOCAL_PORT_RANGE, error)
         if IP_LOCAL_PORT_RANGE in kernel.missing:
-            _forget()
+            stock.forget()
         return ANY_PORT
     return window
 
@@ -130,22 +139,21 @@ def _draw_batch() -> Window | NoWindow:
     if not drawn:
         return ANY_PORT
     window = drawn.pop()  # taken first: other threads may take all the others
-    if _windows:
-        _prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
+    if _stock.windows:
+        _stock.prefetched.extend(drawn)  # otherwise they are a guess, good for this connect only
     return window
 
 
 def _random_windows() -> list[Window]:
-    global _windows
     try:
         if not kernel.has_port_range():
             return []
     except OSError:  # no descriptor to ask with; the next batch asks again
         pass
     # Read once: another thread may empty it meanwhile.
-    windows = _windows or tuple(_side_by_side(kernel.source_ports()))
+    windows = _stock.windows or tuple(_side_by_side(kernel.source_ports()))
     if windows and kernel.is_told():
-        _windows = windows
+        _stock.windows = windows
     count = len(windows)  # 0 if every port is reserved
     return [windows[number % count] for number in memoryview(os.urandom(4 * _BATCH)).cast("I") if count]
 
@@ -177,14 +185,13 @@ def missed(sock: socket.socket, window: Window) -> None:
 
     :param window: if the socket has it, and a few of them lay within the range even so, no more are set.
     """
-    global _ignored
     told = kernel.source_ports(refresh=True)
-    _forget()
+    _stock.forget()
     value, first, last = window
     is_within = bool(told) and told.nth(0) <= first and last <= told.nth(len(told) - 1)
     if is_within and sock.getsockopt(0, IP_LOCAL_PORT_RANGE) == value:
-        _ignored += 1
-        if _ignored >= MAX_IGNORED:
+        _stock.ignored += 1
+        if _stock.ignored >= MAX_IGNORED:
             kernel.missing.add(IP_LOCAL_PORT_RANGE)
 
 
@@ -196,7 +203,7 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     option takes one range only. If all steps fail, no port is left.
     """
     ports = kernel.source_ports()
-    found = _found
+    found = _stock.found
     passed_over = found and found.sockaddr == sockaddr and not found.returns
     if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window[0]):
         yield
@@ -213,9 +220,8 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
 
 def remember(port: int, sockaddr: SockAddr) -> None:
     """Remember which port a search toward an address has found."""
-    global _found
     near = _near(kernel.source_ports(), port, sockaddr[1])
-    _found = _Found(sockaddr, window_of(*near)) if near else None
+    _stock.found = _Found(sockaddr, window_of(*near)) if near else None
 
 
 def _near(ports: PortSet, port: int, target_port: int) -> tuple[int, int] | None:

@@ -31,7 +31,7 @@ _MOST_SCOPE_ID = 2**32 - 1
 # Judged by its module, not by identity: it may have been replaced before this module was loaded.
 STANDARD = socket.getaddrinfo if getattr(socket.getaddrinfo, "__globals__", None) is vars(socket) else None
 _known: dict[tuple[Any, ...], tuple[Candidate, ...]] = {}  # what `_literal` says of an address
-_localhost_is_here = False  # True once it was found; until then each connect to it looks
+_here: set[str] = set()  # localhost once this host has it; until then each connect to it looks
 
 
 def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candidate]:
@@ -55,7 +55,7 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     if type(host) is not str:
         return ()
     if host == "localhost":
-        addresses = look_up(address) if _localhost_is_here or not may_ask_the_network(address) else ()
+        addresses = look_up(address) if host in _here or not may_ask_the_network(address) else ()
         return of_family(family, addresses) if family else addresses
     if type(port) is not int or socket.getaddrinfo is not STANDARD:
         return ()
@@ -121,16 +121,16 @@ def look_up(address: tuple[Any, ...]) -> Sequence[Candidate]:
 
 def may_ask_the_network(address: tuple[Any, ...]) -> bool:
     """Return True if looking the host up may take long: all names but localhost."""
-    global _localhost_is_here
     host = address[0]
     if host != ("localhost" if isinstance(host, str) else b"localhost"):
         return bool(host)
-    if not _localhost_is_here:
+    if "localhost" not in _here:
         with imports.lock:
             from . import hosts  # most connects do without
 
-        _localhost_is_here = hosts.has_localhost()
-    return not _localhost_is_here
+        if hosts.has_localhost():
+            _here.add("localhost")
+    return "localhost" not in _here
 
 
 def of_family(family: int, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

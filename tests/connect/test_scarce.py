@@ -58,7 +58,7 @@ def test_the_source_ports_are_a_guess_for_once():
             print(ephemeral_ports(), ephemeral_ports(refresh=True), len(spare_ports()), kernel.is_told())
         with descriptors(1):
             sock = create_connection(("127.0.0.1", 30000), 5)
-            windows = (*port_window._windows, *port_window._prefetched)
+            windows = (*port_window._stock.windows, *port_window._stock.prefetched)
             print(40000 <= sock.getsockname()[1] <= 40010, kernel.is_told(), windows)
         print(ephemeral_ports(), kernel.source_ports(), kernel.is_told())
         with descriptors(0):
@@ -80,7 +80,7 @@ def test_a_command_that_cannot_be_run(asked_afresh, monkeypatch):
 def test_a_connect_with_one_descriptor(asked_afresh):
     with listening() as server, descriptors(1):
         sock = create_connection(server.getsockname(), 5)
-        deck = list(port_window._prefetched)
+        deck = list(port_window._stock.prefetched)
     sock.close()
     assert deck == []
     assert ephemeral_ports() == kernel.told_range()

@@ -199,7 +199,7 @@ def test_a_done_that_raises_is_reported_and_keeps_no_other_from_its_outcome(reso
         start(resolver, ("host",), done)
     resolver.open.set()
     assert [inbox.outcome(), inbox.outcome()] == [(FOUND, None)] * 2
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert [str(error) for error in reported] == ["loop is closed"] * 2
 
 
@@ -227,7 +227,7 @@ def test_who_cancels_is_not_called_and_the_others_are(resolver):
     handle.cancel()
     resolver.open.set()
     assert inbox.outcome() == (FOUND, None)
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert cancelled.empty()
 
 
@@ -251,7 +251,7 @@ def test_a_lookup_that_all_left_takes_nobody_in(resolver, leave):
     resolver.open.set()
     assert inbox.outcome() == (FOUND, None)
     assert len(resolver.calls) == 2
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert gone.empty()
 
 
@@ -260,7 +260,7 @@ def test_cancel_after_the_outcome_does_nothing():
     handle = start(Resolver(hangs=False), ("host",), inbox)
     assert inbox.outcome() == (FOUND, None)
     handle.cancel()
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert inbox.empty()
 
 
@@ -305,5 +305,5 @@ def test_no_done_after_cancel_in_a_race():
         resolver.open.set()
         handle.cancel()
         gone.set()
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert late == []

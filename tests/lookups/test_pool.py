@@ -66,7 +66,7 @@ def test_a_queued_lookup_that_all_left_is_never_begun(resolver):
     resolver.open.set()
     outcomes = [inbox.outcome() for _ in range(33)]
     assert outcomes.count((["wanted"], None)) == 1
-    join(lookups._pool)
+    join(lookups._process.pool)
     assert inbox.empty()
     assert unwanted.calls == []
 
@@ -306,7 +306,7 @@ def hanging(n):
 handles = [lookups.start(hanging, (n,), print) for n in range(40)]
 for _ in range(32):
     entered.acquire()
-with lookups._pool.guard.lock, handles[0]._lock:  # as another thread may hold them
+with lookups._process.pool.guard.lock, handles[0]._lock:  # as another thread may hold them
     child = os.fork()
     if not child:
         def in_child():
@@ -314,7 +314,7 @@ with lookups._pool.guard.lock, handles[0]._lock:  # as another thread may hold t
                 handle.cancel()
             answered = threading.Event()
             kept = lookups.start(lambda: [1], (), lambda found, error: answered.set())
-            os._exit(0 if answered.wait(20) and len(lookups._pool.living()) == 1 else 1)
+            os._exit(0 if answered.wait(20) and len(lookups._process.pool.living()) == 1 else 1)
         threading.Thread(target=in_child).start()
         time.sleep(30)
         os._exit(2)
@@ -351,7 +351,7 @@ class Last:
         self.handle.cancel()
         look_up("last")
 builtins.last = Last()  # goes when modules go; the globals stay, as the threads' frames hold them
-locks = lookups._pool.guard.lock, last.handle._lock
+locks = lookups._process.pool.guard.lock, last.handle._lock
 locked = threading.Event()
 def hold():
     with locks[0], locks[1]:

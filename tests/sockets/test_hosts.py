@@ -28,7 +28,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(hosts, "_SOURCES", str(paths[1]))
     monkeypatch.setattr(hosts, "_SETTLED_SECONDS", -60.0)
     monkeypatch.setattr(hosts, "_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(hosts, "_content", hosts._Content({}, (), 0.0))
+    monkeypatch.setattr(hosts._kept, "content", hosts._Content({}, (), 0.0))
     paths[0].write_text(FILE)
     paths[1].write_text(SOURCES)
     return paths
@@ -178,7 +178,7 @@ class TestConnects:
 
     def test_of_localhost_both_families_are_asked_for_in_line(self, asked, address, monkeypatch):
         """DNS would be asked for the family that the file does not have, and no deadline would end that."""
-        monkeypatch.setattr(resolve, "_localhost_is_here", True)
+        monkeypatch.setattr(resolve, "_here", {"localhost"})
         for settings in ({}, {"retry": safeconnect.Retry(1)}):
             target = ("localhost", address[1])
             safeconnect.create_connection(target, 5, family=socket.AF_INET, **settings).close()
@@ -213,7 +213,7 @@ def test_where_localhost_is_looked_up(tmp_path, monkeypatch, file, sources, is_h
 
 def test_a_file_is_read_once(monkeypatch):
     reads = []
-    monkeypatch.setattr(resolve, "_localhost_is_here", False)
+    monkeypatch.setattr(resolve, "_here", set())
     monkeypatch.setattr(hosts, "has_localhost", lambda: not reads.append(1))
     assert [resolve.may_ask_the_network((host, 1)) for host in ("localhost", b"localhost")] == [False, False]
     assert len(reads) == 1
@@ -228,7 +228,7 @@ def silent(monkeypatch):
         over.wait(60)
         raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
 
-    monkeypatch.setattr(resolve, "_localhost_is_here", False)
+    monkeypatch.setattr(resolve, "_here", set())
     monkeypatch.setattr(hosts, "has_localhost", lambda: False)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     yield

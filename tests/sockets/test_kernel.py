@@ -258,10 +258,10 @@ class TestDeck:
         with socket.socket() as sock:
             port_window.choose(sock, TARGET)
             kernel.source_ports(refresh=True)
-            assert port_window._prefetched, "the same ports, so nothing is void"
+            assert port_window._stock.prefetched, "the same ports, so nothing is void"
             monkeypatch.setattr(kernel, "_read_file", lambda path: "50000 50031" if path.endswith("range") else "")
             kernel.source_ports(refresh=True)
-            assert not port_window._prefetched
+            assert not port_window._stock.prefetched
             assert chosen(sock) in (range(50000, 50016), range(50016, 50032))
 
     def test_no_child_draws_its_parents_windows(self):
