@@ -276,7 +276,7 @@ class TestHelpers:
                 sock.shutdown(socket.SHUT_WR)
                 print(sock.makefile().read())
         """
-        with started("hold") as holder, open(os.devnull, "w") as report:
+        with started("hold") as holder, Path(os.devnull).open("w") as report:
             assert [tell(holder, line) for line in ("enter", "echo 127.0.0.1 7000")] == ["0"] * 2
             assert tell(holder, "echo 127.0.0.1 7000") == f"{errno.EADDRINUSE} echo"
             program = [sys.executable, "-c", textwrap.dedent(code)]
