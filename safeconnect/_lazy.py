@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 else:
 
     class _Typing:
-        """Stands for `safeconnect.typing`, and loads it when a name of it is read.
+        """Stands for `safeconnect.typing`, and loads it when a name of it is read: modules import it as ``t``.
 
-        Modules import it as ``t``. Public signatures use it for the types whose modules are not loaded anyway:
-        ``t.SockAddr``. Annotations are text, and only `typing.get_type_hints` and the like evaluate them.
+        Annotations such as ``t.SockAddr`` are text, and only `typing.get_type_hints` and the like evaluate them.
         """
 
         def __getattr__(self, name: str) -> Any:
+            if name[0] == "_":  # pytest reads such names of all that it finds in a plugin
+                raise AttributeError(name)
             with imports.lock:
                 from importlib import import_module
 
@@ -31,9 +32,8 @@ else:
 def publish(package: str, *values: Any) -> None:
     """Make the package the ``__module__`` of public classes and functions: pickles and tracebacks name that.
 
-    Modules call this for their classes, as an instance may be made before the package hands its class out. The source
-    of a class is looked for in the file of its ``__module__``: `inspect.getsource` finds none, where Python 3.13 would
-    show other lines of that file. That of functions and methods is found.
+    Modules call this for their classes, as an instance may be made before the package hands its class out. As the file
+    of that module has no source of the class, `inspect.getsource` finds none; Python 3.13 would show other lines of it.
     """
     for value in values:
         if not hasattr(value, "__module__"):

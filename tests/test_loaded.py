@@ -1,5 +1,6 @@
-"""A plain connect loads little: README.md and docs/architecture.md say how much."""
+"""A plain connect loads little, and so does pytest for the plugin: README.md and docs/architecture.md say how much."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -31,6 +32,29 @@ def test_a_plain_connect_loads_few_modules_and_lines():
     modules, lines = map(int, figures.split())
     assert modules <= MODULES
     assert lines <= LINES
+
+
+SESSION = """
+import pytest
+class Loaded:
+    def pytest_collection_finish(self):
+        print(sorted(sys.modules))
+ended = pytest.main(["-q", "-s", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[Loaded()])
+sys.exit(ended != pytest.ExitCode.NO_TESTS_COLLECTED)
+"""
+
+
+def loaded_by_pytest(folder, *arguments):
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{SESSION}", *arguments]
+    env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # only ours, whether it is installed or not
+    output = subprocess.check_output(command, cwd=folder, timeout=60, text=True, env=env)
+    return set(ast.literal_eval(output.partition("\n")[0]))
+
+
+def test_a_session_that_does_not_use_the_plugin_loads_nothing_else(tmp_path):
+    """pytest looks at every name in the plugin, with its attributes: none may load its module for that."""
+    more = loaded_by_pytest(tmp_path, "-p", "safeconnect.pytest_plugin") - loaded_by_pytest(tmp_path)
+    assert more == {"safeconnect", "safeconnect._fork", "safeconnect._lazy", "safeconnect.pytest_plugin"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

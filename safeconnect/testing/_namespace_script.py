@@ -7,10 +7,6 @@ and with it all that runs in the namespaces; that happens also when the process 
 ``enter PID REPORT PROGRAM ARGUMENT...`` joins the namespaces of a process and becomes the program. So whoever runs it
 gets the program itself, with its own process id, exit code and signals. REPORT is the descriptor of a socket: it closes
 when the program has begun; before that it says what failed, if anything did.
-
-``echo HOST PORT`` is a server that sends back what it gets. It prints a line when it listens, and ends when its input
-ends.
-
 See namespaces(7), user_namespaces(7). Some imports stand in functions, for speed: each program in a host starts here.
 """
 
@@ -63,7 +59,13 @@ def hold() -> None:
 def _obey(name: str, arguments: list[str], outside: set[str]) -> str:
     if name != "enter" and namespaces_of(os.getpid()) == outside:
         return f"{errno.EPERM} {name}: not before enter"  # never change the network outside, not even as root
-    commands: dict[str, Callable[..., None]] = {"enter": make, "port": set_port, "vanish": vanish, "heal": heal}
+    commands: dict[str, Callable[..., None]] = {
+        "enter": make,
+        "port": set_port,
+        "echo": echo,
+        "vanish": vanish,
+        "heal": heal,
+    }
     try:
         commands[name](*arguments)
     except OSError as error:
@@ -213,9 +215,14 @@ def become(program: tuple[str, ...]) -> None:
 
 
 def echo(host: str, port: str) -> None:
-    """Send back to every client what it sends, until standard input ends."""
+    """Send back to every client what it sends, in threads of this process: a process of its own takes longer to start.
+
+    When this returns, it listens. To join the namespaces or to make new ones would need a process with one thread.
+    """
     import socket
     import threading
+
+    server = socket.create_server((host, int(port)), backlog=128)
 
     def accept() -> None:
         while True:
@@ -223,10 +230,7 @@ def echo(host: str, port: str) -> None:
                 # A thread each: a client that does not read holds up no other.
                 threading.Thread(target=_send_back, args=server.accept()[:1], daemon=True).start()
 
-    server = socket.create_server((host, int(port)), backlog=128)
     threading.Thread(target=accept, daemon=True).start()
-    print("listening", flush=True)
-    sys.stdin.read()
 
 
 def _send_back(connection: socket.socket) -> None:
@@ -236,5 +240,5 @@ def _send_back(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    programs: dict[str, Callable[..., None]] = {"hold": hold, "enter": enter, "echo": echo}
+    programs: dict[str, Callable[..., None]] = {"hold": hold, "enter": enter}
     programs[sys.argv[1]](*sys.argv[2:])

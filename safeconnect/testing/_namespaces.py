@@ -234,11 +234,7 @@ class DeadPeer(Host):
     vanished: bool = False
 
     def _set_up(self) -> None:
-        command = _python("echo", *self.address)
-        server = self.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert server.stdout  # noqa: S101 - for type checkers
-        if not server.stdout.readline():
-            raise RuntimeError(f"the server in {self!r} did not start")
+        self._tell(f"echo {self.host} {self.port}")
 
     def vanish(self) -> None:
         """Let the peer vanish: every packet inside is lost, and nobody is told.
@@ -344,10 +340,11 @@ def namespaces_unavailable() -> str | None:
 @functools.cache
 def _first_failure() -> str | None:
     try:
-        with exposed_host() as host, dead_peer() as peer:
+        with dead_peer() as host:  # one host for what both kinds need: each takes a process
             host.run([sys.executable, "-I", "-S", "-c", ""])
-            peer.vanish()
-            peer.heal()
+            host.vanish()
+            host.heal()
+            host._tell(f"port {host.port}")  # noqa: SLF001 - the same module
     except (OSError, RuntimeError) as error:
         if getattr(error, "errno", None) in _SCARCE:
             raise

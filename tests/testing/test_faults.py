@@ -55,6 +55,13 @@ class TestBehaviour:
             support.ran_into(TimeoutError, connect, fault, 0.02)
             support.ran_into(TimeoutError, connect, fault, 0.02)
 
+    def test_blackhole_where_the_length_of_the_queue_is_not_told(self, monkeypatch):
+        monkeypatch.setattr("safeconnect.testing._listeners._is_full", lambda listener: False)
+        with testing.blackhole() as fault, socket.socket() as sock:
+            sock.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                sock.connect(fault.address)
+
     def test_blackhole_that_heals(self):
         with testing.blackhole() as fault, socket.socket() as waiting:
             waiting.settimeout(0)

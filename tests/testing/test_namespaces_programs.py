@@ -1,18 +1,18 @@
 """Programs in hosts of their own: they run as they do outside, nothing is left of them; and the helpers for that."""
 
 import contextlib
+import errno
 import importlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from safeconnect._local.binding import reserve_port
 from safeconnect.testing import _namespaces as namespaces
 from safeconnect.testing import dead_peer, exposed_host, namespaces_unavailable
 from tests import support
@@ -268,16 +268,20 @@ class TestHelpers:
             os.close(reading)
         assert enter.returncode == 127
 
-    def test_echo(self):
-        with reserve_port() as reserved:
-            address = reserved.address
-        with started("echo", *address) as server:
-            assert server.stdout.readline() == "listening\n"
-            with socket.create_connection(address) as sock:
+    def test_echo(self, available):
+        code = """
+            import socket
+            with socket.create_connection(("127.0.0.1", 7000)) as sock:
                 sock.sendall(b"back")
-                assert sock.recv(100) == b"back"
                 sock.shutdown(socket.SHUT_WR)
-                assert sock.recv(100) == b"", "it has ended the connection, too"
-            server.communicate()
-        assert server.returncode == 0
+                print(sock.makefile().read())
+        """
+        with started("hold") as holder, Path(os.devnull).open("w") as report:
+            assert [tell(holder, line) for line in ("enter", "echo 127.0.0.1 7000")] == ["0"] * 2
+            assert tell(holder, "echo 127.0.0.1 7000") == f"{errno.EADDRINUSE} echo"
+            program = [sys.executable, "-c", textwrap.dedent(code)]
+            with started("enter", holder.pid, report.fileno(), *program, pass_fds=[report.fileno()]) as client:
+                assert client.communicate()[0] == "back\n"
+            holder.communicate()
+        assert holder.returncode == 0
         importlib.import_module("safeconnect.testing._namespace_script")  # does nothing by itself
