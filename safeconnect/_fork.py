@@ -29,12 +29,16 @@ if TYPE_CHECKING:
         def forked(self) -> None: ...
 
 
-def _without_gap(lock: Any) -> Any:
-    if not (3, 14) <= sys.version_info < (3, 15) or not isinstance(lock, _thread.RLock):
-        return lock
-    from ._uninterrupted import Lock
+if (3, 14) <= sys.version_info < (3, 15):
+    from ._uninterrupted import Lock  # not later: when the interpreter ends, nothing can be imported
 
-    return Lock(lock)
+    def _without_gap(lock: Any) -> Any:
+        return Lock(lock) if isinstance(lock, _thread.RLock) else lock
+
+else:
+
+    def _without_gap(lock: Any) -> Any:
+        return lock
 
 
 _owners: set[ref[Any]] = set()

@@ -18,7 +18,6 @@ EXCEPTIONS = {
 # `_run/` imports in the middle of an import of the program's: who has the lock may wait for that.
 APART = ("__main__", "_run/", "cli/", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
 LOADED_ALREADY = {
-    "_uninterrupted": "the lock around imports has loaded it",
     "ssl": "whoever has a TLS socket or context has loaded it",
     "psutil": "off Linux, and only to tell who holds a port",
 }
