@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 if (3, 14) <= sys.version_info < (3, 15):
-    from ._uninterrupted import Lock  # not later: when the interpreter ends, nothing can be imported
-
-    def _without_gap(lock: Any) -> Any:
-        return Lock(lock) if isinstance(lock, _thread.RLock) else lock
-
+    from ._uninterrupted import without_gap as _without_gap  # not later: at the interpreter's end nothing is imported
 else:
 
     def _without_gap(lock: Any) -> Any:

@@ -91,8 +91,8 @@ def choose(sock: socket.socket, sockaddr: SockAddr) -> int:
     """
     if IP_LOCAL_PORT_RANGE in kernel.missing:
         return ANY_PORT
-    found = _found  # read once: other threads write it
-    if found and found.returns and found.sockaddr == sockaddr:
+    found = _found  # read once: other threads write it, and may count the last return twice
+    if found and found.returns > 0 and found.sockaddr == sockaddr:
         found.returns -= 1
         window = found.window
     else:
@@ -180,7 +180,7 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     """
     ports = kernel.source_ports()
     found = _found
-    passed_over = found and found.sockaddr == sockaddr and not found.returns
+    passed_over = found and found.sockaddr == sockaddr and found.returns <= 0
     if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window):
         yield
     size = GROWTH * WINDOW_SIZE

@@ -11,6 +11,7 @@ MAKERS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore"
 FORK_NAMES = {"register_at_fork", "new_lock"}
 EXCEPTIONS = {
     "_fork.py": "makes them",
+    "_uninterrupted.py": "knows CPython's own, to wrap one",
     "_latch.py": "each wait has a new one, which only its own thread acquires",
     "_sockets/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
 }
