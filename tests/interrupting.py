@@ -9,6 +9,7 @@ import contextlib
 import dis
 import functools
 import gc
+import itertools
 import random
 import signal
 import sys
@@ -89,8 +90,7 @@ def _enters_a_with(frame):
 
 @functools.cache
 def _enters_of_with(code):
-    steps = list(dis.get_instructions(code))
-    pairs = zip(steps, steps[1:], strict=False)
+    pairs = itertools.pairwise(dis.get_instructions(code))
     return {call.offset for load, call in pairs if load.opname == "LOAD_SPECIAL" and call.opname.startswith("CALL")}
 
 

@@ -4,6 +4,7 @@ Where there is a GIL, threads are switched as often as the interpreter can.
 """
 
 import contextlib
+import queue
 import random
 import socket
 import sys
@@ -126,16 +127,14 @@ def test_lookups_answer_each_caller():
     def look_up(number):
         for turn in range(20):
             name = f"{number if turn % 2 else 0}-{turn}.example"  # half of them are asked for by all at once
-            answered, outcomes = threading.Event(), []
-            kept = lookups.start(answer, (name,), lambda *outcome: (outcomes.append(outcome), answered.set()))
-            assert answered.wait(30)
-            assert outcomes == [([name], None)]
+            outcomes = queue.SimpleQueue()
+            kept = lookups.start(answer, (name,), lambda *outcome, to=outcomes: to.put(outcome))
+            assert outcomes.get(timeout=30) == ([name], None)
             kept.cancel()
 
     at_once(look_up)
     assert len(lookup_threads()) <= lookups.MAX_THREADS
-    assert not lookups._pool.queries
-    assert not lookups._pool.queue
+    support.wait_until(lambda: not lookups._pool.queries and not lookups._pool.queue)
 
 
 def test_lookups_that_callers_leave():
