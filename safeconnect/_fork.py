@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         def forked(self) -> None: ...
 
 
-def _without_gap(lock: Any) -> Any:
-    if not (3, 14) <= sys.version_info < (3, 15) or not isinstance(lock, _thread.RLock):
-        return lock
-    from ._uninterrupted import Lock
+if (3, 14) <= sys.version_info < (3, 15):
+    from ._uninterrupted import without_gap as _without_gap  # not later: at the interpreter's end nothing is imported
+else:
 
-    return Lock(lock)
+    def _without_gap(lock: Any) -> Any:
+        return lock
 
 
 _owners: set[ref[Any]] = set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -33,3 +35,8 @@ class Lock:
             if self._count() > count:
                 self.release()
             raise
+
+
+def without_gap(lock: Any) -> Any:
+    """Return a `Lock` around one of CPython's own; another, such as gevent's, as it is."""
+    return Lock(lock) if isinstance(lock, _thread.RLock) else lock

@@ -9,6 +9,7 @@ import contextlib
 import dis
 import functools
 import gc
+import itertools
 import random
 import signal
 import sys
@@ -52,7 +53,7 @@ class Point:
         return self.trace
 
     def profile(self, frame, event, called):
-        if self.where is not None or event != "c_return" or not is_ours(frame):
+        if self.where is not None or event != "c_return" or not is_ours(frame) or _enters_a_with(frame):
             return
         if self.reached(frame, f"{event} {getattr(called, '__name__', called)}"):
             raise Interrupt(self.where)
@@ -79,12 +80,27 @@ def is_point(frame, event, kind):
     return event == "line" and frame.f_lasti not in _ends_of_with(frame.f_code)
 
 
+def _enters_a_with(frame):
+    """Whether a ``with`` statement has called ``__enter__``, on a Python that looks for no signals then.
+
+    Until 3.13 it is not seen as a call; on 3.14 signal handlers run there (CPython issue 148874).
+    """
+    return sys.version_info >= (3, 15) and frame.f_lasti in _enters_of_with(frame.f_code)
+
+
+@functools.cache
+def _enters_of_with(code):
+    pairs = itertools.pairwise(dis.get_instructions(code))
+    return {call.offset for load, call in pairs if load.opname == "LOAD_SPECIAL" and call.opname.startswith("CALL")}
+
+
 @functools.cache
 def _ends_of_with(code):
     steps = list(dis.get_instructions(code))
     ends = set()
     for at in range(len(steps) - 3):
-        loads_nothing = all(step.opname == "LOAD_CONST" and step.argval is None for step in steps[at : at + 3])
+        # Until Python 3.14 by LOAD_CONST, then by LOAD_COMMON_CONSTANT.
+        loads_nothing = all(step.opname.startswith("LOAD_CO") and step.argrepr == "None" for step in steps[at : at + 3])
         if loads_nothing and steps[at + 3].opname in ("PRECALL", "CALL"):
             # With a value to be returned on the stack, the statement's line begins some steps before.
             first = at

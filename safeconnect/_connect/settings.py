@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from socket import _GLOBAL_DEFAULT_TIMEOUT as DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
@@ -142,24 +143,25 @@ _SOURCE = {
 }  # as written; ``bind_to`` and ``source`` are what they mean
 
 
-def check_seconds(name: str, value: object, *, zero: bool = True) -> float | None:
+def check_seconds(name: str, value: Any, *, zero: bool = True) -> float | None:
     """A number of seconds that is not negative, as `socket.socket.settimeout` takes it, or None.
 
     :param zero: whether it may be 0.
-    :returns: an int or a float, for arithmetic: what has ``__index__`` only is made one.
-    :raises TypeError: it is something else; as there, ``__float__`` alone makes no number (`decimal.Decimal`).
+    :returns: an int or a float, for arithmetic: what can be made one is.
+    :raises TypeError: it is something else; as there, a `decimal.Decimal` is no number before Python 3.15.
     :raises ValueError: it is negative, or 0 where it may not be, or not a number at all.
     """
     if value is None:
         return None
-    number: Any = value
     if not isinstance(value, (int, float)):
-        if not hasattr(value, "__index__"):
+        also = "__float__" if sys.version_info >= (3, 15) else "__index__"  # as settimeout() there
+        convert = getattr(value, "__index__", None) or getattr(value, also, None)
+        if not convert:
             raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
-        number = number.__index__()
-    if not number >= 0 or not (number or zero):  # so that not-a-number fails, too
+        value = convert()
+    if not value >= 0 or not (value or zero):  # so that not-a-number fails, too
         raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'} seconds, not {shown(value)}")
-    return number  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]
 
 
 def unexpected(function: str, keywords: Iterable[str], own: Iterable[str] = ()) -> TypeError | None:

@@ -103,8 +103,8 @@ def choose(sock: socket.socket, sockaddr: SockAddr) -> Window | NoWindow:
         a window and the connected socket's port is not in it, call `missed`.
     """
     stock = _stock
-    found = stock.found  # read once: other threads write it
-    if found and found.returns and found.sockaddr == sockaddr:
+    found = stock.found  # read once: other threads write it, and may count the last return twice
+    if found and found.returns > 0 and found.sockaddr == sockaddr:
         found.returns -= 1
         window = found.window
     else:
@@ -204,7 +204,7 @@ def widen(sock: socket.socket, sockaddr: SockAddr) -> Iterator[None]:
     """
     ports = kernel.source_ports()
     found = _stock.found
-    passed_over = found and found.sockaddr == sockaddr and not found.returns
+    passed_over = found and found.sockaddr == sockaddr and found.returns <= 0
     if found and passed_over and kernel.set_option(sock, IP_LOCAL_PORT_RANGE, found.window[0]):
         yield
     size = GROWTH * WINDOW_SIZE

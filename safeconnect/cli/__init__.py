@@ -6,14 +6,14 @@ import errno
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from ._console import Stream
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminable():
             arguments = parse(sys.argv[1:] if argv is None else argv)
             status = int(import_module(f".{arguments.module}", __package__).run(arguments))
-        sys.stdout.flush()
+        Stream(sys.stdout).flush()
     except KeyboardInterrupt:
         Stream(sys.stderr, is_optional=True).line("interrupted")
         # CPython takes an interrupt in code that exec() was given as text, which dataclasses do, for an unhandled one,
@@ -48,13 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         exec("")  # noqa: S102
         return INTERRUPTED
     except (OutputError, BrokenPipeError) as error:
-        # Python flushes the buffer at exit, and that must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         if not isinstance(error, BrokenPipeError) and not isinstance(error.__cause__, BrokenPipeError):
             messages = Stream(sys.stderr, is_optional=True)
             messages.line(f"safeconnect: the output could not be written: {error}")
         return FAILED
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:  # messages are optional
+            _discard(sys.stderr)
     return status
+
+
+def _discard(file: TextIO) -> None:
+    """Let the stream's descriptor lead nowhere: Python flushes its buffer at exit, and that must not fail again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, file.fileno())
+    os.close(null)
 
 
 def _open_closed_streams() -> None:
@@ -92,8 +103,11 @@ def replace_with(
     :param keep: sockets that stay open in the command.
     :returns: the command's exit status, on Windows, where no process can be replaced; or why it was not run.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    from ._console import Stream
+
+    Stream(sys.stdout).flush()
+    with suppress(OSError):  # messages are optional
+        sys.stderr.flush()
     try:
         if sys.platform == "win32":
             return _run_as_child(command, environment)

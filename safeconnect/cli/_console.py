@@ -107,6 +107,13 @@ class Stream:
         """
         self._write(print, text, file=self._file, flush=True)
 
+    def flush(self) -> None:
+        """Write what is in the buffer.
+
+        :raises OutputError: data could not be written.
+        """
+        self._write(self._file.flush)
+
     @contextmanager
     def live(self, lines: Callable[[], Iterable[Line]]) -> Iterator[None]:
         """Show these lines and keep them up to date; on a terminal and with rich only. They are gone at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import selectors
 import socket
@@ -278,7 +279,7 @@ class Server(Fault):
 
     def _start_thread(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, name="safeconnect.testing", daemon=True)
-        thread.start()
+        start_thread(thread)
         self._threads.append(thread)
 
     def waits_for(self) -> tuple[socket.socket | None, float | None]:
@@ -312,8 +313,32 @@ class Server(Fault):
             self._open.pop(peer.connection, None)
 
 
-# The threads refer to their server weakly, so they end when an interrupt has lost it. Their arguments hold nothing else
-# that would stay open: a thread whose start is interrupted stays in a list of `threading` until the process ends.
+def start_thread(thread: threading.Thread) -> None:
+    """Start the thread, from another one: an interrupt in the middle of ``Thread.start`` would leave it unfinished.
+
+    Signal handlers run in the main thread only. What an interrupt leaves there is a thread that hangs before it begins,
+    and on Python 3.14 also a lock of `threading` that stays taken, so that no thread of the process can begin any more.
+
+    :raises RuntimeError: the host has no thread left, or the interpreter is about to end.
+    """
+    failures: list[RuntimeError] = []
+    is_begun = Latch()
+
+    def begin() -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:
+            failures.append(error.with_traceback(None))
+        finally:
+            is_begun.set()
+
+    _thread.start_new_thread(begin, ())  # in one step
+    is_begun.wait()
+    if failures:
+        raise failures.pop()
+
+
+# The threads refer to their server weakly, so they end when an interrupt has lost it.
 
 
 def _keep_accepting(server_ref: ref[Server]) -> None:

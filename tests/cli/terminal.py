@@ -33,7 +33,8 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 def environment(**changes):
     """This process's without what would change the output, and with these changes."""
-    left = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    changing = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
+    left = {name: value for name, value in os.environ.items() if name not in changing}
     return {**left, "TERM": "xterm-256color", "http_proxy": "http://127.0.0.1:9", **changes}
 
 

@@ -20,9 +20,9 @@ from .terminal import environment, run, written
 pytestmark = linux_only
 
 
-def in_a_shell(text):
+def in_a_shell(text, **changes):
     """Run the program with redirections as the shell has them; ``$S`` is the program."""
-    return run(program=("sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable))
+    return run(program=("sh", "-c", text.replace("$S", '"$0" -m safeconnect'), sys.executable), **changes)
 
 
 class TestClosedAndFull:
@@ -49,19 +49,25 @@ class TestClosedAndFull:
     def test_no_port_takes_the_place_of_a_closed_stream(self):
         assert "socket" not in in_a_shell("$S ports -- readlink /proc/self/fd/0 <&-").stdout
 
-    def test_messages_that_cannot_be_written_are_dropped(self):
-        done = in_a_shell("$S wait 127.0.0.1:1 --timeout 0.1 -v --json 2>/dev/full")
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_messages_that_cannot_be_written_are_dropped(self, unbuffered):
+        done = in_a_shell("$S wait 127.0.0.1:1 --timeout 0.1 -v --json 2>/dev/full", PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 124
         assert json.loads(done.stdout)["targets"][0]["state"] == "timed out"
 
     @pytest.mark.parametrize(
         "command", ["doctor", "ports", "connect 127.0.0.1:1", "wait 127.0.0.1:1 --timeout 0 --json"]
     )
-    def test_data_that_cannot_be_written_is_an_error(self, command):
-        done = in_a_shell(f"$S {command} >/dev/full")
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_data_that_cannot_be_written_is_an_error(self, command, unbuffered):
+        done = in_a_shell(f"$S {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
         assert done.returncode == 1
         assert "safeconnect: the output could not be written: [Errno 28] No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_nor_do_they_keep_a_command_from_running(self):
+        done = in_a_shell("$S ports -- echo ran 2>/dev/full")
+        assert (done.returncode, done.stdout) == (0, "ran\n")
 
     @pytest.mark.parametrize("option", ["--man", "--print-completion bash"])
     def test_a_page_or_script_that_cannot_be_written_is_an_error(self, option):

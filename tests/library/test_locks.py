@@ -11,6 +11,7 @@ MAKERS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore"
 FORK_NAMES = {"register_at_fork", "new_lock"}
 EXCEPTIONS = {
     "_fork.py": "makes them",
+    "_uninterrupted.py": "knows CPython's own, to wrap one",
     "_latch.py": "each wait has a new one, which only its own thread acquires",
     "_sockets/lookups.py": "compares threading.Lock, to notice gevent; no child takes the lock of one lookup",
 }
@@ -18,7 +19,6 @@ EXCEPTIONS = {
 # `_run/` imports in the middle of an import of the program's: who has the lock may wait for that.
 APART = ("__main__", "_run/", "cli/", "doctor/", "pytest_plugin.py", "testing/", "__init__.py")
 LOADED_ALREADY = {
-    "_uninterrupted": "the lock around imports has loaded it",
     "ssl": "whoever has a TLS socket or context has loaded it",
     "psutil": "off Linux, and only to tell who holds a port",
 }

@@ -207,7 +207,7 @@ class TestWrongUsage:
         assert done.stderr.startswith("safeconnect: the trace cannot be written: ")
 
 
-@pytest.mark.parametrize("refused", ["stat", "open"])
+@pytest.mark.parametrize("refused", ["is_file", "open"])
 def test_a_file_that_may_not_be_looked_at_is_left_to_the_kernel(tmp_path, monkeypatch, refused):
     def refuse(*_, **__):
         raise PermissionError
