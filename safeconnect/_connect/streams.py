@@ -6,16 +6,18 @@ import asyncio
 import socket
 from collections.abc import Callable
 from ssl import SSLContext  # a parameter has the module's name
+from types import coroutine
 from typing import TypeVar
 
 from .._lazy import typing as t
 from . import connect_error
-from .asyncio import connect
+from .asyncio import AsyncioRace
+from .at_once import begin
 from .settings import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from typing import Any
 
     from ..typing import Candidate
@@ -66,16 +68,12 @@ async def connect_transport(
         check_tls(ssl, server_hostname)
     checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
+    if not ssl:
+        return await transport_to(loop, protocol_factory, checked, address, timeout)
     deadline = None if timeout is None else loop.time() + timeout
     sock = await for_transport(checked, address, timeout)
-    try:
-        protocol = protocol_factory()
-    except BaseException:
-        sock.close()
-        raise
+    protocol = _made(protocol_factory, sock)
     # From here on the loop owns the socket, and closes it whatever happens.
-    if not ssl:
-        return await _transport(loop, sock, protocol), protocol
     scope = asyncio.timeout_at(deadline)
     try:
         async with scope:
@@ -116,42 +114,73 @@ async def open_connection(
         transport, _ = await connect_transport(
             lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
-    else:  # the same, 5 % faster
-        transport = await _transport(loop, await for_transport(checked, address, timeout), protocol)
+    else:
+        transport, _ = await transport_to(loop, lambda: protocol, checked, address, timeout)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def transport_to(
+    loop: asyncio.AbstractEventLoop,
+    protocol_factory: Callable[[], Protocol],
+    settings: Settings,
+    address: tuple[Any, ...],
+    timeout: float | None,
+) -> tuple[asyncio.Transport, Protocol]:
+    """Connect by checked settings, and return a transport and its protocol, to which the connection has been made.
+
+    Making a transport lets other tasks run, so only an error has to do so here.
+    """
+    try:
+        made = begin(AsyncioRace, loop.time, settings, address, timeout)
+        sock = await made.result(loop) if isinstance(made, AsyncioRace) else made
+    except OSError:
+        await asyncio.sleep(0)
+        raise
+    protocol = _made(protocol_factory, sock)
+    # From here on the loop owns the socket, and closes it whatever happens.
+    if type(loop) is not asyncio.SelectorEventLoop or _make_transport is None:
+        return await loop.create_connection(lambda: protocol, sock=sock)
+    # create_connection() calls the same, and then waits for another turn of the loop: a tenth of the time that
+    # open_connection() takes.
+    try:
+        transport: asyncio.Transport = _make_transport(loop, sock, protocol)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        await _turn()  # the loop calls protocol.connection_made() and begins to read
+    except BaseException:
+        transport.close()
+        raise
+    return transport, protocol
 
 
 async def for_transport(
     settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate] = ()
 ) -> socket.socket:
-    """Connect for a transport. Making that lets other tasks run, so only an error has to do so here."""
+    """Connect for a transport that is made later, as `transport_to` does."""
+    loop = asyncio.get_running_loop()
     try:
-        return await connect(settings, address, timeout, candidates, gives_way=False)
+        made = begin(AsyncioRace, loop.time, settings, address, timeout, candidates)
+        return await made.result(loop) if isinstance(made, AsyncioRace) else made
     except OSError:
         await asyncio.sleep(0)
         raise
 
 
-async def _transport(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol
-) -> asyncio.Transport:
-    """Give a connected socket and its protocol to the loop, which owns the socket from here on."""
-    if type(loop) is not asyncio.SelectorEventLoop or _make_transport is None:
-        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
-        return transport
-    # create_connection() calls the same, and then waits for another turn of the loop: a tenth of the time that
-    # open_connection() takes.
+def _made(protocol_factory: Callable[[], Protocol], sock: socket.socket) -> Protocol:
+    """Return the protocol for a socket, which is closed if there is none."""
     try:
-        made: asyncio.Transport = _make_transport(loop, sock, protocol)
+        return protocol_factory()
     except BaseException:
         sock.close()
         raise
-    try:
-        await asyncio.sleep(0)  # the loop calls protocol.connection_made() and begins to read
-    except BaseException:
-        made.close()
-        raise
-    return made
+
+
+@coroutine
+def _turn() -> Generator[None]:
+    """Let the loop have one turn: `asyncio.sleep(0)`, without a coroutine around it."""
+    yield
 
 
 def check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:
