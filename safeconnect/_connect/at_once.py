@@ -38,7 +38,7 @@ def begin(
     """Try the first address if it is known without a wait.
 
     :param race: a driver's own class.
-    :param clock: in seconds, the driver's own; ``began`` is a time of it, now if it is left out.
+    :param clock: in seconds, the driver's own; ``began`` is a time of it, the time of this call if it is left out.
     :param candidates: the addresses of the host, if they have been looked up already.
     :returns: the socket if it is connected, and not to itself; otherwise a race, not run yet, that goes on with it.
     :raises TypeError: ``address`` is not an address.
@@ -48,7 +48,7 @@ def begin(
     Most connects have no settings. On Linux their attempt is made right here, as `attempt.start_from` would, with as
     few steps as that takes. What happens seldom is left to `_judged`.
     """
-    if began is None:
+    if began is None and timeout is not None:
         began = clock()
     is_simple = settings is PLAIN and _NONBLOCK and not candidates and not is_logged()
     if is_simple:
@@ -80,7 +80,7 @@ def begin(
     if is_kept:
         return first  # type: ignore[no-any-return]
     try:
-        made = race(settings, address, timeout, candidates, clock=clock, began=began)
+        made = race(settings, address, timeout, candidates, clock=clock, began=clock() if began is None else began)
         made.first = first
         return made
     finally:

@@ -13,7 +13,7 @@ from .._lazy import typing as t
 from . import connect_error
 from .asyncio import AsyncioRace
 from .at_once import begin
-from .settings import chosen
+from .settings import PLAIN, chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 _LIMIT = 2**16
 # What asyncio's own loops define for create_connection() to call. It is not documented, hence a second way without.
 _make_transport: Any = getattr(asyncio.SelectorEventLoop, "_make_socket_transport", None)
+_OWN_LOOP = None if _make_transport is None else asyncio.SelectorEventLoop
 
 
 async def connect_transport(
@@ -69,7 +70,7 @@ async def connect_transport(
     checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
     if not ssl:
-        return await transport_to(loop, protocol_factory, checked, address, timeout)
+        return await transport_to(protocol_factory, checked, address, timeout)
     deadline = None if timeout is None else loop.time() + timeout
     sock = await for_transport(checked, address, timeout)
     protocol = _made(protocol_factory, sock)
@@ -109,46 +110,42 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked = PLAIN
+    if settings or timeout is not None:
+        checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
             lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    # The rest is that of connect_transport(), without a coroutine around it.
+    sock = begin(AsyncioRace, loop.time, checked, address, timeout)
+    if isinstance(sock, AsyncioRace):
+        sock = await _raced(sock, loop)
+    if type(loop) is _OWN_LOOP:
+        transport = _transport(loop, sock, protocol)
+        try:
+            await _turn()
+        except BaseException:
+            transport.close()
+            raise
     else:
-        transport, _ = await transport_to(loop, lambda: protocol, checked, address, timeout)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def transport_to(
-    loop: asyncio.AbstractEventLoop,
-    protocol_factory: Callable[[], Protocol],
-    settings: Settings,
-    address: tuple[Any, ...],
-    timeout: float | None,
+    protocol_factory: Callable[[], Protocol], settings: Settings, address: tuple[Any, ...], timeout: float | None
 ) -> tuple[asyncio.Transport, Protocol]:
-    """Connect by checked settings, and return a transport and its protocol, to which the connection has been made.
-
-    Making a transport lets other tasks run, so only an error has to do so here.
-    """
-    try:
-        made = begin(AsyncioRace, loop.time, settings, address, timeout)
-        sock = await made.result(loop) if isinstance(made, AsyncioRace) else made
-    except OSError:
-        await asyncio.sleep(0)
-        raise
+    """Connect by checked settings, and return a transport and its protocol, to which the connection has been made."""
+    loop = asyncio.get_running_loop()
+    sock = await for_transport(settings, address, timeout)
     protocol = _made(protocol_factory, sock)
-    # From here on the loop owns the socket, and closes it whatever happens.
-    if type(loop) is not asyncio.SelectorEventLoop or _make_transport is None:
+    if type(loop) is not _OWN_LOOP:
         return await loop.create_connection(lambda: protocol, sock=sock)
-    # create_connection() calls the same, and then waits for another turn of the loop: a tenth of the time that
-    # open_connection() takes.
+    transport = _transport(loop, sock, protocol)
     try:
-        transport: asyncio.Transport = _make_transport(loop, sock, protocol)
-    except BaseException:
-        sock.close()
-        raise
-    try:
-        await _turn()  # the loop calls protocol.connection_made() and begins to read
+        await _turn()
     except BaseException:
         transport.close()
         raise
@@ -158,13 +155,30 @@ async def transport_to(
 async def for_transport(
     settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate] = ()
 ) -> socket.socket:
-    """Connect for a transport that is made later, as `transport_to` does."""
+    """Connect for a transport. Making that lets other tasks run."""
     loop = asyncio.get_running_loop()
+    sock = begin(AsyncioRace, loop.time, settings, address, timeout, candidates)
+    return await _raced(sock, loop) if isinstance(sock, AsyncioRace) else sock
+
+
+async def _raced(race: AsyncioRace, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Run a race for a transport. An error, too, lets other tasks run."""
     try:
-        made = begin(AsyncioRace, loop.time, settings, address, timeout, candidates)
-        return await made.result(loop) if isinstance(made, AsyncioRace) else made
+        return await race.result(loop)
     except OSError:
         await asyncio.sleep(0)
+        raise
+
+
+def _transport(loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol) -> Any:
+    """Return a transport of asyncio's own loop, which owns the socket; in its next turn it makes the connection known.
+
+    create_connection() does the same, and then waits for one turn more: a tenth of the time of open_connection().
+    """
+    try:
+        return _make_transport(loop, sock, protocol)
+    except BaseException:
+        sock.close()
         raise
 
 
