@@ -78,14 +78,19 @@ async def connect(
 
     :param candidates: the addresses of the host, if they have been looked up already.
     """
-    global _connects
     loop = asyncio.get_running_loop()
     began = loop.time()
-    _connects += 1
-    if _connects % _TURNS == 0:
+    if gives_way():
         await asyncio.sleep(0)  # here a cancellation has nothing to clean up
-    made = begin(AsyncioRace, loop.time, settings, address, timeout, candidates, began)
+    made = begin(AsyncioRace, loop.time, settings, address, timeout, candidates=candidates, began=began)
     return await made.result(loop) if isinstance(made, AsyncioRace) else made
+
+
+def gives_way() -> bool:
+    """Count a connect, and return True if other tasks are to run before it."""
+    global _connects
+    _connects += 1
+    return _connects % _TURNS == 0
 
 
 class AsyncioRace(Race):

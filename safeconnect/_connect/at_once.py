@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     AnyRace = TypeVar("AnyRace", bound=Race)
 
-# Given to socket(), it spares the system call that makes the socket non-blocking. 0: there is none, or this is not Linux.
+# Given to socket(), it spares the system call that makes the socket non-blocking. 0: this is not Linux.
 _NONBLOCK = socket.SOCK_NONBLOCK if sys.platform == "linux" else 0
 
 
@@ -32,6 +32,7 @@ def begin(
     settings: Settings,
     address: tuple[Any, ...],
     timeout: float | None,
+    *,
     candidates: Sequence[Candidate] = (),
     began: float | None = None,
 ) -> socket.socket | AnyRace:
@@ -53,8 +54,8 @@ def begin(
     is_simple = settings is PLAIN and _NONBLOCK and not candidates and not is_logged()
     if is_simple:
         candidates = resolve.without_network(address)
-    elif not candidates and not settings.resolver:
-        candidates = _known(settings, address)
+    else:
+        candidates = candidates or _known(settings, address)
     first: Any = None
     try:
         if is_simple and candidates:
@@ -89,6 +90,8 @@ def begin(
 
 def _known(settings: Settings, address: tuple[Any, ...]) -> Sequence[Candidate]:
     """Return the addresses that need no lookup, or one that takes less time than a thread for it would."""
+    if settings.resolver:
+        return ()
     if settings.needs_dial or is_logged():
         return resolve.literal(address)
     return resolve.without_network(address, settings.family)

@@ -23,7 +23,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
 @pytest.fixture(params=["short", "public"])
 def loop_factory(request, monkeypatch):
     if request.param == "public":
-        monkeypatch.setattr(streams, "_make_transport", None)
+        monkeypatch.setattr(streams, "_OWN_LOOP", None)
     return asyncio.SelectorEventLoop
 
 
@@ -80,7 +80,9 @@ def test_cancelled_while_the_transport_is_made(loop_factory, server):
     """The descriptor is closed: the peer reads the end, and the check after each test finds nothing open."""
 
     async def main():
-        connecting = asyncio.create_task(safeconnect.asyncio.open_connection(server.getsockname(), timeout=5))
+        connecting = asyncio.create_task(
+            safeconnect.asyncio.connect_transport(asyncio.Protocol, server.getsockname(), timeout=5)
+        )
         await asyncio.sleep(0)  # the connect is done, the transport is not
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
