@@ -52,6 +52,7 @@ async def connect_tcp(
     :raises OSError: as `safeconnect.asyncio.create_connection`: the error itself, not one that wraps a group.
     :raises ssl.SSLError: the handshake failed.
 
+    >>> import socket
     >>> async def main():
     ...     with socket.create_server(("127.0.0.1", 0)) as server:
     ...         async with await connect_tcp(*server.getsockname(), timeout=5) as stream:

@@ -131,6 +131,44 @@ class TestAsyncioStreams:
         run(main, loop_factory)
 
 
+def test_other_tasks_run_beside_open_connection(server):
+    """It does not wait on asyncio's own loop, but lets them run at every few connects."""
+
+    async def main():
+        turns = 0
+
+        async def count():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        writers = [(await safeconnect.asyncio.open_connection(server.getsockname(), 5))[1] for _ in range(32)]
+        assert turns >= 3
+        counting.cancel()
+        for writer in writers:
+            writer.close()
+            server.accept()[0].close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers))
+
+    run(main)
+
+
+def test_closed_before_the_loop_has_made_the_connection_known(server):
+    async def main():
+        _, writer = await safeconnect.asyncio.open_connection(server.getsockname(), 5)
+        writer.write(b"bye")
+        writer.close()
+        await writer.wait_closed()
+        with server.accept()[0] as peer:
+            peer.settimeout(5)
+            assert peer.recv(100) == b"bye"
+            assert peer.recv(100) == b""
+
+    run(main)
+
+
 class TestAsyncioTransports:
     def test_a_factory_that_fails_leaves_nothing(self, server):
         async def main():
@@ -284,6 +322,34 @@ class TestAnyio:
                 await stream.send(b"ping")
                 assert peer.recv(100) == b"ping"
                 await stream.aclose()
+
+        anyio.run(main, backend=backend)
+
+    def test_sends_small_pieces_at_once(self, backend, server):
+        async def main():
+            async with await safeconnect.anyio.connect_tcp(*server.getsockname(), timeout=5) as stream:
+                raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        anyio.run(main, backend=backend)
+
+    def test_reads_nothing_before_it_is_asked_to(self, backend, server):
+        """What the peer sends stays in the kernel's buffers, which fill: no memory grows while nobody receives."""
+
+        async def main():
+            async with await safeconnect.anyio.connect_tcp(*server.getsockname(), timeout=5) as stream:
+                peer, _ = server.accept()
+                with peer:
+                    peer.setblocking(False)
+                    sent = 0
+                    with pytest.raises(BlockingIOError):
+                        while sent < 64 << 20:  # many times what the kernel buffers
+                            sent += peer.send(bytes(1 << 20))
+                            await anyio.lowlevel.checkpoint()
+                    received = 0
+                    while received < sent:
+                        received += len(await stream.receive())
+                    assert received == sent
 
         anyio.run(main, backend=backend)
 
