@@ -63,7 +63,7 @@ async def by_sock_connect(family: int, address: tuple[Any, ...]) -> socket.socke
 
 
 async def by_open_connection(family: int, address: tuple[Any, ...]) -> tuple[Any, Any]:
-    """The least that a stream over a socket of one's own takes: no check, and no wait, which loopback can do without."""
+    """The least that a stream over a socket of one's own takes: no check, and no wait, for loopback needs none."""
     sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
     try:
         sock.connect_ex(address)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     AnyRace = TypeVar("AnyRace", bound=Race)
 
 # Given to socket(), it spares the system call that makes the socket non-blocking. 0: this is not Linux.
-_NONBLOCK = socket.SOCK_NONBLOCK if sys.platform == "linux" else 0
+_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0) if sys.platform == "linux" else 0
 
 
 def begin(
@@ -52,10 +52,7 @@ def begin(
     if began is None and timeout is not None:
         began = clock()
     is_simple = settings is PLAIN and _NONBLOCK and not candidates and not is_logged()
-    if is_simple:
-        candidates = resolve.without_network(address)
-    else:
-        candidates = candidates or _known(settings, address)
+    candidates = resolve.without_network(address) if is_simple else candidates or _known(settings, address)
     first: Any = None
     try:
         if is_simple and candidates:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+from typing import ClassVar
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_refused():
 
 def test_under_way(hole):
     sock, race = first_of(hole)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="not connected") as caught:
         sock.getpeername()
     assert caught.value.errno == errno.ENOTCONN
     race.close()
@@ -79,8 +80,8 @@ def test_no_descriptor_left(monkeypatch, server):
 class Odd(socket.socket):
     """A socket whose calls end as the class says."""
 
-    opened = []
-    raises = {}
+    opened: ClassVar = []
+    raises: ClassVar = {}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
