@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import sys
+from contextlib import suppress
+from functools import lru_cache
 
 from ._connect import connect_error
 from ._connect.settings import chosen
@@ -19,7 +22,7 @@ except ImportError as _error:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from ._connect.settings import Settings
@@ -61,8 +64,7 @@ async def connect_tcp(
         settings["source_address"] = (str(local_host), 0)
     connector, timeout = chosen(timeout, settings, "connect_tcp", _OWN)
     deadline = None if timeout is None else anyio.current_time() + timeout
-    sock = await _connect(connector, (str(remote_host), remote_port), timeout)
-    stream = await anyio.abc.SocketStream.from_socket(sock)
+    stream = await _connect(connector, (str(remote_host), remote_port), timeout)
     if not (tls or tls_hostname or ssl_context):
         return stream
     scope = anyio.move_on_after(None if deadline is None else deadline - anyio.current_time())
@@ -82,12 +84,27 @@ async def connect_tcp(
     raise connect_error.late_handshake(remote_host, remote_port)
 
 
-async def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
+async def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> anyio.abc.SocketStream:
     trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        with imports.lock:
-            from ._connect.trio import connect
-    else:
-        with imports.lock:
-            from ._connect.asyncio import connect
-    return await connect(settings, address, timeout)
+    if trio is None or not trio.lowlevel.in_trio_task():
+        return await _on_asyncio()(settings, address, timeout)
+    with imports.lock:
+        from ._connect.trio import connect as connect_on_trio
+
+    sock = await connect_on_trio(settings, address, timeout)
+    try:
+        with suppress(OSError):  # macOS: the peer has reset the connection
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as anyio.connect_tcp() does
+        return await anyio.abc.SocketStream.from_socket(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+@lru_cache(maxsize=1)
+def _on_asyncio() -> Callable[..., Awaitable[anyio.abc.SocketStream]]:
+    """Return the connect for asyncio's loops, which trio does without."""
+    with imports.lock:
+        from ._connect.anyio_streams import connect
+
+    return connect

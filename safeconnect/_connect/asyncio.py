@@ -10,11 +10,10 @@ from contextlib import suppress
 from itertools import count
 
 from .._lazy import typing as t
-from .._sockets import kernel, resolve
-from .attempt import try_first
+from .._sockets import kernel
+from .at_once import begin
 from .settings import chosen
 from .shared import Race, won
-from .trace import is_logged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,41 +74,31 @@ async def connect(
     address: tuple[Any, ...],
     timeout: float | None,
     candidates: Sequence[Candidate] = (),
-    *,
-    gives_way: bool = True,
 ) -> socket.socket:
-    """Connect by checked settings; the socket is non-blocking.
+    """Connect by checked settings; the socket is non-blocking. Other tasks run every now and then.
 
     :param candidates: the addresses of the host, if they have been looked up already.
-    :param gives_way: let other tasks run every now and then.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    is_plain = not settings.needs_dial and not is_logged()
-    if not candidates and not settings.resolver:
-        # A thread for localhost would take longer than its lookup, which reads a file.
-        candidates = resolve.without_network(address, settings.family) if is_plain else resolve.literal(address)
-    first: socket.socket | OSError | None = None
-    if candidates:
-        if gives_way and next(_starts) % _TURNS == 0:
-            await asyncio.sleep(0)  # here a cancellation has nothing to clean up
-        if is_plain:
-            first, is_kept = try_first(settings, candidates[0])
-            if is_kept and isinstance(first, socket.socket):
-                return first
-    race = _AsyncioRace(settings, address, timeout, candidates, clock=loop.time, began=began)
-    race.first, first = first, None
-    try:
-        return won(await race.run(loop))
-    finally:
-        race.close()
+    if next(_starts) % _TURNS == 0:
+        await asyncio.sleep(0)  # here a cancellation has nothing to clean up
+    made = begin(AsyncioRace, loop.time, settings, address, timeout, candidates=candidates, began=began)
+    return await made.result(loop) if isinstance(made, AsyncioRace) else made
 
 
-class _AsyncioRace(Race):
+class AsyncioRace(Race):
     """A dial whose sockets the event loop watches, by callbacks: it has no tasks that could be cancelled."""
 
     _loop: asyncio.AbstractEventLoop
     _woken: asyncio.Future[None] | None = None
+
+    async def result(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        """Run the race; return its socket, or raise its error."""
+        try:
+            return won(await self.run(loop))
+        finally:
+            self.close()
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> Outcome:
         self._loop = loop

@@ -231,7 +231,7 @@ def _rebuilt(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**values)
 
 
-_PLAIN = Settings()
+PLAIN = Settings()
 
 
 def chosen(
@@ -248,7 +248,7 @@ def chosen(
     if timeout is not None:
         timeout = check_seconds("timeout", timeout)
     if not keywords:
-        return _PLAIN, timeout
+        return PLAIN, timeout
     others: Any = dict(keywords)
     connector = others.pop("connector", None)
     if connector is None:

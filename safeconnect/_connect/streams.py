@@ -6,16 +6,18 @@ import asyncio
 import socket
 from collections.abc import Callable
 from ssl import SSLContext  # a parameter has the module's name
+from types import coroutine
 from typing import TypeVar
 
 from .._lazy import typing as t
 from . import connect_error
-from .asyncio import connect
-from .settings import chosen
+from .asyncio import AsyncioRace
+from .at_once import begin
+from .settings import PLAIN, chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from typing import Any
 
     from ..typing import Candidate
@@ -27,6 +29,7 @@ Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 _LIMIT = 2**16
 # What asyncio's own loops define for create_connection() to call. It is not documented, hence a second way without.
 _make_transport: Any = getattr(asyncio.SelectorEventLoop, "_make_socket_transport", None)
+_OWN_LOOP = None if _make_transport is None else asyncio.SelectorEventLoop
 
 
 async def connect_transport(
@@ -66,16 +69,12 @@ async def connect_transport(
         check_tls(ssl, server_hostname)
     checked, timeout = chosen(timeout, settings, "connect_transport", ("ssl", "server_hostname"))
     loop = asyncio.get_running_loop()
+    if not ssl:
+        return await transport_to(protocol_factory, checked, address, timeout)
     deadline = None if timeout is None else loop.time() + timeout
     sock = await for_transport(checked, address, timeout)
-    try:
-        protocol = protocol_factory()
-    except BaseException:
-        sock.close()
-        raise
+    protocol = _made(protocol_factory, sock)
     # From here on the loop owns the socket, and closes it whatever happens.
-    if not ssl:
-        return await _transport(loop, sock, protocol), protocol
     scope = asyncio.timeout_at(deadline)
     try:
         async with scope:
@@ -111,47 +110,79 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked = PLAIN
+    if settings or timeout is not None:
+        checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
             lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked
         )
-    else:  # the same, 5 % faster
-        transport = await _transport(loop, await for_transport(checked, address, timeout), protocol)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    transport, _ = await transport_to(lambda: protocol, checked, address, timeout)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def transport_to(
+    protocol_factory: Callable[[], Protocol], settings: Settings, address: tuple[Any, ...], timeout: float | None
+) -> tuple[asyncio.Transport, Protocol]:
+    """Connect by checked settings, and return a transport and its protocol, to which the connection has been made."""
+    loop = asyncio.get_running_loop()
+    sock = await for_transport(settings, address, timeout)
+    protocol = _made(protocol_factory, sock)
+    if type(loop) is not _OWN_LOOP:
+        return await loop.create_connection(lambda: protocol, sock=sock)
+    transport = _transport(loop, sock, protocol)
+    try:
+        await _turn()
+    except BaseException:
+        transport.close()
+        raise
+    return transport, protocol
 
 
 async def for_transport(
     settings: Settings, address: tuple[Any, ...], timeout: float | None, candidates: Sequence[Candidate] = ()
 ) -> socket.socket:
-    """Connect for a transport. Making that lets other tasks run, so only an error has to do so here."""
+    """Connect for a transport. Making that lets other tasks run."""
+    loop = asyncio.get_running_loop()
+    sock = begin(AsyncioRace, loop.time, settings, address, timeout, candidates=candidates)
+    return await _raced(sock, loop) if isinstance(sock, AsyncioRace) else sock
+
+
+async def _raced(race: AsyncioRace, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Run a race for a transport. An error, too, lets other tasks run."""
     try:
-        return await connect(settings, address, timeout, candidates, gives_way=False)
+        return await race.result(loop)
     except OSError:
         await asyncio.sleep(0)
         raise
 
 
-async def _transport(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol
-) -> asyncio.Transport:
-    """Give a connected socket and its protocol to the loop, which owns the socket from here on."""
-    if type(loop) is not asyncio.SelectorEventLoop or _make_transport is None:
-        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
-        return transport
-    # create_connection() calls the same, and then waits for another turn of the loop: a tenth of the time that
-    # open_connection() takes.
+def _transport(loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol) -> Any:
+    """Return a transport of asyncio's own loop, which owns the socket; in its next turn it makes the connection known.
+
+    create_connection() does the same, and then waits for one turn more: a tenth of the time of open_connection().
+    """
     try:
-        made: asyncio.Transport = _make_transport(loop, sock, protocol)
+        return _make_transport(loop, sock, protocol)
     except BaseException:
         sock.close()
         raise
+
+
+def _made(protocol_factory: Callable[[], Protocol], sock: socket.socket) -> Protocol:
+    """Return the protocol for a socket, which is closed if there is none."""
     try:
-        await asyncio.sleep(0)  # the loop calls protocol.connection_made() and begins to read
+        return protocol_factory()
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+
+
+@coroutine
+def _turn() -> Generator[None]:
+    """Let the loop have one turn: `asyncio.sleep(0)`, without a coroutine around it."""
+    yield
 
 
 def check_tls(ssl: SSLContext | bool, server_hostname: str) -> None:

@@ -9,18 +9,14 @@ from contextlib import suppress
 import trio
 
 from .._lazy import typing as t
-from .._sockets import resolve
-from .attempt import try_first
+from .at_once import begin
 from .settings import chosen
 from .shared import Race, won
-from .trace import is_logged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-    from ..typing import Candidate
     from .settings import Settings
     from .shared import Outcome
 
@@ -96,27 +92,19 @@ async def open_tcp_stream(
 async def connect(settings: Settings, address: tuple[Any, ...], timeout: float | None) -> socket.socket:
     """Connect by checked settings; the socket is the standard library's, non-blocking."""
     await trio.lowlevel.checkpoint()
-    began = trio.current_time()
-    is_plain = not settings.needs_dial and not is_logged()
-    candidates: Sequence[Candidate] = ()
-    if not settings.resolver:
-        # A thread for localhost would take longer than its lookup, which reads a file.
-        candidates = resolve.without_network(address, settings.family) if is_plain else resolve.literal(address)
-    first: socket.socket | OSError | None = None
-    if candidates and is_plain:
-        first, is_kept = try_first(settings, candidates[0])
-        if is_kept and isinstance(first, socket.socket):
-            return first
-    race = _TrioRace(settings, address, timeout, candidates, clock=trio.current_time, began=began)
-    race.first, first = first, None
-    try:
-        return won(await race.run())
-    finally:
-        race.close()
+    made = begin(_TrioRace, trio.current_time, settings, address, timeout)
+    return await made.result() if isinstance(made, _TrioRace) else made
 
 
 class _TrioRace(Race):
     """A dial with one task for each socket that it waits for."""
+
+    async def result(self) -> socket.socket:
+        """Run the race; return its socket, or raise its error."""
+        try:
+            return won(await self.run())
+        finally:
+            self.close()
 
     async def run(self) -> Outcome:
         self._token = trio.lowlevel.current_trio_token()

@@ -131,6 +131,20 @@ class TestAsyncioStreams:
         run(main, loop_factory)
 
 
+def test_closed_right_after_it_is_open(server):
+    async def main():
+        _, writer = await safeconnect.asyncio.open_connection(server.getsockname(), 5)
+        writer.write(b"bye")
+        writer.close()
+        await writer.wait_closed()
+        with server.accept()[0] as peer:
+            peer.settimeout(5)
+            assert peer.recv(100) == b"bye"
+            assert peer.recv(100) == b""
+
+    run(main)
+
+
 class TestAsyncioTransports:
     def test_a_factory_that_fails_leaves_nothing(self, server):
         async def main():
@@ -272,6 +286,19 @@ class TestTrioStreams:
             trio.run(safeconnect.trio.open_tcp_stream, *arguments)
 
 
+async def sent_until_full(peer):
+    """How many bytes go out until the buffers are full; an error if they do not fill."""
+    peer.settimeout(0)
+    sent = 0
+    while sent < 64 << 20:  # many times what the kernel buffers
+        try:
+            sent += peer.send(bytes(1 << 20))
+        except BlockingIOError:
+            return sent
+        await anyio.lowlevel.checkpoint()
+    raise AssertionError("somebody reads")
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 class TestAnyio:
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -284,6 +311,29 @@ class TestAnyio:
                 await stream.send(b"ping")
                 assert peer.recv(100) == b"ping"
                 await stream.aclose()
+
+        anyio.run(main, backend=backend)
+
+    def test_sends_small_pieces_at_once(self, backend, server):
+        async def main():
+            async with await safeconnect.anyio.connect_tcp(*server.getsockname(), timeout=5) as stream:
+                raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        anyio.run(main, backend=backend)
+
+    def test_reads_nothing_before_it_is_asked_to(self, backend, server):
+        """What the peer sends stays in the kernel's buffers, which fill: no memory grows while nobody receives."""
+
+        async def main():
+            async with await safeconnect.anyio.connect_tcp(*server.getsockname(), timeout=5) as stream:
+                peer, _ = server.accept()
+                with peer:
+                    sent = await sent_until_full(peer)
+                    received = 0
+                    while received < sent:
+                        received += len(await stream.receive())
+                    assert received == sent
 
         anyio.run(main, backend=backend)
 

@@ -23,7 +23,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
 @pytest.fixture(params=["short", "public"])
 def loop_factory(request, monkeypatch):
     if request.param == "public":
-        monkeypatch.setattr(streams, "_make_transport", None)
+        monkeypatch.setattr(streams, "_OWN_LOOP", None)
     return asyncio.SelectorEventLoop
 
 
