@@ -108,7 +108,7 @@ class KeepAlive:
     count: int
     user_timeout: float | None = field(default=None, kw_only=True)
 
-    best_effort = frozenset({"TCP_USER_TIMEOUT"})
+    best_effort: ClassVar[frozenset[str]] = frozenset({"TCP_USER_TIMEOUT"})
 
     def __post_init__(self) -> None:
         check_int("idle", self.idle, 1, _MAX_SECONDS)
