@@ -1,6 +1,6 @@
 """Show what the library does on this kernel; ``tests/kernels/run`` runs it there.
 
-Usage: ``python tests/kernels/guest.py TRIES``, as root of a machine of its own, for it changes the range of source ports.
+Usage: ``python tests/kernels/guest.py TRIES``, as root of a machine of its own: it changes the range of source ports.
 The exit status is 1 if the library has broken a promise.
 """
 
@@ -100,9 +100,8 @@ def provoke():
     sock = socket.create_connection((HOST, BLOCKED), 5)
     is_itself = safeconnect.is_self_connected(sock)
     sock.close()
-    say(
-        f"one source port, standard library: self-connected: {is_itself}; closed, a server binds: {server_binds(BLOCKED)}"
-    )
+    binds = server_binds(BLOCKED)
+    say(f"one source port, standard library: self-connected: {is_itself}; after close() a server binds: {binds}")
 
     told = []
     set_range(f"{PORT} {PORT}")
