@@ -157,7 +157,7 @@ def is_self_connected(sock: t.HasNames) -> bool:
 
 
 def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseException) -> bool:
-    """Return True if connect() failed as the socket would be self-connected: EINVAL of macOS, IPv4 (xnu: tcp_connect())."""
+    """Return True if connect() failed as the socket would be self-connected: EINVAL in macOS's tcp_connect(), IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
     try:
