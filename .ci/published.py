@@ -8,7 +8,8 @@ import zipfile
 
 MOST_BYTES = 1_000_000
 PACKAGE = {"safeconnect", "safeconnect.pth"}
-SOURCES = {"safeconnect", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
+SOURCES = {"safeconnect", "tests", "docs", "benchmarks", ".github"}
+SOURCES |= {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
 NEEDED = {"safeconnect/__init__.py", "safeconnect/py.typed", "safeconnect/pytest_plugin.py", "safeconnect/cli/_wait.py"}
 NEEDED |= {"safeconnect/_run/path/sitecustomize.py"}
 BY_THE_BUILD = {"PKG-INFO", ".gitignore"}

@@ -34,6 +34,7 @@ _INCLUDED = {
     "../CHANGELOG.md": "changelog.md",
     "../README.md": "index.md",
     "../.github/CONTRIBUTING.md": "contributing.md",
+    "../.github/SECURITY.md": "security.md",
     "../benchmarks/README.md": "benchmarks.md",
 }
 

@@ -78,8 +78,13 @@ class _Name(_Value):
         return self.name.encode("utf-8", "surrogateescape")  # as os.fsencode() does where these options exist
 
 
+class _KeepAlive:
+    __slots__ = ()
+    best_effort: ClassVar[frozenset[str]] = frozenset({"TCP_USER_TIMEOUT"})
+
+
 @dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAlive(_KeepAlive):
     """Probe a connection on which nothing arrives, and give it up when the peer does not answer.
 
     Without it a peer that vanished (power cut, cable, a firewall that forgot) is never noticed while nothing is sent.
@@ -107,8 +112,6 @@ class KeepAlive:
     interval: int
     count: int
     user_timeout: float | None = field(default=None, kw_only=True)
-
-    best_effort = frozenset({"TCP_USER_TIMEOUT"})
 
     def __post_init__(self) -> None:
         check_int("idle", self.idle, 1, _MAX_SECONDS)

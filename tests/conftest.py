@@ -28,6 +28,15 @@ def pytest_configure(config):
             namespace.unshare_net_for_tests()
 
 
+def pytest_collection_modifyitems(items):
+    """Skip elsewhere what is marked as needing Linux, with the reason that the marker gives."""
+    if sys.platform == "linux":
+        return
+    for item in items:
+        for mark in item.iter_markers("linux"):
+            item.add_marker(pytest.mark.skip(reason=f"it needs Linux: {mark.args[0]}"))
+
+
 # A busy machine is no reason for a property to fail.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.load_profile("default")

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import fcntl
 import functools
 import os
 import socket
@@ -108,6 +107,8 @@ def enter(ports, address):
 
 def set_up(address=None):
     """Let a new network namespace's lo be up, maybe with one more address."""
+    import fcntl  # Windows, where conftest.py imports this module, has none
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
         if address:

@@ -28,7 +28,7 @@ IP_LOCAL_PORT_RANGE = 51
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 TIME_WAIT = 0x06
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
+linux_only = pytest.mark.linux("it looks into Linux's /proc, or at what only Linux does")
 needs_port_range = pytest.mark.skipif(
     not kernel.has_port_range(), reason="the kernel has no IP_LOCAL_PORT_RANGE (Linux 6.3)"
 )

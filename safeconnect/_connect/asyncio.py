@@ -110,7 +110,9 @@ class AsyncioRace(Race):
     def watch(self, number: int, sock: socket.socket) -> None:
         try:
             self._loop.add_writer(sock, self._writable, number, sock)
-        except NotImplementedError:  # Windows' ProactorEventLoop
+        except NotImplementedError:
+            # Windows' ProactorEventLoop watches no sockets (asyncio, Platform Support). Its own connect is ConnectEx(),
+            # which wants the socket bound first and has the errors of Win32; select() needs neither.
             self._look(number, sock)
         else:
             self._watched[number] = None
@@ -135,6 +137,7 @@ class AsyncioRace(Race):
         self._wake()
 
     def _look(self, number: int, sock: socket.socket) -> None:
+        # Winsock reports a failed connect in the third set only (select(), Windows Sockets 2).
         _, writable, failed = select.select((), (sock,), (sock,), 0)
         if writable or failed:
             self._writable(number, sock)

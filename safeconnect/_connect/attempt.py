@@ -35,7 +35,7 @@ NO_WAIT = float("0")
 # and looking at the processes of a busy host takes tens of milliseconds.
 _FEW_PORTS = 16
 _TAKEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
-_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)  # EWOULDBLOCK: Winsock
 
 
 def try_first(settings: Settings, candidate: Candidate) -> tuple[socket.socket | OSError, bool]:

@@ -115,5 +115,9 @@ class _BlockingRace(Race):
 
 
 def new_selector() -> selectors.BaseSelector:
-    """Return a selector, if possible of the kind that takes no descriptor of its own."""
+    """Return a selector, if possible of the kind that takes no descriptor of its own.
+
+    Windows has only select(). There SelectSelector also looks at the third set, in which a failed connect is reported,
+    and calls it writable (Lib/selectors.py).
+    """
     return getattr(selectors, "PollSelector", selectors.SelectSelector)()

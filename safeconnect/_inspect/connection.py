@@ -240,6 +240,7 @@ def _open(sock: HasFileno) -> int:
 
 def _events(number: int) -> int:
     """Return the events of the socket as poll(2) does: 0, _READABLE, or more than that for an end."""
+    # Winsock: data, a FIN and a reset each make a socket readable (select(), Windows Sockets 2).
     if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it away
         return _READABLE * bool(select.select([number], [], [], 0)[0])
     watched = select.poll()

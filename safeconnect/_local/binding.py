@@ -350,6 +350,8 @@ def _flags_as_options(family: int, device: str | None, transparent: bool) -> Ite
 def _set_flags(sock: socket.socket, *, reuse_address: bool, reuse_port: bool) -> None:
     """Set the flags for the use of an address, in the meaning that is safe on this platform."""
     if sys.platform == "win32":
+        # SO_REUSEADDR would let any program bind to the port of another, and this one refuses it even to those that set
+        # SO_REUSEADDR (Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE, Windows Sockets 2).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     elif reuse_address:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

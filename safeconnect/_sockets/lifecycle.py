@@ -102,9 +102,9 @@ def _bind(sock: socket.socket, family: int, source_address: SourceAddress) -> bo
 
 
 def error_of(code: int) -> OSError:
-    """Return the error for an error number of a socket; Windows has the texts of Winsock's own in a table of Python."""
-    texts: dict[int, str] = getattr(socket, "errorTab", {})
-    return OSError(code, texts.get(code) or os.strerror(code))
+    """Return the error for a number of connect_ex() or SO_ERROR. By Winsock's, Python finds errno: 13 for 10013."""
+    text: str = getattr(socket, "errorTab", {}).get(code) or os.strerror(code)
+    return OSError(code, text, None, code) if sys.platform == "win32" else OSError(code, text)
 
 
 def scoped(family: int, sockaddr: SockAddr) -> SockAddr:
@@ -157,7 +157,7 @@ def is_self_connected(sock: t.HasNames) -> bool:
 
 
 def is_refused_self_connect(sock: socket.socket, target_port: int, error: BaseException) -> bool:
-    """Return True if connect() failed because the socket would be self-connected: EINVAL on macOS, for IPv4."""
+    """Return True if connect() failed as the socket would be self-connected: EINVAL in macOS's tcp_connect(), IPv4."""
     if sys.platform != "darwin" or not isinstance(error, OSError) or error.errno != errno.EINVAL:
         return False
     try:

@@ -17,8 +17,10 @@ def ephemeral_edges() -> list[int]:
     """
     if sys.platform == "win32":
         # "Start Port : 49152 / Number of Ports : 16384", in the language of the system: only the numbers can be read.
+        # That is the documented way since Windows Vista (KB 929851); its registry keys are not documented.
         numbers = _numbers(_run("netsh", "int", "ipv4", "show", "dynamicport", "tcp"))
         return [numbers[-2], numbers[-2] + numbers[-1] - 1] if len(numbers) >= 2 else []
+    # ip(4) of FreeBSD: first and last bound the range from which connect() and bind() to port 0 choose.
     if sys.platform == "darwin" or sys.platform.startswith(("freebsd", "dragonfly")):
         return _numbers(_run("sysctl", "-n", "net.inet.ip.portrange.first", "net.inet.ip.portrange.last"))
     return []

@@ -41,7 +41,7 @@ class Connection(_common.Client, pymysql.connections.Connection):
         if sock is None and not self.unix_socket:
             self._closed = False
             sock = self._connected()
-            self.host_info = f"socket {self.host}:{self.port}"
+            self.host_info: str = f"socket {self.host}:{self.port}"
         super().connect(sock)
 
     def _connected(self) -> socket.socket:

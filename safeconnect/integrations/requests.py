@@ -32,7 +32,7 @@ class HTTPAdapter(requests.adapters.HTTPAdapter):
     """
 
     # The attributes that are pickled with a session; its managers are made anew.
-    __attrs__ = [*requests.adapters.HTTPAdapter.__attrs__, "connector"]  # noqa: RUF012 - a list in requests, too
+    __attrs__: list[str] = [*requests.adapters.HTTPAdapter.__attrs__, "connector"]  # noqa: RUF012 - a list in requests, too
 
     def __init__(self, *arguments: Any, connector: Connector | None = None, **keywords: Any) -> None:
         self.connector = connector

@@ -67,13 +67,13 @@ class HTTPHandler(_Handler, urllib.request.HTTPHandler):
     >>> opener = urllib.request.build_opener(HTTPHandler(), HTTPSHandler())
     """
 
-    connection_class = HTTPConnection
+    connection_class: type[HTTPConnection] = HTTPConnection
 
 
 class HTTPSHandler(_Handler, urllib.request.HTTPSHandler):
     """`urllib.request.HTTPSHandler` with safe connects; arguments and errors as for `HTTPHandler`."""
 
-    connection_class = HTTPSConnection
+    connection_class: type[HTTPConnection] = HTTPSConnection
 
 
 class Transport(_common.Client, xmlrpc.client.Transport):

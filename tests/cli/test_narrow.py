@@ -1,12 +1,10 @@
 """In a narrow terminal no word is broken; where there is no terminal, no line is."""
 
 import argparse
-import fcntl
 import io
 import os
 import re
 import struct
-import termios
 
 import pytest
 from hypothesis import given
@@ -135,6 +133,8 @@ class TestColumns:
         ("size", "given", "expected"), [(33, "", 33), (33, "70", 70), (33, "x", 33), (0, "", None), (33, "0", 33)]
     )
     def test_of_a_terminal(self, monkeypatch, size, given, expected):
+        fcntl = pytest.importorskip("fcntl", reason="Windows has no such terminals")
+        termios = pytest.importorskip("termios")
         master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, size, 0, 0))
         monkeypatch.setenv("COLUMNS", given)

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import platform
-import resource
 import socket
 import subprocess
 import sys
@@ -56,6 +55,8 @@ def has_port_range():
 
 
 def limit(which):
+    import resource  # on Windows, where these tests are skipped, there is none
+
     value = resource.getrlimit(resource.RLIMIT_NOFILE)[which]
     return None if value == resource.RLIM_INFINITY else value
 

@@ -2,10 +2,8 @@
 
 import asyncio.trsock
 import contextlib
-import fcntl
 import importlib.util
 import os
-import resource
 import select
 import socket
 import statistics
@@ -180,6 +178,8 @@ class TestWherePollTells:
         assert peer_closed(one)
 
     def test_a_descriptor_that_select_cannot_take(self, pair):
+        fcntl = pytest.importorskip("fcntl", reason="Windows chooses the numbers of sockets by itself")
+        resource = pytest.importorskip("resource")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= hard <= 1100:
             pytest.skip(f"no more than {hard} descriptors are allowed here")

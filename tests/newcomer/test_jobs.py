@@ -15,7 +15,7 @@ import pytest
 from .. import namespace
 from ..support import has_ipv6
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="some jobs need namespaces, a shell, or 127.0.0.2")
+pytestmark = pytest.mark.linux("some jobs need namespaces, a shell, or 127.0.0.2")
 
 JOBS = Path(__file__).parent
 MODULE = f'"{sys.executable}" -m safeconnect'

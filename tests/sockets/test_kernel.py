@@ -163,6 +163,10 @@ def test_errors_have_the_texts_of_winsock(monkeypatch):
     monkeypatch.setattr(socket, "errorTab", {10061: "The server refused the connection."}, raising=False)
     assert lifecycle.error_of(10061).strerror == "The server refused the connection."
     monkeypatch.delattr(socket, "errorTab")
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        # The fourth is Winsock's number: by it, Windows' OSError finds class and errno, PermissionError and 13 here.
+        assert lifecycle.error_of(10013).args == (10013, os.strerror(10013), None, 10013)
     refused = lifecycle.error_of(errno.ECONNREFUSED)
     assert (type(refused), refused.strerror) == (ConnectionRefusedError, os.strerror(errno.ECONNREFUSED))
 
