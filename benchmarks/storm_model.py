@@ -39,7 +39,7 @@ from itertools import accumulate
 from typing import Any
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._connect.state_machine import end_of_pause
+from safeconnect._connect.timing import end_of_pause
 from safeconnect._persistent.policy import Reconnection
 
 STEPS = 100  # in a second

@@ -6,7 +6,7 @@ import ssl
 import sys
 
 from ._connect import connect_error
-from ._connect.settings import chosen
+from ._connect.keywords import chosen
 from ._fork import imports
 from ._lazy import typing as t
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .attempt import try_first
-from .settings import chosen
+from .keywords import chosen
 from .shared import Race, won
 from .trace import is_logged
 

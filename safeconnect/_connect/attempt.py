@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 UNDER_WAY, CONNECTED, SELF_CONNECTED = range(3)
+FOR_A_WHILE = 2  # as ``waits``: the connect goes on when the socket's timeout has run out
 
 # Notes name the holders of at most this many ports: a client may routinely use up a range of its own,
 # and looking at the processes of a busy host takes tens of milliseconds.
@@ -88,7 +89,7 @@ def start_from(
     timeout: float | None = 0,
     *,
     allow_self_connect: bool,
-    waits: bool = False,
+    waits: int = False,
     explains: bool = True,
 ) -> tuple[socket.socket, int]:
     """Open a socket, prepare it, connect it, check it. Every connect goes through here.
@@ -99,6 +100,7 @@ def start_from(
 
     There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
 
+    :param waits: wait in connect() until the socket's timeout has run out: True to end then, FOR_A_WHILE to go on.
     :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket must go
         to a dial, which resets it, counts it and tries again.
     :raises SelfConnectError: the kernel has refused to connect the socket to itself (macOS).
@@ -124,7 +126,7 @@ def start_from(
                     raise
                 code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
         if code == errno.EADDRNOTAVAIL and window is not None:
-            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
+            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=bool(waits))
             window = None
         if code and not _is_connected(sock, sockaddr, code):
             return sock, UNDER_WAY
@@ -134,6 +136,8 @@ def start_from(
             port_window.missed(sock, window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:
+        if waits == FOR_A_WHILE and type(error) is TimeoutError and error.errno is None:
+            return sock, UNDER_WAY
         is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)
         explain(error, sock, source_address if explains else None, sockaddr)
         lifecycle.discard(sock, error)

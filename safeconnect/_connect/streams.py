@@ -11,7 +11,7 @@ from typing import TypeVar
 from .._lazy import typing as t
 from . import connect_error
 from .asyncio import connect
-from .settings import chosen
+from .keywords import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

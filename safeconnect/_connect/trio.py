@@ -11,7 +11,7 @@ import trio
 from .._lazy import typing as t
 from .._sockets import resolve
 from .attempt import try_first
-from .settings import chosen
+from .keywords import chosen
 from .shared import Race, won
 from .trace import is_logged
 
