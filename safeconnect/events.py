@@ -113,7 +113,7 @@ class Abandon:
 
     :ivar attempt: the number of the attempt, as in `Start`.
     :ivar reset: True where the socket is self-connected: it is closed with a reset.
-    :ivar replaced: True where it is a second attempt without an answer, and the next `Start` is another one in its place.
+    :ivar replaced: True where it is a second attempt without an answer, and the next `Start` takes its place.
     """
 
     attempt: int

@@ -122,11 +122,11 @@ def start_from(
             try:
                 sock.connect(sockaddr)
             except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL or window is None:
+                code = _code_to_go_on(error, waits)  # outside, so that no later error has this one as its context
+                if not code or (code == errno.EADDRNOTAVAIL and window is None):
                     raise
-                code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
         if code == errno.EADDRNOTAVAIL and window is not None:
-            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=bool(waits))
+            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=waits)
             window = None
         if code and not _is_connected(sock, sockaddr, code):
             return sock, UNDER_WAY
@@ -136,14 +136,19 @@ def start_from(
             port_window.missed(sock, window)
         return sock, _check(sock) if port == sockaddr[1] and not allow_self_connect else CONNECTED
     except BaseException as error:
-        if waits == FOR_A_WHILE and type(error) is TimeoutError and error.errno is None:
-            return sock, UNDER_WAY
         is_refused = lifecycle.is_refused_self_connect(sock, sockaddr[1], error)
         explain(error, sock, source_address if explains else None, sockaddr)
         lifecycle.discard(sock, error)
         if not is_refused:
             raise
     raise connect_error.self_connect_error(sockaddr, 1)
+
+
+def _code_to_go_on(error: OSError, waits: int) -> int:
+    """Return the error number of a connect() that is not over: no port, or its time FOR_A_WHILE has run out; or 0."""
+    if waits == FOR_A_WHILE and type(error) is TimeoutError and error.errno is None:
+        return errno.EINPROGRESS
+    return errno.EADDRNOTAVAIL if error.errno == errno.EADDRNOTAVAIL else 0
 
 
 def _check(sock: socket.socket) -> int:
@@ -241,7 +246,7 @@ def raise_failure(sock: socket.socket) -> None:
 
 
 def _fall_back(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, *, has_window: bool, waits: bool
+    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, *, has_window: bool, waits: int
 ) -> int:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
@@ -260,9 +265,9 @@ def _fall_back(
             try:
                 sock.connect(sockaddr)
             except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
+                code = _code_to_go_on(error, waits)
+                if not code:
                     raise
-                code = errno.EADDRNOTAVAIL
         if code == 0 or code in _UNDER_WAY:
             port_window.remember(sock.getsockname()[1], sockaddr)
         if code != errno.EADDRNOTAVAIL:

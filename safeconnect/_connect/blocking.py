@@ -82,15 +82,13 @@ class Connector(Settings):
     - ``retry`` is asked once all addresses have failed, and by default tries silence again. Its pauses are those of its
       backoff; its budget loses one token for the round, however many attempts that had.
     - ``timeout`` is above all that: when it is over, the call ends with its own `TimeoutError`, and nothing is retried.
-      Without an ``attempt_timeout`` a silent address therefore is never retried before the kernel has given it up.
     - The ``trace`` is told of it by ``Tick`` and ``Abandon``; there is no ``Failed``, as the kernel has said nothing.
 
     It must be longer than a handshake takes, or no attempt succeeds: 1 s or more is enough over any network.
 
-    Second attempts let a client in soon after a server has room again, as the kernel sends SYNs ever more rarely. They
-    need a timeout, and begin when no SYN was sent for the delay, give or take a twentieth, and the kernel sends none
-    before: by default after 6 s, before Linux 6.5 after 2 s. The first attempt goes on, with all its limits; a later one
-    takes the place of the second. There are none if the source port is given, or ``source_ports``.
+    Second attempts let a client in soon after a server has room again. With a timeout they begin when no SYN was sent
+    for the delay, give or take a twentieth, and the kernel sends none before: by default after 6 s, before Linux 6.5
+    after 2 s. The first attempt goes on. There are none if the source port is given, or ``source_ports``.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -233,12 +231,11 @@ def _in_order(
     """Try the candidates in their order, each for ``connect_timeout`` seconds: one candidate, or a timeout of 0."""
     outcomes: tuple[connect_error.Outcome, ...] = ()
     first: Any = None
-    waits: int = True
-    seconds = connect_timeout
+    seconds, waits = connect_timeout, 1
     total = _default_timeout() if seconds is DEFAULT_TIMEOUT else seconds
     # Another tool's connect() may do more than connect, so it has all the time.
     if total and total > _REGULAR_SYNS and total > settings.patience and socket.socket.connect is _CONNECT:
-        waits, seconds = FOR_A_WHILE, settings.patience + _REGULAR_SYNS
+        seconds, waits = settings.patience + _REGULAR_SYNS, FOR_A_WHILE
     try:
         for candidate in candidates:
             began = monotonic()

@@ -75,10 +75,7 @@ class Settings:
         source_address, bind_to, source = _sources(source_address, source_ports, share_source)
         if attempt_timeout is not None:
             attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
-        second_attempt_delay = None if second_attempt_delay is False else second_attempt_delay
-        second_attempt_delay = check_seconds("second_attempt_delay", second_attempt_delay)
-        if second_attempt_delay is not None and second_attempt_delay < 0.1:
-            raise ValueError(f"second_attempt_delay must be 0.1 seconds or more, or None, not {second_attempt_delay}")
+        second_attempt_delay = _checked_silence(second_attempt_delay)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
         if trace is not None or resolver is not None:
@@ -92,8 +89,7 @@ class Settings:
         options = check_options(options) if options else ()
         if allow is not None or type(family) is not int or family:
             allow = _checked_limits(family, allow)
-        has_port = bool(bind_to and bind_to[1])
-        patience = 0.95 * second_attempt_delay if second_attempt_delay and not has_port else float("inf")
+        patience = float("inf") if bind_to and bind_to[1] else 0.95 * (second_attempt_delay or float("inf"))
         is_limited = bool(family) or allow is not None
         is_plain = retry is None and attempt_timeout is None and memory is None and trace is None
         needs_dial = not is_plain or resolution_delay is not None or patience < 0.95
@@ -144,8 +140,7 @@ class Settings:
 
 _SLOTS = [(name, getattr(Settings, name).__set__) for name in Settings.__slots__]
 _NAMES = tuple(sorted(Settings.__init__.__kwdefaults__))  # type: ignore[arg-type]
-# As written; ``bind_to`` and ``source`` are what they mean.
-_SOURCE = {"source_address", "source_ports", "share_source"}
+_SOURCE = {"source_address", "source_ports", "share_source"}  # as written; ``bind_to`` and ``source`` are the meaning
 
 
 def check_seconds(name: str, value: object, *, zero: bool = True) -> float | None:
@@ -184,6 +179,13 @@ def unexpected(function: str, keywords: Iterable[str], own: Iterable[str] = ()) 
     alike = get_close_matches(strange, known, 1)
     hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"
     return TypeError(f"{function}() got an unexpected keyword argument {strange!r}; {hint}")
+
+
+def _checked_silence(value: object) -> float | None:
+    seconds = check_seconds("second_attempt_delay", None if value is False else value)
+    if seconds is not None and seconds < 0.1:
+        raise ValueError(f"second_attempt_delay must be 0.1 seconds or more, or None, not {shown(value)}")
+    return seconds
 
 
 def _check_callables(**values: object) -> None:

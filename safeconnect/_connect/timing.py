@@ -1,4 +1,4 @@
-"""When things are due in a dial: the end of a share of the time, of a pause, and a second attempt at a silent address."""
+"""When things are due in a dial: the end of a share of the time, the end of a pause, a second attempt."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def syns(attempts, kernel, end):
 @settings(max_examples=200)
 @given(kernels, draws, st.integers(2, 60))
 def test_no_second_goes_without_a_syn_and_none_has_two_more(kernel, draw, timeout):
-    """The naive model: count the SYNs of all attempts, and those that the kernel would have sent without a second one."""
+    """The naive model: count all SYNs, and those that the kernel would have sent for the first attempt alone."""
     world = World("4.1 silent", timeout=timeout, draw=draw, second=SecondAttempts(1.0, kernel)).run()
     began = {each.attempt: time for time, each in world.stream if isinstance(each, Start)}
     closed = {each.attempt: time for time, each in world.stream if isinstance(each, Abandon)}
