@@ -175,7 +175,7 @@ def seconds_late(connect, moment):
 
 @pytest.mark.slow
 def test_a_busy_server_is_reached_within_a_second_of_its_waking():
-    connects = [getattr(each, "values", [each])[0] for each in DRIVERS]
+    connects = [each for each in DRIVERS if callable(each)]  # those that every Python has
     cases = [(connect, moment) for connect in connects for moment in BUSY_UNTIL]
     with ThreadPoolExecutor(len(cases)) as pool:
         late = list(pool.map(lambda case: seconds_late(*case), cases))
