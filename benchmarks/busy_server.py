@@ -20,12 +20,15 @@ from measure import arguments, report, show, target
 import safeconnect
 from safeconnect import Backoff, Retry, testing
 
-MOMENTS = (0.5, 2.5, 5.5, 8.0, 11.5, 20.0)  # when the queue has room, seconds after the client began
+MOMENTS = (0.5, 2.5, 5.2, 7.5, 11.5, 20.0)  # when the queue has room, seconds after the client began
 TIMEOUT = 60.0
 ATTEMPT = 1.0
 MAXIMUM = 1.0
 ANEW = f"attempt_timeout={ATTEMPT:g}, retry"
-# What is wanted, in seconds: an attempt that was under way, the longest pause, and something for the machine.
+OURS, WITHOUT = "safeconnect", "safeconnect, second_attempt_delay=None"
+# What is wanted, in seconds: no second without a SYN, and something for the machine.
+SOON = 1.1
+# And with a retry: an attempt that was under way, the longest pause, and something for the machine.
 LIMIT = ATTEMPT + MAXIMUM + 0.1
 
 Address = tuple[str, int]
@@ -51,7 +54,8 @@ def loop(address: Address) -> socket.socket:
 CLIENTS: dict[str, Callable[[Address], socket.socket]] = {
     "stdlib": lambda address: socket.create_connection(address, TIMEOUT),
     "stdlib in a loop, 1 s each": loop,
-    "safeconnect": lambda address: safeconnect.create_connection(address, TIMEOUT),
+    OURS: lambda address: safeconnect.create_connection(address, TIMEOUT),
+    WITHOUT: lambda address: safeconnect.create_connection(address, TIMEOUT, second_attempt_delay=None),
     ANEW: anew,
 }
 
@@ -92,9 +96,12 @@ def measure_all(rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def aims(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, object]]:
-    """The target, and whether it was met."""
-    slowest = max(figure["slowest_s"] for figure in results[ANEW].values())
-    return [target(f"{ANEW}: in within {LIMIT:g} s at any moment (is {slowest:.2f})", met=slowest <= LIMIT)]
+    """The targets, and whether they were met."""
+    met = []
+    for name, limit in ((OURS, SOON), (ANEW, LIMIT)):
+        slowest = max(figure["slowest_s"] for figure in results[name].values())
+        met.append(target(f"{name}: in within {limit:g} s at any moment (is {slowest:.2f})", met=slowest <= limit))
+    return met
 
 
 def main() -> None:

@@ -59,6 +59,12 @@ def varied() -> Iterator[tuple[str, Contender, Scene]]:
             last = "a last attempt" if lasts else "no last attempt"
             name = f"until the deadline, initial {backoff.initial:g}, {last} before it"
             yield "requests, Retry(attempts=None)", Contender(name, backoff, requests=REQUESTS, lasts=lasts), tight
+    patient = replace(tight, timeout=30)
+    for has_seconds in (False, True):
+        which = "second attempts" if has_seconds else "the kernel's SYNs alone"
+        yield "timeout 30 s", replace(DEFAULT, name=f"all the time, {which}", seconds=has_seconds), patient
+        requests = Contender(f"requests, {which}", attempts=1, requests=REQUESTS, seconds=has_seconds)
+        yield "timeout 30 s", requests, patient
     for tokens, process in ((10, 100), (10, 1000), (100, 1000)):
         name = f"{tokens} tokens for {process:,} clients"
         yield "requests, with budget", replace(BUDGET, name=name, process=process, tokens=tokens), tight
@@ -105,11 +111,20 @@ def show_varied(scene: str, rows: Iterable[dict[str, Any]]) -> None:
     """One table of variations."""
     show(
         scene,
-        ["", "attempts/s, peak", "last s down", "failed a client", "50 % back, s", "99 % back, s", "all, s"],
+        [
+            "",
+            "attempts/s, peak",
+            "last s down",
+            "SYNs/s, back",
+            "failed a client",
+            "50 % back, s",
+            "99 % back, s",
+            "all, s",
+        ],
         [
             (
                 each["name"],
-                *(f"{each[key]:,}" for key in ("peak_attempts_per_s", "last_attempts_per_s")),
+                *(f"{each[key]:,}" for key in ("peak_attempts_per_s", "last_attempts_per_s", "peak_syns_per_s")),
                 each["failed_per_client"],
                 *(seconds(each[key]) for key in ("back_50_s", "back_99_s", "back_all_s")),
             )

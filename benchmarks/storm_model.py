@@ -10,7 +10,7 @@ No socket, no clock, no sleep. The clients' decisions are safeconnect's own: `Re
   queue is full, the SYN is dropped without an answer, as Linux does. Which SYNs of a step find a place is drawn by lot.
 - A dropped SYN is silence. The client's kernel sends it again after 1.01, 2.04, 3.06 and 4.09 s (measured on Linux
   6.18; without tcp_syn_linear_timeouts after 1 and 3 s), and any of these may find a place. After 5 s the attempt times
-  out.
+  out. With a longer timeout, SYNs follow after 5.12, 7.14, 11.4 and 19.59 s, and those of second attempts, if any.
 - A client is back when the server has accepted it, and then leaves the storm for good.
 
 Three kinds of clients:
@@ -33,20 +33,24 @@ import random
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
 from safeconnect import Backoff, Retry, RetryBudget
-from safeconnect._connect.state_machine import end_of_pause
+from safeconnect._connect.timing import end_of_pause
 from safeconnect._persistent.policy import Reconnection
 
 STEPS = 100  # in a second
 # An attempt's number, from 1; for a request with a deadline also the step of that.
 Round = int | tuple[int, int]
 # When a SYN is sent, in steps after the attempt began, for as long as the attempt's timeout allows.
-SYNS = (0, 101, 204, 306, 409)
+SYNS = (0, 101, 204, 306, 409, 512, 714, 1140, 1959)
+# The same with second attempts: one begins each 6 s, and its kernel sends a SYN each second.
+SECONDS = frozenset(range(600, 6000, 600))
+SYNS_OF_SECONDS = tuple(sorted({*SYNS, *(began + later for began in SECONDS for later in SYNS[:6])}))
+SPREAD = 5  # by so many steps sooner or later a second attempt begins, by chance; so does all that follows
 # After so many seconds a storm is called endless.
 PATIENCE = 3600
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
@@ -80,6 +84,7 @@ class Contender:
     tokens: float | None = None  # of the budget that a process has; None: it has none
     process: int = 100  # clients that share a budget
     keeps: bool = False  # as `PersistentConnection` does
+    seconds: bool = False  # a silent attempt gets second attempts
     lasts: bool | None = None  # a request retries until its deadline: with a last attempt before it, or without
 
 
@@ -127,6 +132,7 @@ class Storm:
         self._budgets: list[RetryBudget] = []
         self._reconnections: list[Reconnection] = []
         self._failed = self._try_on
+        self._syns = SYNS_OF_SECONDS if contender.seconds else SYNS
         if contender.tokens is not None:
             processes = -(-scene.clients // contender.process)
             self._budgets = [RetryBudget(contender.tokens) for _ in range(processes)]
@@ -164,11 +170,23 @@ class Storm:
         for n, sent, clients in knocking:
             if not clients:
                 continue
-            timeout = self._timeout(n, step - SYNS[sent])
-            if sent + 1 < len(SYNS) and SYNS[sent + 1] < timeout:
-                self.repeats[step - SYNS[sent] + SYNS[sent + 1]].append((n, sent + 1, clients))
+            began = step - self._syns[sent]
+            timeout = self._timeout(n, began)
+            following = self._syns[sent + 1] if sent + 1 < len(self._syns) else timeout
+            if following >= timeout:
+                self.ends[began + timeout].append((n, clients))
+            elif self.contender.seconds and following in SECONDS:
+                for offset, some in self._spread(clients):
+                    self.repeats[began + following + offset].append((n, sent + 1, some))
             else:
-                self.ends[step - SYNS[sent] + timeout].append((n, clients))
+                self.repeats[began + following].append((n, sent + 1, clients))
+
+    def _spread(self, clients: list[int]) -> Iterable[tuple[int, list[int]]]:
+        """By how many steps sooner or later the second attempt of each client begins."""
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for client in clients:
+            groups[self.random.randint(-SPREAD, SPREAD)].append(client)
+        return groups.items()
 
     def _timeout(self, n: Round, began: int) -> int:
         """How many steps an attempt that began then may take."""

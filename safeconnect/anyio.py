@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from ._connect import connect_error
-from ._connect.settings import chosen
+from ._connect.keywords import chosen
 from ._fork import imports
 from ._lazy import typing as t
 

@@ -98,10 +98,13 @@ class Start:
 
     :ivar attempt: the number of the attempt, counted from 1.
     :ivar candidate: the address, as `socket.getaddrinfo` gives it.
+    :ivar beside: None as a rule. Otherwise this is a second attempt, and here is the number of the first one at the
+        same address, which has not been answered and goes on.
     """
 
     attempt: int
     candidate: t.Candidate
+    beside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,12 @@ class Abandon:
 
     :ivar attempt: the number of the attempt, as in `Start`.
     :ivar reset: True where the socket is self-connected: it is closed with a reset.
+    :ivar replaced: True where it is a second attempt without an answer, and the next `Start` takes its place.
     """
 
     attempt: int
     reset: bool = False
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ class Keywords(TypedDict, total=False):
     options: Iterable[AnyOption]
     retry: Retry | None
     attempt_timeout: float | None
+    second_attempt_delay: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
     memory: ConnectMemory | None

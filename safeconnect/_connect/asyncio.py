@@ -12,7 +12,7 @@ from itertools import count
 from .._lazy import typing as t
 from .._sockets import kernel
 from .at_once import begin
-from .settings import chosen
+from .keywords import chosen
 from .shared import Race, won
 
 TYPE_CHECKING = False

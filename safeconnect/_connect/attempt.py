@@ -81,12 +81,13 @@ def start(settings: Settings, candidate: Candidate) -> tuple[socket.socket, int]
     return start_from(candidate, settings.bind_to, settings.options, settings.allow_self_connect)
 
 
-def start_from(  # noqa: C901 - one more call would be 2 % of a connect
+def start_from(  # noqa: C901, PLR0917 - a further call would take 2 % of a connect, keywords 1 %
     candidate: Candidate,
     source_address: SourceAddress | None,
     options: Sequence[AnyOption],
     allow_self_connect: bool,
     timeout: float | None = NO_WAIT,
+    goes_on: bool = False,
     *,
     explains: bool = True,
 ) -> tuple[socket.socket, int]:
@@ -98,6 +99,7 @@ def start_from(  # noqa: C901 - one more call would be 2 % of a connect
 
     There is no instant in which the socket is open and nobody closes it: until it is returned, the ``except`` does.
 
+    :param goes_on: let the connect go on when the timeout has run out, and return the socket.
     :returns: the socket, and UNDER_WAY, CONNECTED or, unless that is allowed, SELF_CONNECTED. Such a socket must go
         to a dial, which resets it, counts it and tries again.
     :raises SelfConnectError: the kernel has refused to connect the socket to itself (macOS).
@@ -119,11 +121,11 @@ def start_from(  # noqa: C901 - one more call would be 2 % of a connect
             else:
                 code = sock.connect_ex(sockaddr)
         except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL or window is None:
+            code = _code_to_go_on(error, goes_on)  # outside, so that no later error has this one as its context
+            if not code or (code == errno.EADDRNOTAVAIL and window is None):
                 raise
-            code = errno.EADDRNOTAVAIL  # go on outside, so that no later error has this one as its context
         if code == errno.EADDRNOTAVAIL and window is not None:
-            code = _fall_back(sock, sockaddr, source_address, has_window=bool(window), waits=timeout is not NO_WAIT)
+            code = _fall_back(sock, sockaddr, source_address, timeout, has_window=bool(window), goes_on=goes_on)
             window = None
         if code and not _is_connected(sock, sockaddr, code):
             return sock, UNDER_WAY
@@ -139,6 +141,13 @@ def start_from(  # noqa: C901 - one more call would be 2 % of a connect
         if not is_refused:
             raise
     raise connect_error.self_connect_error(sockaddr, 1)
+
+
+def _code_to_go_on(error: OSError, goes_on: bool) -> int:
+    """Return the error number of a connect() that is not over: it found no port, or is under way and goes on; or 0."""
+    if goes_on and type(error) is TimeoutError and error.errno is None:
+        return errno.EINPROGRESS
+    return errno.EADDRNOTAVAIL if error.errno == errno.EADDRNOTAVAIL else 0
 
 
 def _check(sock: socket.socket) -> int:
@@ -236,11 +245,18 @@ def raise_failure(sock: socket.socket) -> None:
 
 
 def _fall_back(
-    sock: socket.socket, sockaddr: SockAddr, source_address: SourceAddress | None, *, has_window: bool, waits: bool
+    sock: socket.socket,
+    sockaddr: SockAddr,
+    source_address: SourceAddress | None,
+    timeout: float | None,
+    *,
+    has_window: bool,
+    goes_on: bool,
 ) -> int:
     """Go on after EADDRNOTAVAIL, with other source ports until there are no others.
 
-    :returns: 0: it is connected. EINPROGRESS: the socket does not wait, and the connect is under way.
+    :param timeout: and ``goes_on``, as for `start_from`.
+    :returns: 0: it is connected. EINPROGRESS: the connect is under way.
     :raises PortsExhaustedError: there are no others.
     :raises OSError: this host has no address to connect from; or whatever the connect ended with.
     """
@@ -249,15 +265,15 @@ def _fall_back(
         if step == 1 and not lifecycle.has_way(sock.family, sockaddr, source_address):
             break
         code = 0
-        if not waits:
-            code = sock.connect_ex(sockaddr)
-        else:
-            try:
+        try:
+            if timeout is not NO_WAIT:
                 sock.connect(sockaddr)
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
-                    raise
-                code = errno.EADDRNOTAVAIL
+            else:
+                code = sock.connect_ex(sockaddr)
+        except OSError as error:
+            code = _code_to_go_on(error, goes_on)
+            if not code:
+                raise
         if code == 0 or code in _UNDER_WAY:
             port_window.remember(sock.getsockname()[1], sockaddr)
         if code != errno.EADDRNOTAVAIL:

@@ -8,6 +8,7 @@ driver is `blocking_race`, which is loaded when first needed.
 
 from __future__ import annotations
 
+import _socket
 import socket
 from sys import modules
 from time import monotonic
@@ -15,11 +16,11 @@ from time import monotonic
 from .._fork import imports
 from .._lazy import publish
 from .._lazy import typing as t
-from .._sockets import resolve
+from .._sockets import kernel, resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
 from . import connect_error
-from .attempt import SELF_CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
+from .attempt import CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
 
@@ -49,6 +50,8 @@ class Connector(Settings):
         as in the standard library.
     :param attempt_timeout: the longest that one attempt at one address may take, in seconds; more than 0. Then the next
         address is tried, and after the last one ``retry`` begins anew. None (the default): until the kernel gives up.
+    :param second_attempt_delay: how many seconds a silent address may go without a SYN until another attempt at it
+        begins beside the first one; 0.1 or more. None or False: never.
     :param happy_eyeballs_delay: seconds after which the next address is tried beside the one that has not answered yet
         (RFC 8305). None: one address after the other, and what is left of the timeout is shared out equally among the
         untried ones, 10 ms at least for each.
@@ -67,7 +70,8 @@ class Connector(Settings):
         of each address right before the connect to it, literals too: of an IPv4-mapped one as IPv4; of 0.0.0.0 and ::,
         which reach this host, also as loopback. None, the default: all.
     :raises TypeError: an argument of a wrong type.
-    :raises ValueError: a negative time, or 0 as the ``attempt_timeout``; an unknown family; text that is no network.
+    :raises ValueError: a negative time, 0 as the ``attempt_timeout``, or less than 0.1 as the ``second_attempt_delay``;
+        an unknown family; text that is no network.
 
     An ``attempt_timeout`` ends an attempt as a failure does, with a `TimeoutError` whose errno is None:
 
@@ -79,10 +83,13 @@ class Connector(Settings):
     - ``retry`` is asked once all addresses have failed, and by default tries silence again. Its pauses are those of its
       backoff; its budget loses one token for the round, however many attempts that had.
     - ``timeout`` is above all that: when it is over, the call ends with its own `TimeoutError`, and nothing is retried.
-      Without an ``attempt_timeout`` a silent address therefore is never retried before the kernel has given it up.
     - The ``trace`` is told of it by ``Tick`` and ``Abandon``; there is no ``Failed``, as the kernel has said nothing.
 
     It must be longer than a handshake takes, or no attempt succeeds: 1 s or more is enough over any network.
+
+    Second attempts let a client in soon after a server has room again. With a timeout they begin when no SYN was sent
+    for the delay, give or take a twentieth, and the kernel sends none before: by default after 6 s, before Linux 6.5
+    after 2 s. The first attempt goes on. There are none if the source port is given, or ``source_ports``.
 
     >>> connector = Connector(timeout=5)
     >>> with socket.create_server(("127.0.0.1", 0)) as server:
@@ -106,6 +113,8 @@ class Connector(Settings):
 
 
 _PLAIN = Connector()
+_CONNECT, _default_timeout = _socket.socket.connect, _socket.getdefaulttimeout
+_REGULAR_SYNS = 1 + kernel.linear_timeouts()  # for so many seconds the kernel sends a SYN each second
 
 
 def create_connection(
@@ -129,8 +138,8 @@ def create_connection(
     :param source_address: the address to connect from; port 0 leaves the port to the kernel. A `Connector` takes more.
     :param all_errors: raise an `ExceptionGroup` with one error for each address instead of the most telling one.
     :param settings: any other setting of a `Connector`, by keyword: ``source_ports``, ``share_source``, ``options``,
-        ``retry``, ``attempt_timeout``, ``happy_eyeballs_delay``, ``resolution_delay``, ``memory``,
-        ``allow_self_connect``, ``trace``, ``resolver``, ``family``, ``allow``.
+        ``retry``, ``attempt_timeout``, ``second_attempt_delay``, ``happy_eyeballs_delay``,
+        ``resolution_delay``, ``memory``, ``allow_self_connect``, ``trace``, ``resolver``, ``family``, ``allow``.
     :raises ConnectionRefusedError: nobody listens there. `SelfConnectError`, a subclass, if every connection was one of
         the socket to itself.
     :raises TimeoutError: no answer in time.
@@ -178,26 +187,31 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
         candidates: Sequence[Candidate] = () if settings.resolver else resolve.without_network(address)
         if len(candidates) != 1 or settings.source is not None:
             first, candidates, connect_timeout = _of_name(settings, address, candidates, timeout)
+        seconds, goes_on = connect_timeout, False
+        total = _default_timeout() if seconds is DEFAULT_TIMEOUT else seconds
+        # Another tool's connect() may do more than connect, so it has all the time.
+        if total and total > _REGULAR_SYNS and total > settings.patience and socket.socket.connect is _CONNECT:
+            seconds, goes_on = settings.patience + _REGULAR_SYNS, True
         for candidate in candidates:
             began = monotonic()
             try:
                 if settings.is_limited:
                     check_limits(settings, candidate)
                 first, state = start_from(
-                    candidate, settings.bind_to, settings.options, settings.allow_self_connect, connect_timeout
+                    candidate, settings.bind_to, settings.options, settings.allow_self_connect, seconds, goes_on
                 )
             except SelfConnectError as error:  # macOS refuses such a connect
-                first, state = error.with_traceback(None), SELF_CONNECTED
+                first, state = error.with_traceback(None), None
             except OSError as error:
                 outcomes = (*outcomes, (candidate[4], error, monotonic() - began))
                 continue
-            if state == SELF_CONNECTED:  # The machine counts self-connects, and starts anew.
-                first = _dial(settings, address, connect_timeout, [candidate], began=began, first=first)
-            break
-        else:
-            if first is None:
-                raise _concluded(settings, outcomes)
-        return first if connect_timeout is timeout else handed_over(first, timeout)
+            if state != CONNECTED:  # The machine counts self-connects, and starts anew, also beside a silent attempt.
+                seconds = connect_timeout
+                first = _dial(settings, address, seconds, [candidate], began=began, first=first, first_began=began)
+            return first if seconds is timeout else handed_over(first, timeout)
+        if first is None:
+            raise _concluded(settings, outcomes)
+        return first  # type: ignore[no-any-return]
     finally:
         outcomes, first = (), None  # their tracebacks hold this frame, and the frame holds them: a cycle
 

@@ -35,18 +35,20 @@ def dial(
     *,
     began: float | None = None,
     first: socket.socket | OSError | None = None,
+    first_began: float | None = None,
 ) -> socket.socket:
     """Connect by all the rules of the dial.
 
     :param candidates: the result of the host's first lookup, if it was made already.
     :param began: when the call began, on the monotonic clock.
     :param first: the socket or the error of the first candidate, if it was started already.
+    :param first_began: when that was; None: just now.
     """
     if timeout is DEFAULT_TIMEOUT:
         timeout = socket.getdefaulttimeout()
     began = monotonic() if began is None else began
     race = _BlockingRace(settings, address, timeout, candidates, clock=monotonic, began=began)
-    race.first, first = first, None
+    race.first, race.first_began, first = first, first_began, None
     try:
         sock = won(race.run())
     finally:

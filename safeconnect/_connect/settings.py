@@ -28,6 +28,7 @@ class Settings:
     options: tuple[t.AnyOption, ...]
     retry: t.Retry | None
     attempt_timeout: float | None
+    second_attempt_delay: float | None
     happy_eyeballs_delay: float | None
     resolution_delay: float | None
     memory: t.ConnectMemory | None
@@ -42,6 +43,7 @@ class Settings:
     source: t.Source | None  # where there is more
     is_limited: bool  # True: each address is checked right before the connect
     needs_dial: bool  # True: even a single address goes through the state machine
+    patience: float  # the seconds after the last regular SYN before which no second attempt is due
 
     __slots__ = tuple(__annotations__)
 
@@ -55,6 +57,7 @@ class Settings:
         options: Iterable[t.AnyOption] = (),
         retry: t.Retry | None = None,
         attempt_timeout: float | None = None,
+        second_attempt_delay: float | None = 1.0,
         happy_eyeballs_delay: float | None = 0.25,
         resolution_delay: float | None = None,
         memory: t.ConnectMemory | None = None,
@@ -73,6 +76,7 @@ class Settings:
         source_address, bind_to, source = _sources(source_address, source_ports, share_source)
         if attempt_timeout is not None:
             attempt_timeout = check_seconds("attempt_timeout", attempt_timeout, zero=False)
+        second_attempt_delay = _checked_silence(second_attempt_delay)
         happy_eyeballs_delay = check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
         resolution_delay = check_seconds("resolution_delay", resolution_delay)
         if trace is not None or resolver is not None:
@@ -86,9 +90,10 @@ class Settings:
         options = check_options(options) if options else ()
         if allow is not None or type(family) is not int or family:
             allow = _checked_limits(family, allow)
+        patience = float("inf") if bind_to and bind_to[1] else 0.95 * (second_attempt_delay or float("inf"))
         is_limited = bool(family) or allow is not None
         is_plain = retry is None and attempt_timeout is None and memory is None and trace is None
-        needs_dial = not is_plain or resolution_delay is not None
+        needs_dial = not is_plain or resolution_delay is not None or patience < 0.95
         values = locals()
         for name, write in _SLOTS:  # each is a parameter or a variable
             write(self, values[name])
@@ -136,11 +141,7 @@ class Settings:
 
 _SLOTS = [(name, getattr(Settings, name).__set__) for name in Settings.__slots__]
 _NAMES = tuple(sorted(Settings.__init__.__kwdefaults__))  # type: ignore[arg-type]
-_SOURCE = {
-    "source_address",
-    "source_ports",
-    "share_source",
-}  # as written; ``bind_to`` and ``source`` are what they mean
+_SOURCE = {"source_address", "source_ports", "share_source"}  # as written; ``bind_to`` and ``source`` are the meaning
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = True) -> float | None:
@@ -180,6 +181,13 @@ def unexpected(function: str, keywords: Iterable[str], own: Iterable[str] = ()) 
     alike = get_close_matches(strange, known, 1)
     hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(sorted(known))}"
     return TypeError(f"{function}() got an unexpected keyword argument {strange!r}; {hint}")
+
+
+def _checked_silence(value: object) -> float | None:
+    seconds = check_seconds("second_attempt_delay", None if value is False else value)
+    if seconds is not None and seconds < 0.1:
+        raise ValueError(f"second_attempt_delay must be 0.1 seconds or more, or None, not {shown(value)}")
+    return seconds
 
 
 def _check_callables(**values: object) -> None:
@@ -229,38 +237,3 @@ def _check_source_address(source_address: object) -> None:
 
 def _rebuilt(kind: type[Settings], values: dict[str, Any]) -> Settings:
     return kind(**values)
-
-
-PLAIN = Settings()
-
-
-def chosen(
-    timeout: float | None,
-    keywords: t.AsyncKeywords,
-    function: str = "create_connection",
-    own: Iterable[str] = (),
-) -> tuple[Settings, float | None]:
-    """The settings of one call, and its timeout: the keywords' own, or those of ``connector``.
-
-    :param function: what was called, and ``own``, its keywords that are no settings: for an error.
-    :raises TypeError: a connector together with other settings, or something that is none; an unknown setting.
-    """
-    if timeout is not None:
-        timeout = check_seconds("timeout", timeout)
-    if not keywords:
-        return PLAIN, timeout
-    others: Any = dict(keywords)
-    connector = others.pop("connector", None)
-    if connector is None:
-        try:
-            return Settings(**others), timeout
-        except TypeError as error:
-            raise unexpected(function, others, ("connector", *own)) or error from None
-    if not isinstance(connector, Settings):
-        raise TypeError(f"connector must be a Connector, not {type(connector).__name__}")
-    if others:
-        strange = unexpected(function, others, own)
-        raise strange or TypeError(f"give either connector or {', '.join(others)}: a connector has all settings")
-    if timeout is None:
-        timeout = None if connector.timeout is DEFAULT_TIMEOUT else connector.timeout
-    return connector, timeout

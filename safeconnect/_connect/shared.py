@@ -20,13 +20,14 @@ from collections import deque
 from queue import SimpleQueue
 from time import monotonic
 
-from .._sockets import lifecycle, lookups, port_window, resolve
+from .._sockets import kernel, lifecycle, lookups, port_window, resolve
 from .._sockets.answers import Question
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from . import attempt
 from .names import look_up, may_take_long
 from .state_machine import Dial, Rules
 from .telling import Teller
+from .timing import SecondAttempts, times_of_syns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Race:
         self.address = address
         self.deadline = None if timeout is None else began + timeout
         self.first: socket.socket | OSError | None = None  # the first candidate's, if it was started
+        self.first_began: float | None = None  # when that was; None: now
         self.events: deque[Event] = deque()
         self._clock = clock
         self._candidates = candidates
@@ -128,7 +130,8 @@ class Race:
         while outcome is None and self.events:
             event = self.events.popleft()
             self._tell(event)
-            outcome = self._follow(self._dial.receive(event, self._clock()))
+            now, self.first_began = self.first_began, None  # the first event says what the first candidate is
+            outcome = self._follow(self._dial.receive(event, self._clock() if now is None else now))
         return outcome
 
     def seconds_left(self) -> float | None:
@@ -289,6 +292,7 @@ def _rules(settings: Settings, address: tuple[Any, ...], timeout: float | None, 
         attempt_timeout=settings.attempt_timeout,
         delay=delay,
         resolution_delay=None if is_literal or settings.family else settings.resolution_delay,
+        second=_second_attempts(settings),
         retry=settings.retry,
         source=settings.source or settings.bind_to,
         port_is_given=bool(
@@ -298,3 +302,12 @@ def _rules(settings: Settings, address: tuple[Any, ...], timeout: float | None, 
         all_errors=settings.all_errors,
         first=first,
     )
+
+
+def _second_attempts(settings: Settings) -> SecondAttempts | None:
+    delay = settings.second_attempt_delay
+    # A given port is taken toward the target as long as the first attempt lasts, and a few are soon used up.
+    has_ports = settings.source.has_ports if settings.source else settings.bind_to and settings.bind_to[1]
+    if delay is None or has_ports:
+        return None
+    return SecondAttempts(delay, times_of_syns(kernel.linear_timeouts()))

@@ -54,6 +54,11 @@ class Source:
             return len(self.ports) == 1
         return any(address[1] for address in self.addresses)
 
+    @property
+    def has_ports(self) -> bool:
+        """True if the user has said which ports to connect from."""
+        return self.ports is not None or self.port_is_given or (self.pool is not None and self.pool.has_ports)
+
     def __str__(self) -> str:
         if self.pool is not None:
             return str(self.pool)

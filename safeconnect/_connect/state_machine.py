@@ -16,6 +16,11 @@ The rules:
   them: equal parts, 10 ms at least for each.
 - An attempt that has lasted for ``attempt_timeout`` is abandoned. That is a failure like any other: the next candidate
   starts at once, and a round in which all candidates were silent ends, and may be followed by another.
+- Where there is a deadline, a silent address gets a second attempt beside the first one. It begins when no SYN was sent
+  for a second, more or less by chance, and the kernel will send none before. When the SYNs of the second attempt have
+  become as rare, another one takes its place. The first attempt goes on meanwhile, and all that limits it still does.
+  It waits until every candidate has been started, unless they are tried one after the other, and for a place.
+- If a second attempt is refused or reset, so is its address. If it fails in another way, the first one goes on alone.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
 - A self-connect is not a success: the socket is reset, and the candidate tried again, up to 16 times, unless its source
   port is given. Where the kernel refuses such a connect (macOS), that counts as one.
@@ -33,6 +38,7 @@ from ..errors import SelfConnectError
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start
 from . import connect_error
 from .order import interleaved, without_duplicates
+from .timing import SHORTEST_DELAY, SecondAttempts, end_of_pause, partial_deadline, second_attempts_note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,11 +53,8 @@ NEVER = float("inf")
 MAX_SELF_CONNECTS = 16
 MOST_IN_FLIGHT = 8
 MOST_CANDIDATES = 64
-SHORTEST_DELAY = 0.010  # also the shortest share of the time
 # With 8 attempts in flight the next start waits at least this long, or a delay of 0 would end attempts as they begin.
 ROOM_DELAY = 0.25
-LAST_ROUND = 0.1  # the time that the last round has at least
-CUT_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Rules:
     attempt_timeout: float | None = None  # as for `Connector`
     delay: float | None = 0.25
     resolution_delay: float | None = None
+    second: SecondAttempts | None = None  # when there are second attempts; None: never
     retry: Retry | None = None
     source: object = None
     port_is_given: bool = False
@@ -74,33 +78,12 @@ class Rules:
 @dataclass(slots=True)
 class _Attempt:
     candidate: Candidate
-    began: float
-    end: float  # by ``attempt_timeout``
+    began: float  # of a second attempt: when its first one began
+    end: float = NEVER  # by ``attempt_timeout``
     self_connects: int = 0
-
-
-def partial_deadline(now: float, deadline: float, left: int) -> float:
-    """Return when the first of ``left`` candidates must end: it gets an equal part of the time, 10 ms at least.
-
-    Go's net.Dialer gives each 2 s at least, and what comes after is never tried where the deadline is short.
-    """
-    remaining = deadline - now
-    share = max(remaining / left, SHORTEST_DELAY)
-    return now + share if share < remaining else deadline
-
-
-def end_of_pause(
-    now: float, pause: float, deadline: float, took: float, draw: Callable[[], float]
-) -> tuple[float | None, bool]:
-    """Return when a pause ends, None if there is no time for another round; and True if it was cut.
-
-    :param took: how long the last round took.
-    """
-    end = now + pause
-    latest = deadline - took - LAST_ROUND
-    if end > latest > now:
-        return latest - (latest - now) * CUT_SPREAD * draw(), True
-    return (end if end < deadline else None), False
+    second_due: float = NEVER  # when a second attempt begins, or takes the place of the one before
+    second: int | None = None  # the number of the second attempt that is in flight
+    beside: _Attempt | None = None  # of a second attempt: the first one
 
 
 @dataclass(slots=True)
@@ -122,6 +105,7 @@ class Dial:
     _in_flight: dict[int, _Attempt] = field(default_factory=dict, init=False)
     _outcomes: list[connect_error.Outcome] = field(default_factory=list, init=False)
     _earlier: int = field(default=0, init=False)  # outcomes of the rounds before
+    _seconds: dict[SockAddr, int] = field(default_factory=dict, init=False)  # how many second attempts, by address
     _lookup_error: OSError | None = field(default=None, init=False)
     _next_start: float | None = field(default=None, init=False)  # when the next candidate may start; None: not yet
     _share_end: float | None = field(default=None, init=False)
@@ -159,9 +143,10 @@ class Dial:
         times = [self._deadline, self._share_end, self._pause_end]
         if self.rules.attempt_timeout is not None:
             times += [attempt.end for attempt in self._in_flight.values()]
+        times += [attempt.second_due for attempt in self._in_flight.values() if self._may_have_second(attempt)]
         if self._queue and self._has_place():
             times.append(self._next_start)
-        return min((time for time in times if time is not None), default=None)
+        return min((time for time in times if time is not None and time < NEVER), default=None)
 
     def forget(self) -> None:
         """End, and drop all errors: a raised error holds its frames, and these hold the dial."""
@@ -173,8 +158,7 @@ class Dial:
 
     def _landed(self, event: Connected | Failed, now: float) -> list[Order]:
         if isinstance(event, Failed) and not isinstance(event.error, SelfConnectError):
-            self._failed(event.attempt, event.error, now)
-            return []
+            return self._failed(event.attempt, event.error, now)
         attempt = self._in_flight[event.attempt]
         orders: list[Order] = []
         if isinstance(event, Connected):
@@ -188,15 +172,27 @@ class Dial:
         attempt.self_connects += 1
         if attempt.self_connects < MAX_SELF_CONNECTS and not self.rules.port_is_given:
             del self._in_flight[event.attempt]
-            return [*orders, self._launch(attempt.candidate, attempt.began, attempt.self_connects)]
-        self._failed(event.attempt, connect_error.self_connect_error(attempt.candidate[4], attempt.self_connects), now)
-        return orders
+            return [*orders, self._launch(attempt)]
+        error = connect_error.self_connect_error(attempt.candidate[4], attempt.self_connects)
+        return orders + self._failed(event.attempt, error, now)
 
-    def _failed(self, number: int, error: OSError, now: float) -> None:
+    def _failed(self, number: int, error: OSError, now: float) -> list[Order]:
+        """End an attempt; return the orders that end the other one at its address."""
         attempt = self._in_flight.pop(number)
+        first, other = attempt.beside, attempt.second
+        if first is not None and self.rules.second is not None:
+            first.second = None
+            first.second_due = min(first.second_due, now + self.rules.second.delay)
+            if not isinstance(error, ConnectionError):  # neither refused nor reset
+                return []
+            other = next(each for each, found in self._in_flight.items() if found is first)
         self._outcomes.append((attempt.candidate[4], error, now - attempt.began))
         self._next_start = now
         self._share_end = None
+        if other is None:
+            return []
+        del self._in_flight[other]
+        return [Abandon(other)]
 
     def _resolved(self, event: Resolved, now: float) -> None:
         self._lookups.discard(event.lookup)
@@ -232,9 +228,9 @@ class Dial:
         orders: list[Order] = []
         while (expired := self._expired(now)) is not None:
             number, why = expired
-            self._failed(number, TimeoutError(f"timed out ({why})"), now)
-            orders += [Abandon(number), *self._start_due(now)]
-        orders += self._start_due(now)
+            others = self._failed(number, TimeoutError(f"timed out ({why})"), now)
+            orders += [Abandon(number), *others, *self._start_due(now)]
+        orders += self._start_due(now) + self._start_seconds(now)
         if self._in_flight or self._queue or self._lookups:
             return orders
         return orders + self._end_round(now)
@@ -259,16 +255,41 @@ class Dial:
         if len(self._in_flight) < MOST_IN_FLIGHT:
             return []
         oldest = next(iter(self._in_flight))
-        self._failed(oldest, TimeoutError("timed out (it had to make room for the next address)"), now)
-        return [Abandon(oldest)]
+        why = TimeoutError("timed out (it had to make room for the next address)")
+        return [Abandon(oldest), *self._failed(oldest, why, now)]
 
     def _start(self, now: float) -> Start:
         candidate = self._queue.pop(0)
         self._started += 1
         self._last_family = candidate[0]
-        start = self._launch(candidate, now, 0)
+        attempt = _Attempt(candidate, now)
+        if self.rules.attempt_timeout is not None:
+            attempt.end = now + self.rules.attempt_timeout
+        if self.rules.second is not None and self._deadline is not None:
+            attempt.second_due = self.rules.second.due(now, self.draw)
+        start = self._launch(attempt)
         self._schedule(now)
         return start
+
+    def _start_seconds(self, now: float) -> list[Order]:
+        """Start the second attempts that are due, each in the place of the one before at its address."""
+        orders: list[Order] = []
+        for number, attempt in list(self._in_flight.items()):
+            if now < attempt.second_due or not self._may_have_second(attempt) or self.rules.second is None:
+                continue
+            if attempt.second is not None:
+                del self._in_flight[attempt.second]
+                orders.append(Abandon(attempt.second, replaced=True))
+            sockaddr = attempt.candidate[4]
+            self._seconds[sockaddr] = self._seconds.get(sockaddr, 0) + 1
+            attempt.second_due = self.rules.second.due(now, self.draw)
+            attempt.second = self._attempts + 1
+            orders.append(self._launch(_Attempt(attempt.candidate, attempt.began, beside=attempt), number))
+        return orders
+
+    def _may_have_second(self, attempt: _Attempt) -> bool:
+        has_place = attempt.second is not None or len(self._in_flight) < MOST_IN_FLIGHT
+        return has_place and (not self._queue or self.rules.delay is None)
 
     def _schedule(self, began: float) -> None:
         """Set when the next candidate starts; or, one after the other, when the share of this one ends."""
@@ -284,13 +305,10 @@ class Dial:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, candidate: Candidate, began: float, self_connects: int) -> Start:
+    def _launch(self, attempt: _Attempt, beside: int | None = None) -> Start:
         self._attempts += 1
-        timeout = self.rules.attempt_timeout
-        self._in_flight[self._attempts] = _Attempt(
-            candidate, began, NEVER if timeout is None else began + timeout, self_connects
-        )
-        return Start(self._attempts, candidate)
+        self._in_flight[self._attempts] = attempt
+        return Start(self._attempts, attempt.candidate, beside)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
         """Return an attempt whose time is up, and which limit ended it."""
@@ -349,7 +367,7 @@ class Dial:
 
     def _time_is_up(self, now: float) -> list[Order]:
         orders = self._abandon_all()
-        for number in list(self._in_flight):
+        for number in [number for number, attempt in self._in_flight.items() if attempt.beside is None]:
             self._failed(number, TimeoutError("timed out"), now)
         error = TimeoutError("timed out")
         if self._lookups:
@@ -365,7 +383,10 @@ class Dial:
         outcomes, self._outcomes = self._outcomes, []
         tried = {outcome[0] for outcome in outcomes}
         untried = [sockaddr for _, sockaddr in self._seen if sockaddr not in tried]
-        return [GiveUp(connect_error.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried))]
+        told = connect_error.conclude(outcomes, self.rules.source, self.rules.all_errors, error, untried)
+        if self._seconds:
+            told.add_note(second_attempts_note(self._seconds))
+        return [GiveUp(told)]
 
     def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
         """Order the untried candidates: the remembered one first, then interleaved, no more than the limit."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Moment = tuple[float, Event | Order]  # seconds since the connect began
 
 _GOING = "unanswered when it was over"
+_REPLACED = "unanswered, and replaced by another"
 _OVERTAKEN = "given up: another was faster"
 _LOOKUPS = {"both": "lookup", "A": "lookup of IPv4", "AAAA": "lookup of IPv6"}
 
@@ -58,7 +59,8 @@ def spans(moments: Iterable[Moment], end: float) -> list[Span]:
             latest[message.lookup] = Span(_LOOKUPS[message.lookup], now, end)
             found.append(latest[message.lookup])
         elif isinstance(message, Start):
-            latest[message.attempt] = Span(written(message.candidate[4]), now, end)
+            second = "" if message.beside is None else ", second attempt"
+            latest[message.attempt] = Span(written(message.candidate[4]) + second, now, end)
             found.append(latest[message.attempt])
         elif isinstance(message, Resolved):
             number = len(without_duplicates(message.candidates, {}))
@@ -84,4 +86,4 @@ def _end_attempt(span: Span, now: float, message: Connected | Failed | Abandon |
     elif isinstance(message, Keep):
         span.kind = "won"
     elif span.outcome == _GOING:
-        span.ended = now
+        span.end(now, _REPLACED if isinstance(message, Abandon) and message.replaced else _GOING, "left")

@@ -13,7 +13,7 @@ from .._lazy import typing as t
 from . import connect_error
 from .asyncio import AsyncioRace
 from .at_once import begin
-from .settings import PLAIN, chosen
+from .keywords import chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    checked = PLAIN
-    if settings or timeout is not None:
-        checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
+    checked, timeout = chosen(timeout, settings, "open_connection", ("ssl", "server_hostname", "limit"))
     if ssl or server_hostname is not None:
         transport, _ = await connect_transport(
             lambda: protocol, address, timeout, ssl=ssl, server_hostname=server_hostname, connector=checked

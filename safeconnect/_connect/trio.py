@@ -10,7 +10,7 @@ import trio
 
 from .._lazy import typing as t
 from .at_once import begin
-from .settings import chosen
+from .keywords import chosen
 from .shared import Race, won
 
 TYPE_CHECKING = False

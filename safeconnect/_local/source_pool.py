@@ -62,6 +62,11 @@ class SourcePool:
         self._calls = 0
         self._rested: dict[str, int] = {}  # the call at which an exhausted address may be tried again
 
+    @property
+    def has_ports(self) -> bool:
+        """True if the pool has source ports of its own, not the kernel's."""
+        return bool(self._ports)
+
     def turns(self, *, ipv6: bool) -> Iterator[tuple[str, PortSet | None]]:
         """Yield the addresses of a family and their ports, in the order in which one connect should try them."""
         self._calls += 1  # threads may count one for two: then an address rests for one connect more

@@ -33,6 +33,7 @@ _SOME_RANGE = 1 << 16 | 1
 
 _remembered: dict[str, PortSet] = {}
 _kept: set[int] = set()  # IP_LOCAL_PORT_RANGE once a socket has given one back
+_linear: list[int] = []  # what `linear_timeouts` has read
 _listeners: list[Callable[[], None]] = []
 # The IPPROTO_IP options that this kernel does not know: elsewhere than on Linux the numbers mean other things.
 missing: set[int] = set() if sys.platform == "linux" else {IP_LOCAL_PORT_RANGE, IP_BIND_ADDRESS_NO_PORT}
@@ -77,6 +78,15 @@ def source_ports(*, refresh: bool = False) -> PortSet:
         _remembered["source"] = ports
         _tell()
     return ports
+
+
+def linear_timeouts() -> int:
+    """Return how many SYNs follow another after a second, before the pauses double; 0 if the system does not say so."""
+    try:
+        _linear[:] = _linear or [int(_read_file("/proc/sys/net/ipv4/tcp_syn_linear_timeouts") or 0)]
+    except OSError:  # no descriptor to ask with
+        return 0
+    return _linear[0]
 
 
 def is_told() -> bool:

@@ -17,7 +17,7 @@ with _common.needed(__name__, "aiohttp", "3.10"):
 
 from .._connect.asyncio import connect
 from .._connect.blocking import Connector
-from .._connect.settings import chosen
+from .._connect.keywords import chosen
 
 # These methods are not aiohttp's public interface. If a version lacks them, an import that fails is better than a class
 # that silently connects in the ordinary way.

@@ -15,6 +15,7 @@ from math import inf
 
 from .._connect.settings import check_seconds
 from .._connect.state_machine import Dial, Rules
+from .._connect.timing import SecondAttempts
 from ..events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, Start, Tick
 from ..retry import Retry
 
@@ -94,6 +95,7 @@ class Script:
         *,
         timeout: float | None = None,
         attempt_timeout: float | None = None,
+        second_attempt_delay: float | None = None,
         happy_eyeballs_delay: float | None = 0.25,
         retry: Retry | None = None,
         allow_self_connect: bool = False,
@@ -103,6 +105,8 @@ class Script:
         """Connect in virtual time.
 
         :param timeout: like the other settings, as for a `Connector`.
+        :param second_attempt_delay: None unless it is given. The kernel is one that sends a SYN again after 1, 3, 7 ...
+            seconds.
         :param draw: the source of chance for jitter; each call returns a number of [0, 1).
         :returns: a `Result`. An error of the connect is in it, not raised.
         :raises AssertionError: it would wait without a limit, as for a silent address without a timeout.
@@ -110,6 +114,7 @@ class Script:
         rules = Rules(
             timeout=timeout,
             attempt_timeout=attempt_timeout,
+            second=None if second_attempt_delay is None else SecondAttempts(second_attempt_delay),
             delay=happy_eyeballs_delay,
             retry=retry,
             allow_self_connect=allow_self_connect,

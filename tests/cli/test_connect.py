@@ -49,6 +49,23 @@ class TestSpans:
             ("met itself", "lost"),
         ]
 
+    def test_second_attempts_and_what_took_their_place(self):
+        moments = [
+            (0.0, Start(1, CANDIDATES[1])),
+            (6.0, Start(2, CANDIDATES[1], beside=1)),
+            (12.0, Abandon(2, replaced=True)),
+            (12.0, Start(3, CANDIDATES[1], beside=1)),
+            (12.1, Connected(3, ("127.0.0.1", 5), V4)),
+            (12.1, Abandon(1)),
+            (12.1, Keep(3)),
+        ]
+        second = "127.0.0.1:80, second attempt"
+        assert spans(moments, 12.1) == [
+            Span("127.0.0.1:80", 0.0, 12.1, "given up: another was faster", "left"),
+            Span(second, 6.0, 12.0, "unanswered, and replaced by another", "left"),
+            Span(second, 12.0, 12.1, "connected from 127.0.0.1:5", "won"),
+        ]
+
     def test_what_has_no_end_lasts_until_it_is_over(self):
         moments = [(0.0, Resolve("AAAA")), (0.0, Resolve("A")), (0.2, ResolveFailed("A", OSError("no name server")))]
         first, second = spans([*moments, (0.3, Start(1, CANDIDATES[0]))], 0.5)[:2]

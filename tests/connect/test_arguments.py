@@ -157,6 +157,13 @@ class TestSettings:
         [
             ({"timeout": -1}, ValueError, "timeout must be 0 or more seconds"),
             ({"timeout": "5"}, TypeError, "timeout must be a number of seconds or None"),
+            (
+                {"second_attempt_delay": 0},
+                ValueError,
+                "second_attempt_delay must be 0.1 seconds or more, or None, not 0",
+            ),
+            ({"second_attempt_delay": "1"}, TypeError, "second_attempt_delay must be a number of seconds or None"),
+            ({"second_attempt_delay": -1}, ValueError, "second_attempt_delay must be 0 or more seconds, not -1"),
             ({"attempt_timeout": 0}, ValueError, "attempt_timeout must be more than 0 seconds, not 0"),
             ({"attempt_timeout": -1}, ValueError, "attempt_timeout must be more than 0 seconds, not -1"),
             ({"attempt_timeout": "1"}, TypeError, "attempt_timeout must be a number of seconds or None"),

@@ -36,6 +36,7 @@ class TestConnector:
             "resolution_delay": None,
             "resolver": None,
             "retry": None,
+            "second_attempt_delay": 1.0,
             "share_source": False,
             "source_address": None,
             "source_ports": None,

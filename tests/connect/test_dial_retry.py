@@ -4,7 +4,8 @@ import errno
 
 import pytest
 
-from safeconnect._connect.state_machine import CUT_SPREAD, LAST_ROUND, Dial, Rules
+from safeconnect._connect.state_machine import Dial, Rules
+from safeconnect._connect.timing import CUT_SPREAD, LAST_ROUND
 from safeconnect.events import Failed, Resolve, Resolved, Start, Tick
 from safeconnect.retry import Backoff, Retry, RetryBudget
 

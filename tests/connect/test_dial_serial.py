@@ -2,7 +2,7 @@
 
 import pytest
 
-from safeconnect._connect.state_machine import partial_deadline
+from safeconnect._connect.timing import partial_deadline
 from safeconnect.retry import Backoff, Retry
 
 from .world import World, played, scripts

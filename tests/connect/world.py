@@ -15,6 +15,7 @@ import socket
 import pytest
 
 from safeconnect._connect.state_machine import MOST_CANDIDATES, MOST_IN_FLIGHT, Dial, Rules
+from safeconnect._connect.timing import SecondAttempts, times_of_syns
 from safeconnect._sockets.endpoint import written
 from safeconnect.events import Abandon, Connected, Failed, GiveUp, Keep, Resolve, Resolved, ResolveFailed, Start, Tick
 from safeconnect.retry import Backoff, Retry, is_transient
@@ -32,6 +33,8 @@ ERRORS = {
 NEVER = float("inf")
 AT_ONCE = Backoff(0)
 SECONDS = Backoff(1, jitter="none")  # 1, 2, 4, ...
+LINEAR = SecondAttempts(1.0, times_of_syns(4))  # of Linux 6.5
+DOUBLING = SecondAttempts()
 THRICE = Retry(attempts=3, backoff=SECONDS)
 ON_AND_ON = Retry(attempts=None, backoff=AT_ONCE)
 
@@ -65,6 +68,7 @@ class World:
         self.met = set()  # attempts that met themselves
         self.kept = self.error = None
         self.tried = dict.fromkeys(self.hosts, 0)
+        self.seconds = set()  # the second attempts
         self.began = {}  # attempt -> when its host's turn began
         self.host_of = {}  # attempt -> host, also of those that are over
         self.started = set()
@@ -135,13 +139,16 @@ class World:
     def _start(self, order):
         host = name_of(order.candidate[4])
         assert order.attempt not in self.flying
+        if order.beside is not None:
+            self._check_second(order, host)
         assert order.candidate == candidate(host)
         self.flying[order.attempt] = host
         last = self.stream[-2][1]
         # After a connect to itself the same host has another try, unless its one source port is given.
         again = isinstance(last, Abandon) and last.reset and self.host_of[last.attempt] == host
         self.host_of[order.attempt] = host
-        self.began[order.attempt] = self.began[last.attempt] if again else self.now
+        again = self.began[last.attempt] if again else self.began.get(order.beside, self.now)
+        self.began[order.attempt] = again
         assert len(self.flying) <= MOST_IN_FLIGHT
         self.started.add(host)
         assert len(self.started) <= MOST_CANDIDATES
@@ -164,6 +171,7 @@ class World:
 
     def _abandon(self, order):
         assert order.attempt in self.flying, "abandoned what is not in flight"
+        assert not order.replaced or order.attempt in self.seconds
         assert order.reset == (order.attempt in self.met), "a socket that met itself is reset, and no other"
         del self.flying[order.attempt]
 
@@ -184,6 +192,13 @@ class World:
         self.error = order.error
 
     # Promises
+
+    def _check_second(self, order, host):
+        assert self.rules.timeout is not None, "a second attempt without a deadline"
+        assert self.flying[order.beside] == host, "a second attempt is beside a first one at the same address"
+        assert order.beside not in self.seconds, "a second attempt beside a second one"
+        assert list(self.flying.values()).count(host) == 1, "three attempts at one address"
+        self.seconds.add(order.attempt)
 
     def _check_wake_at(self, idle):
         wake_at = self.dial.wake_at
@@ -279,7 +294,8 @@ def _written(message, hosts):
     if isinstance(message, Start):
         return f"start {hosts[message.attempt]}"
     if isinstance(message, Abandon):
-        return f"{'reset' if message.reset else 'abandon'} {hosts[message.attempt]}"
+        what = "reset" if message.reset else "replace" if message.replaced else "abandon"
+        return f"{what} {hosts[message.attempt]}"
     if isinstance(message, Keep):
         return f"keep {hosts[message.attempt]}"
     return f"give up: {brief(message.error)}" if isinstance(message, GiveUp) else None
@@ -302,7 +318,14 @@ def said(number):
 
 # What the settings of a case are written with.
 NAMES = {"Retry": Retry, "Backoff": Backoff, "is_transient": is_transient, "sockaddr": sockaddr}
-NAMES |= {"AT_ONCE": AT_ONCE, "SECONDS": SECONDS, "THRICE": THRICE, "ON_AND_ON": ON_AND_ON}
+NAMES |= {
+    "LINEAR": LINEAR,
+    "DOUBLING": DOUBLING,
+    "AT_ONCE": AT_ONCE,
+    "SECONDS": SECONDS,
+    "THRICE": THRICE,
+    "ON_AND_ON": ON_AND_ON,
+}
 
 
 def scripts(text):

@@ -11,7 +11,7 @@ ADDRESS = ("127.0.0.1", 1)
 SETTINGS = (
     *("timeout", "source_address", "source_ports", "share_source", "options", "retry", "attempt_timeout"),
     *("happy_eyeballs_delay", "resolution_delay", "memory", "allow_self_connect", "all_errors", "trace", "resolver"),
-    *("family", "allow"),
+    *("family", "allow", "second_attempt_delay"),
 )
 CALLS = [
     (safeconnect.Connector, {}, SETTINGS),
