@@ -18,7 +18,6 @@ from .._sockets.endpoint import written
 from .._sockets.lifecycle import DEFAULT_TIMEOUT
 from ..errors import PortsExhaustedError
 from ..ports import PortSet
-from . import connect_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,6 +139,9 @@ def start_from(  # noqa: C901, PLR0917 - a further call would take 2 % of a conn
         lifecycle.discard(sock, error)
         if not is_refused:
             raise
+    with imports.lock:
+        from . import connect_error  # macOS
+
     raise connect_error.self_connect_error(sockaddr, 1)
 
 

@@ -19,7 +19,6 @@ from .._lazy import typing as t
 from .._sockets import kernel, resolve
 from .._sockets.lifecycle import DEFAULT_TIMEOUT, handed_over
 from ..errors import SelfConnectError
-from . import connect_error
 from .attempt import CONNECTED, check_limits, start_from, taken_ports, tell_taken, try_first
 from .settings import Settings, check_seconds, unexpected
 from .trace import is_logged
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..typing import Candidate
+    from .connect_error import Outcome
 
 
 class Connector(Settings):
@@ -181,7 +181,7 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
     if (settings.needs_dial or ("logging" in modules and is_logged())) and timeout != 0:
         return _dial(settings, address, timeout, () if settings.resolver else resolve.literal(address))
     connect_timeout = timeout
-    outcomes: tuple[connect_error.Outcome, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     first: Any = None
     try:
         candidates: Sequence[Candidate] = () if settings.resolver else resolve.without_network(address)
@@ -266,8 +266,11 @@ def _dial(
         del started  # what was started may be an error: a cycle, as above
 
 
-def _concluded(settings: Settings, outcomes: Sequence[connect_error.Outcome]) -> OSError | ExceptionGroup[OSError]:
+def _concluded(settings: Settings, outcomes: Sequence[Outcome]) -> OSError | ExceptionGroup[OSError]:
     """Return the error to raise for them, with a note on who has the source port if that was the obstacle."""
+    with imports.lock:
+        from . import connect_error  # only on the way to an error
+
     taken = [ports for sockaddr, error, _ in outcomes if (ports := taken_ports(settings, error, sockaddr))]
     failure = connect_error.conclude(outcomes, settings.bind_to, settings.all_errors)
     if taken:

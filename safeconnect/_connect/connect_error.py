@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from .._fork import imports
 from .._sockets.endpoint import printable, written
+from .._text import duration
 from ..errors import SelfConnectError
 
 TYPE_CHECKING = False
@@ -40,6 +40,8 @@ def rank(error: OSError) -> int:
 
 def chosen(outcomes: Sequence[Outcome]) -> OSError:
     """Choose the error to raise: the highest rank, and the last among equals, as in the standard library."""
+    if len(outcomes) == 1:
+        return outcomes[0][1]
     return max(reversed(outcomes), key=lambda outcome: rank(outcome[1]))[1]
 
 
@@ -74,13 +76,14 @@ def _tell(error: OSError, outcomes: Sequence[Outcome], source: object) -> None:
 
     A line that is the only one does not repeat what the error says.
     """
-    with imports.lock:
-        from .._text import duration  # a plain connect needs none
-
+    start = f" from {written(source)}" if source else ""
+    if len(outcomes) == 1 and outcomes[0][1] is error:  # most often; what follows would say the same
+        target, _, seconds = outcomes[0]
+        error.add_note(f"{written(target)}{start}: failed after {duration(seconds)}")
+        return
     alike: dict[tuple[object, ...], list[Outcome]] = {}
     for outcome in outcomes:
         alike.setdefault((outcome[0], type(outcome[1]), outcome[1].errno), []).append(outcome)
-    start = f" from {written(source)}" if source else ""
     is_alone = len(alike) == 1
     for group in alike.values():
         target, what, seconds = group[-1]
