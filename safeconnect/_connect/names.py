@@ -34,7 +34,8 @@ def look_up(settings: Settings, address: tuple[Any, ...], timeout: float | None)
             if host:
                 hosts.learn(host, candidates)
         return candidates
-    if settings.resolver or (settings.family and resolve.may_ask_the_network(address)):
+    is_replaced = socket.getaddrinfo is not resolve.STANDARD
+    if settings.resolver or (settings.family and (is_replaced or resolve.may_ask_the_network(address))):
         return Question(address, settings.resolver, settings.family).ask()
     # The files of this host may have the name in one family only, and DNS is then asked for the other.
     return resolve.of_family(settings.family, resolve.look_up(address))

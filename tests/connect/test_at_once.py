@@ -9,12 +9,14 @@ import pytest
 
 from safeconnect._connect import at_once
 from safeconnect._connect.asyncio import AsyncioRace
-from safeconnect._connect.settings import PLAIN, Settings
+from safeconnect._connect.settings import Settings
 from safeconnect._sockets import kernel, port_window
 
 from ..support import closed_port, linux_only, needs_port_range
 
 pytestmark = linux_only
+
+PLAIN = Settings()
 
 
 def begin(address, settings=PLAIN, timeout=None):

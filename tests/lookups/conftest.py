@@ -11,7 +11,7 @@ from .kit import KEPT, Resolver, join
 def pool(monkeypatch):
     """A pool of the test's own, whose threads are gone when the test is over."""
     pool = lookups._Pool()
-    monkeypatch.setattr(lookups, "_pool", pool)
+    monkeypatch.setattr(lookups._process, "pool", pool)
     yield pool
     join(pool)
     KEPT.clear()

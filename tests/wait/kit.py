@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ import trio
 import safeconnect._wait.asyncio
 import safeconnect._wait.trio
 from safeconnect import PortSet, PortsExhaustedError, SelfConnectError
-from safeconnect._sockets import port_window
+from safeconnect._wait import shared
 from safeconnect._wait.blocking import wait_for_port
 from safeconnect._wait.policy import Waiting
 
@@ -53,7 +54,8 @@ def at_first_pause(monkeypatch, action):
         pauses.append(None if pauses else action())
         return 0.5
 
-    monkeypatch.setattr(port_window, "chance", chance)
+    # The wait's own chance: a connect has other uses for it.
+    monkeypatch.setattr(shared, "port_window", SimpleNamespace(chance=chance))
     return pauses
 
 
