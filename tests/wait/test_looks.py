@@ -105,7 +105,8 @@ class TestPolicy:
         # Up to then all tries are as without looks, and one at most is earlier than it would be.
         before = [each for each in tries if each < up]
         assert before == pytest.approx(plain[: len(before)])
-        assert len(tries) <= len(plain) + 1 + (ends - plain_ends > 0)
+        # The rest comes earlier by one pause at most, in whose time two of the shortest fit: chance halves some.
+        assert len(tries) <= len(plain) + 2 + (ends - plain_ends > 0)
 
 
 def played(up, interval, draws, *, looks, reached):
