@@ -185,7 +185,7 @@ class Dial:
             first.second_due = min(first.second_due, now + self.rules.second.delay)
             if not isinstance(error, ConnectionError):  # neither refused nor reset
                 return []
-            other = next(each for each, found in self._in_flight.items() if found is first)
+            other = self._number_of(first)
         self._outcomes.append((attempt.candidate[4], error, now - attempt.began))
         self._next_start = now
         self._share_end = None
@@ -238,8 +238,7 @@ class Dial:
     def _start_due(self, now: float) -> list[Order]:
         orders: list[Order] = []
         while self._may_start(now):
-            orders += self._make_room(now)
-            orders.append(self._start(now))
+            orders += [*self._make_room(now), self._start(now)]
         return orders
 
     def _may_start(self, now: float) -> bool:
@@ -274,7 +273,7 @@ class Dial:
     def _start_seconds(self, now: float) -> list[Order]:
         """Start the second attempts that are due, each in the place of the one before at its address."""
         orders: list[Order] = []
-        for number, attempt in list(self._in_flight.items()):
+        for attempt in list(self._in_flight.values()):
             if now < attempt.second_due or not self._may_have_second(attempt) or self.rules.second is None:
                 continue
             if attempt.second is not None:
@@ -283,8 +282,7 @@ class Dial:
             sockaddr = attempt.candidate[4]
             self._seconds[sockaddr] = self._seconds.get(sockaddr, 0) + 1
             attempt.second_due = self.rules.second.due(now, self.draw)
-            attempt.second = self._attempts + 1
-            orders.append(self._launch(_Attempt(attempt.candidate, attempt.began, beside=attempt), number))
+            orders.append(self._launch(_Attempt(attempt.candidate, attempt.began, beside=attempt)))
         return orders
 
     def _may_have_second(self, attempt: _Attempt) -> bool:
@@ -305,10 +303,16 @@ class Dial:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, attempt: _Attempt, beside: int | None = None) -> Start:
+    def _launch(self, attempt: _Attempt) -> Start:
         self._attempts += 1
         self._in_flight[self._attempts] = attempt
-        return Start(self._attempts, attempt.candidate, beside)
+        if attempt.beside is None:
+            return Start(self._attempts, attempt.candidate)
+        attempt.beside.second = self._attempts
+        return Start(self._attempts, attempt.candidate, self._number_of(attempt.beside))
+
+    def _number_of(self, attempt: _Attempt) -> int:
+        return next(number for number, found in self._in_flight.items() if found is attempt)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
         """Return an attempt whose time is up, and which limit ended it."""

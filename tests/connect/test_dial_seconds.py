@@ -142,6 +142,14 @@ def test_every_world_keeps_the_promises(world, second):
     assert MOST_IN_FLIGHT == 8
 
 
+@pytest.mark.parametrize("timeout", [0.15, 0.2])
+def test_a_second_attempt_that_meets_itself_stays_the_second(timeout):
+    """It starts anew under another number: by that it is replaced, and ends with the first one."""
+    world = World("6.1 self@0.05", timeout=timeout, draw=0.0, second=SecondAttempts(0.1, times_of_syns(0))).run()
+    seconds = [each.attempt for _, each in world.stream if isinstance(each, Start) and each.beside is not None]
+    assert len(seconds) > 1
+
+
 @settings(max_examples=200)
 @given(worlds())
 def test_a_connect_that_is_over_sooner_is_as_without(world):
