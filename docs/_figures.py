@@ -61,16 +61,15 @@ def span(values: Iterable[float], digits: int = 2) -> str:
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
-# One connect
-
-
-def connect_ratios(*hosts: str, contender: str = "safeconnect", key: str = "ratio") -> list[float]:
-    """Return the ratios to the standard library of all versions and timeouts."""
+def connect_ratios(
+    *hosts: str, contender: str = "safeconnect", key: str = "ratio", timeouts: tuple[float | None, ...] = (None, 5.0)
+) -> list[float]:
+    """Return the ratios to the standard library of all versions."""
     return [
         each["contenders"][contender][key]
         for version in VERSIONS
         for each in results("connect", version)
-        if each["host"] in (hosts or {"127.0.0.1", "::1", "localhost"})
+        if each["host"] in (hosts or {"127.0.0.1", "::1", "localhost"}) and each["timeout"] in timeouts
     ]
 
 
@@ -84,8 +83,11 @@ def connect() -> Iterator[Passage]:
     yield Passage("docs/limits.md", f"{takes} the standard library's", (span(every),))
     by_name = (span(literal), span(connect_ratios("localhost")))
     yield Passage("docs/why.md", f"{takes} the standard library's, by a name {{}} times", by_name)
-    for host in ("127.0.0.1", "::1", "localhost"):
-        yield Passage("docs/speed.md", f"| `{host}` | {{}} |", (span(connect_ratios(host)),), "## One connect")
+    rows = {f"`{host}`": span(connect_ratios(host)) for host in ("127.0.0.1", "::1", "localhost")}
+    rows["the machine's own name, in `/etc/hosts` with one address"] = span(connect_ratios("own name"))
+    rows["`127.1`, with a timeout: looked up in another thread"] = span(connect_ratios("127.1", timeouts=(5.0,)), 1)
+    for row, figure in rows.items():
+        yield Passage("docs/speed.md", f"| {row} | {{}} |", (figure,), "## One connect")
     means = span(connect_ratios(key="mean_ratio"))
     yield Passage("docs/speed.md", "The means, without the slowest hundredth, are {}.", (means,))
     peer = span(connect_ratios(contender="urllib3"))
@@ -121,9 +123,6 @@ def counts() -> Iterator[Passage]:
             calls = [pair[which]["system_calls"] + pair[which]["futex"] for pair in each]
             figures.append(span(calls, 0))
         yield Passage("docs/speed.md", f"| {title} | {{}} | {{}} | {{}} |", tuple(figures), "## Instructions")
-
-
-# When source ports run short
 
 
 def pressure() -> Iterator[Passage]:
@@ -170,9 +169,6 @@ def many() -> Iterator[Passage]:
     memory = tuple(rounded(each["bytes_per_connection"] / 1000, 1) for each in both)
     text = "| memory for each connection, both ends and their processes | {} kB | {} kB |"
     yield Passage(page, text, memory, at)
-
-
-# Several addresses
 
 
 def racing() -> Iterator[Passage]:
@@ -223,9 +219,6 @@ def milliseconds(client: Any) -> tuple[str, ...]:
     """Return the first and the second connect to a name whose first address is dead."""
     medians = [client[case]["median_s"] * 1000 for case in ("dead", "again")]
     return tuple(rounded(each, 0 if each >= 10 else 1) for each in medians)
-
-
-# Awaited connects
 
 
 def ratios(loop: str, kind: str, peer: str, versions: Iterable[str] = VERSIONS) -> dict[str, list[float]]:
@@ -309,9 +302,6 @@ def load() -> Iterator[Passage]:
     yield Passage("docs/asyncio-and-trio.md", text, tuple(rounded(float(each), 1) for each in waits[:2]))
 
 
-# The rest
-
-
 def rest() -> Iterator[Passage]:
     """Import, exchanges, and servers that are busy."""
     imported = [results("importing", version)["safeconnect"] for version in VERSIONS]
@@ -328,13 +318,21 @@ def rest() -> Iterator[Passage]:
     clients = {
         "standard library, `timeout=60`": "stdlib",
         "standard library in a loop, 1 s each": "stdlib in a loop, 1 s each",
-        "safeconnect, `timeout=60`": "safeconnect",
+        "**safeconnect, `timeout=60`**": "safeconnect",
+        "safeconnect, `second_attempt_delay=None`": "safeconnect, second_attempt_delay=None",
         "safeconnect, `patient`": "attempt_timeout=1, retry",
     }
     for title, name in clients.items():
         figures = [each["median_s"] for each in results("busy_server")[name].values()]
         text = f"| {title} |{' {} |' * len(figures)}"
         yield Passage("docs/servers.md", text, tuple(rounded(each, 2) for each in figures))
+    fixtures = results("fixtures")
+    for name in ("refused", "echo", "silent", "self_connecting", "blackhole", "dead_peer", "exposed_host", "tls"):
+        took = fixtures["fixtures"][name]["median_ms"]
+        yield Passage("docs/testing.md", f"| `{name}` | {{}} ms |", (rounded(took, 0 if took >= 10 else 2),))
+    plugin = tuple(rounded(fixtures["plugin"][key]) for key in ("plugin_adds_ms", "pytest_run_alone_ms"))
+    text = "takes {} ms of processor time more than the {} ms of pytest itself"
+    yield Passage("docs/testing.md", text, plugin)
     packages = written("failover")["packages"] | written("asynchronous")["packages"]
     names = ("urllib3", "trio", "anyio", "aiohappyeyeballs", "uvloop")
     versions = [written("connect")["python"], *(packages[name] for name in names)]
