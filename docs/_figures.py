@@ -330,6 +330,9 @@ def rest() -> Iterator[Passage]:
     for name in ("refused", "echo", "silent", "self_connecting", "blackhole", "dead_peer", "exposed_host", "tls"):
         took = fixtures["fixtures"][name]["median_ms"]
         yield Passage("docs/testing.md", f"| `{name}` | {{}} ms |", (rounded(took, 0 if took >= 10 else 2),))
+    first = tuple(rounded(fixtures["first"][name]) for name in ("refused", "dead_peer"))
+    text = "which takes {} ms for `refused`. The first one with a host of its own also finds out whether there can be any: "
+    yield Passage("docs/testing.md", text + "{} ms", first)
     plugin = tuple(rounded(fixtures["plugin"][key]) for key in ("plugin_adds_ms", "pytest_run_alone_ms"))
     text = "takes {} ms of processor time more than the {} ms of pytest itself"
     yield Passage("docs/testing.md", text, plugin)
