@@ -331,8 +331,8 @@ def rest() -> Iterator[Passage]:
         took = fixtures["fixtures"][name]["median_ms"]
         yield Passage("docs/testing.md", f"| `{name}` | {{}} ms |", (rounded(took, 0 if took >= 10 else 2),))
     first = tuple(rounded(fixtures["first"][name]) for name in ("refused", "dead_peer"))
-    text = "takes {} ms for `refused`. The first one with a host of its own also finds out whether there can be any: {} ms"
-    yield Passage("docs/testing.md", text, first)
+    text = "takes {} ms for `refused`. The first one with a host of its own also finds out whether there can be any: "
+    yield Passage("docs/testing.md", text + "{} ms", first)
     plugin = tuple(rounded(fixtures["plugin"][key]) for key in ("plugin_adds_ms", "pytest_run_alone_ms"))
     text = "takes {} ms of processor time more than the {} ms of pytest itself"
     yield Passage("docs/testing.md", text, plugin)
