@@ -19,7 +19,7 @@ PROCESSES, EACH = 8, 200
 
 @pytest.mark.slow
 @linux_only
-def test_no_port_is_given_twice_and_every_server_starts(self):
+def test_no_port_is_given_twice_and_every_server_starts():
     children = [
         subprocess.Popen(
             [sys.executable, "-c", "from tests.local.test_many_at_once import reserve_many; reserve_many()"],
