@@ -42,7 +42,8 @@ def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
         else:
             other = lookups.start(resolver, ("host", 80, 0, 1), lambda *_: None)
             resolver.wait_entered()
-            threading.Timer(0.0 if number % 2 else 0.005, resolver.open.set).start()
+            timer = threading.Timer(0.0 if number % 2 else 0.005, resolver.open.set)
+            timer.start()
         where = interrupting.interrupted_at(number, kind, partial(look_up, resolver))
         resolver.open.set()
         assert look_up(resolver) == FOUND, f"after an interrupt at {where}"
@@ -50,6 +51,7 @@ def test_an_interrupt_at_any_point(pool, monkeypatch, before, kind):
         assert len(pool.living()) <= 3
         if before == "a joint lookup":
             other.cancel()
+            timer.join()
         assert not [query for query in pool.queue if query.callers]
     assert number > 20
     monkeypatch.setattr(lookups, "IDLE_SECONDS", 0.0)
