@@ -275,7 +275,7 @@ class Dial:
     def _start_seconds(self, now: float) -> list[Order]:
         """Start the second attempts that are due, each in the place of the one before at its address."""
         orders: list[Order] = []
-        for attempt in list(self._in_flight.values()):
+        for number, attempt in list(self._in_flight.items()):
             if now < attempt.second_due or not self._may_have_second(attempt) or self.rules.second is None:
                 continue
             if attempt.second is not None:
@@ -284,7 +284,8 @@ class Dial:
             sockaddr = attempt.candidate[4]
             self._seconds[sockaddr] = self._seconds.get(sockaddr, 0) + 1
             attempt.second_due = self.rules.second.due(now, self.draw)
-            orders.append(self._launch(_Attempt(attempt.candidate, attempt.began, beside=attempt)))
+            attempt.second = self._attempts + 1
+            orders.append(self._launch(_Attempt(attempt.candidate, attempt.began, beside=attempt), number))
         return orders
 
     def _may_have_second(self, attempt: _Attempt) -> bool:
@@ -305,13 +306,10 @@ class Dial:
             delay = min(delay, max((self._deadline - began) / together, SHORTEST_DELAY))
         self._next_start = began + delay
 
-    def _launch(self, attempt: _Attempt) -> Start:
+    def _launch(self, attempt: _Attempt, beside: int | None = None) -> Start:
         self._attempts += 1
         self._in_flight[self._attempts] = attempt
-        if attempt.beside is not None:
-            attempt.beside.second = self._attempts
-        first = [number for number, found in self._in_flight.items() if found is attempt.beside]
-        return Start(self._attempts, attempt.candidate, *first)
+        return Start(self._attempts, attempt.candidate, beside)
 
     def _expired(self, now: float) -> tuple[int, str] | None:
         """Return an attempt whose time is up, and which limit ended it."""

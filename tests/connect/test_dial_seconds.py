@@ -50,13 +50,6 @@ no port for the second, and another try a second later
 a second one that connects to itself is reset
     4.1 silent self ok@0.1 | timeout=60, second=DOUBLING
     0: start 4.1; 2: start 4.1, reset 4.1, start 4.1; 2.1: abandon 4.1, keep 4.1
-a second one that is silent after that is replaced as any other
-    4.1 silent self silent | timeout=5, second=DOUBLING
-    0: start 4.1; 2: start 4.1, reset 4.1, start 4.1; 4: replace 4.1, start 4.1; 5: abandon 4.1, abandon 4.1,
-        give up: TimeoutError
-or ended with the first one
-    4.1 timeout@3 self silent | timeout=60, second=DOUBLING
-    0: start 4.1; 2: start 4.1, reset 4.1, start 4.1; 3: abandon 4.1, give up: TimeoutError
 each address once all have been started
     6.1 silent, 4.1 silent | timeout=3, second=DOUBLING
     0: start 6.1; 0.25: start 4.1; 2: start 6.1; 2.25: start 4.1; 3: abandon 6.1, abandon 4.1, abandon 6.1,
@@ -95,16 +88,6 @@ def test_the_trace_says_beside_which_and_what_was_replaced():
         (2, True),
         (1, False),
         (3, False),
-    ]
-
-
-def test_the_trace_says_so_of_one_that_starts_anew_too():
-    stream = [each for _, each in World("4.1 silent self silent", timeout=5, second=SecondAttempts()).run().stream]
-    assert [(each.attempt, each.beside) for each in stream if isinstance(each, Start)] == [
-        (1, None),
-        (2, 1),
-        (3, 1),
-        (4, 1),
     ]
 
 
