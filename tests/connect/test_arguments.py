@@ -306,14 +306,16 @@ class TestUnknownSettings:
         safeconnect.create_connection(address, 5, options=[NoDelay()]).close()
 
 
-def test_a_host_in_bytes_after_the_same_one_as_text_under_bb():
+@pytest.mark.parametrize("memory", ["None", "safeconnect.ConnectMemory()"])
+def test_a_host_in_bytes_after_the_same_one_as_text_under_bb(memory):
     """They have the same hash, so a cache compares them."""
-    code = """
+    code = f"""
 import socket, safeconnect
+memory = {memory}
 with socket.create_server(("127.0.0.1", 0)) as server:
     host, port = server.getsockname()
     for each in (host, host.encode()):
-        safeconnect.create_connection((each, port)).close()
+        safeconnect.create_connection((each, port), memory=memory).close()
 """
     done = subprocess.run(
         [sys.executable, "-bb", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
