@@ -189,9 +189,10 @@ def _connect(settings: Settings, address: tuple[Any, ...], timeout: float | None
             first, candidates, connect_timeout = _of_name(settings, address, candidates, timeout)
         seconds, goes_on = connect_timeout, False
         total = _default_timeout() if seconds is DEFAULT_TIMEOUT else seconds
-        # Another tool's connect() may do more than connect, so it has all the time.
-        if total and total > _REGULAR_SYNS and total > settings.patience and socket.socket.connect is _CONNECT:
-            seconds, goes_on = settings.patience + _REGULAR_SYNS, True
+        # Another tool's connect() may do more than connect, so it has all the time. settimeout() has to refuse 1e300 s.
+        if total and total > _REGULAR_SYNS and socket.socket.connect is _CONNECT:
+            silence = settings.patience + _REGULAR_SYNS
+            seconds, goes_on = (silence, True) if silence < total < 1e9 else (seconds, False)
         for candidate in candidates:
             began = monotonic()
             try:

@@ -43,7 +43,7 @@ class Settings:
     source: t.Source | None  # where there is more
     is_limited: bool  # True: each address is checked right before the connect
     needs_dial: bool  # True: even a single address goes through the state machine
-    patience: float  # the seconds after the last regular SYN before which no second attempt is due
+    patience: float  # how many seconds after the last regular SYN a second attempt is due at the earliest
 
     __slots__ = tuple(__annotations__)
 

@@ -218,7 +218,7 @@ class Race:
         sock, candidate, began = self._forget(number)
         memory = self.settings.memory
         if memory is not None:
-            memory.remember(tuple(self.address), candidate[4], self._clock() - began, monotonic())
+            memory.remember(_in_memory(self.address), candidate[4], self._clock() - began, monotonic())
         return sock
 
     def _forget(self, number: int) -> tuple[socket.socket, Candidate, float]:
@@ -282,7 +282,7 @@ class Race:
 
 def _rules(settings: Settings, address: tuple[Any, ...], timeout: float | None, is_literal: bool) -> Rules:
     delay, first = settings.happy_eyeballs_delay, None
-    known = settings.memory.recall(tuple(address), monotonic()) if settings.memory is not None else None
+    known = settings.memory.recall(_in_memory(address), monotonic()) if settings.memory is not None else None
     if known is not None:
         first, measured = known
         delay = None if delay is None else measured
@@ -302,6 +302,12 @@ def _rules(settings: Settings, address: tuple[Any, ...], timeout: float | None, 
         all_errors=settings.all_errors,
         first=first,
     )
+
+
+def _in_memory(address: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what an address is remembered by: with its host as text, for ``python -bb`` compares no bytes with it."""
+    host, *others = address
+    return host.decode("latin-1") if isinstance(host, bytes) else host, *others
 
 
 def _second_attempts(settings: Settings) -> SecondAttempts | None:

@@ -17,9 +17,9 @@ The rules:
 - An attempt that has lasted for ``attempt_timeout`` is abandoned. That is a failure like any other: the next candidate
   starts at once, and a round in which all candidates were silent ends, and may be followed by another.
 - Where there is a deadline, a silent address gets a second attempt beside the first one. It begins when no SYN was sent
-  for a second, more or less by chance, and the kernel will send none before. When the SYNs of the second attempt have
-  become as rare, another one takes its place. The first attempt goes on meanwhile, and all that limits it still does.
-  It waits until every candidate has been started, unless they are tried one after the other, and for a place.
+  for a second, give or take a twentieth, and the kernel will send none before. When the SYNs of the second attempt have
+  become as rare, another one takes its place. The first attempt goes on meanwhile, within its limits. Until there are
+  fewer than 8 attempts, and every candidate has been started (if they are raced), a second attempt has to wait.
 - If a second attempt is refused or reset, so is its address. If it fails in another way, the first one goes on alone.
 - One deadline covers lookups, attempts and pauses. Whatever it cuts off ends in a `TimeoutError`.
 - A self-connect is not a success: the socket is reset, and the candidate tried again, up to 16 times, unless its source

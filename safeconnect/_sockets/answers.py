@@ -46,7 +46,7 @@ class Question:
         self.resolver: Resolver = resolver or socket.getaddrinfo
         self.arguments: tuple[Any, ...] = (host, port, family, SOCK_STREAM)
         if self.resolver is resolve.STANDARD:
-            # What it calls itself, without its conversions. The hash of an enumeration's member is slow Python.
+            # The function that it calls itself, without its conversions. The hash of an enumeration's member is slow.
             self.resolver = _socket.getaddrinfo
             self.arguments = (encoded, port, int(family), _socket.SOCK_STREAM)
 

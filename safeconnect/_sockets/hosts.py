@@ -1,4 +1,4 @@
-"""The file of hosts: is localhost in it, or may its lookup ask the network? What other names stand there for?
+"""The file of hosts: whether localhost is in it, or its lookup may ask the network; the addresses of other names.
 
 A name that stands for one address there is looked up once, like any other, in a thread with a time limit. If the C
 library finds that address and no other, the answer is kept until one of the two files changes. So it is the library's
@@ -31,7 +31,7 @@ _AGAIN_SECONDS = 1.0  # until a name that was not there is looked for again
 
 
 class _Content:
-    """What the files said when they were read."""
+    """The content of the files when they were read."""
 
     __slots__ = ("addresses", "answered", "read_at", "stamps")
 
@@ -43,7 +43,7 @@ class _Content:
 
 
 class _Kept:
-    """What is known of the files now. Threads share it without a lock: each reads it once."""
+    """The latest content. Threads share it without a lock: each call reads it once."""
 
     __slots__ = ("content",)
 
@@ -78,7 +78,7 @@ def learn(host: str, found: Sequence[Candidate]) -> None:
 
 
 def _stamps() -> Stamps:
-    """Return what changes whenever one of the files does; nothing if one cannot be read."""
+    """Return the times and numbers that change whenever one of the files does; none if one cannot be read."""
     try:
         hosts, sources = os.stat(_HOSTS), os.stat(_SOURCES)  # noqa: PTH116 - pathlib takes long to load
     except OSError:

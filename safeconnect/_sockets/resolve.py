@@ -45,7 +45,7 @@ def without_network(address: tuple[Any, ...], family: int = 0) -> Sequence[Candi
     """
     try:
         found = _known.get(address)  # a third of the time that the cache of _literal() takes
-    except TypeError:
+    except (TypeError, BytesWarning):  # a list in it; or python -bb: a host in bytes has the hash of the same text
         found = None
     if found is not None and type(address[1]) is int and socket.getaddrinfo is STANDARD:
         return found

@@ -115,8 +115,9 @@ class Wait:
         waiting = self.waiting
         settings = probe_settings(Connector(family=int(self._arguments.family)), gone=self._arguments.gone)
         traced = settings.replace(trace=self.trace)
-        # What a trace needs takes long to load: the first try does without, unless it is the only one.
-        current = settings if self._arguments.timeout != 0 else traced
+        # What a trace needs takes long to load: the first try does without, unless it may be the only one.
+        timeout = self._arguments.timeout
+        current = settings if timeout is None or timeout >= ATTEMPT_SECONDS else traced
         report_at = self._began + REPORT_SECONDS
         with Watch(waiting.address, settings) as watch:
             while not self._try(waiting.next_settings(current)):

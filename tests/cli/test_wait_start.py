@@ -1,6 +1,7 @@
 """What ``safeconnect wait`` loads before its first SYN."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -41,3 +42,15 @@ def test_a_line_now_and_then_for_one_target(monkeypatch, down):
     told = call("wait", down, "-t", "0.5").stderr
     assert told.startswith(f"waiting for {down}, for up to ")
     assert f"\n{down} waiting for " in told
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.9"])
+def test_the_only_try_tells_who_has_the_port(monkeypatch, server, seconds):
+    def time_is_up(waiting, _):
+        raise waiting._timed_out()
+
+    monkeypatch.setattr(_wait, "pause", time_is_up)  # as on a busy machine
+    with socket.create_connection(server.getsockname()) as client:
+        port = client.getsockname()[1]
+        told = call("wait", f"127.0.0.1:{port}", "-t", seconds).stderr
+    assert f"\n  127.0.0.1:{port} is held by " in told

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import subprocess
 import sys
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +18,7 @@ from safeconnect import Connector, NoDelay, PortRange, PortSet, SourcePool, clos
 from safeconnect.cli import _argument_types
 
 from ..drivers import blocking, each_driver
+from ..namespace import ROOT
 from ..support import listening
 
 HUGE = 10**5000  # more digits than Python makes text of
@@ -302,3 +304,20 @@ class TestUnknownSettings:
 
     def test_with_options_all_is_well(self, address):
         safeconnect.create_connection(address, 5, options=[NoDelay()]).close()
+
+
+@pytest.mark.parametrize("memory", ["None", "safeconnect.ConnectMemory()"])
+def test_a_host_in_bytes_after_the_same_one_as_text_under_bb(memory):
+    """They have the same hash, so a cache compares them."""
+    code = f"""
+import socket, safeconnect
+memory = {memory}
+with socket.create_server(("127.0.0.1", 0)) as server:
+    host, port = server.getsockname()
+    for each in (host, host.encode()):
+        safeconnect.create_connection((each, port), memory=memory).close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-bb", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -136,6 +136,28 @@ class TestSingleAttempt:
         monkeypatch.setattr(blocking, "_dial", None)
         ran_into(TimeoutError, impatient.connect, hole, 0.05)
 
+    def test_what_is_left_after_the_regular_syns_may_be_too_little(self, impatient, monkeypatch, server):
+        timeouts = []
+
+        class Socket(socket.socket):
+            def settimeout(self, timeout):
+                timeouts.append(timeout)
+                super().settimeout(timeout)
+
+        monkeypatch.setattr(socket, "socket", Socket)
+        monkeypatch.setattr(blocking, "_REGULAR_SYNS", 5)
+        impatient.connect(server.getsockname(), 5.04).close()
+        assert timeouts == [5.04]
+        impatient.connect(server.getsockname(), 5.06).close()
+        assert timeouts[1:] == [5.05, 5.06]
+
+    def test_an_endless_timeout_is_refused_before_the_connect_as_by_the_standard_library(self, impatient, server):
+        with pytest.raises(OverflowError):
+            impatient.connect(server.getsockname(), float("inf"))
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
     def test_another_tools_connect_has_all_the_time(self, impatient, monkeypatch, server):
         timeouts = []
 

@@ -14,7 +14,7 @@ import pytest
 
 import safeconnect
 from safeconnect import Backoff, Connector, Retry, create_connection, testing
-from safeconnect._connect import state_machine
+from safeconnect._connect import blocking, shared, state_machine, timing
 from safeconnect._run import traces
 from safeconnect._sockets import lookups
 
@@ -67,6 +67,15 @@ class TestConnects:
     def test_a_refused_literal(self, kind):
         with testing.refused() as fault:
             interrupt(lambda: support.ran_into(ConnectionRefusedError, create_connection, fault.address, 5), kind)
+
+    def test_a_silent_literal(self, kind, monkeypatch):
+        """It waits in connect() first, then under the state machine, and then beside a second attempt."""
+        monkeypatch.setattr(blocking, "_REGULAR_SYNS", 0)
+        connector = Connector(timeout=0.04)
+        Connector.patience.__set__(connector, 0.005)
+        monkeypatch.setattr(shared, "_second_attempts", lambda _: timing.SecondAttempts(0.02, ()))
+        with testing.blackhole() as fault:
+            interrupt(lambda: support.ran_into(TimeoutError, connector.connect, fault.address), kind, step=STEP)
 
     def test_a_name_with_a_deadline(self, accepted, kind):
         connector = Connector(timeout=5, resolver=name_of(accepted))
