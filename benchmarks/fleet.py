@@ -1,14 +1,14 @@
-"""Ten thousand workers of Celery or Dask lose the server that they share, with the settings of docs/examples and without.
+"""Ten thousand workers of Celery or Dask lose the server that they share, by the settings of docs/examples or without.
 
-``python benchmarks/fleet.py`` prints the two tables of docs/fleets.md within seconds. The world is that of storm_model.py,
-with a smaller server; the budgets, the pauses and the deadlines are those of the connectors in docs/examples. One worker is
-one process with one connection. There are two kinds:
+``python benchmarks/fleet.py`` prints the two tables of docs/fleets.md within seconds. The world is that of
+storm_model.py, with a smaller server. The budgets, pauses and deadlines are those of the connectors in docs/examples.
+One worker is one process with one connection. There are two kinds:
 
-- Celery with redis wants its connection all the time. When a connect has failed, it pauses for 2 s, then 4, 6 and so on to
-  30 s, always the same (kombu's ``retry_over_time``). It sets no timeout: a silent connect of the standard library ends when
-  the kernel gives up.
-- A task of Dask connects. When that has failed, Dask runs the task again at once, ``retries`` times, then the task is lost.
-  The next one of the same worker comes 10 s later on average, and so does the first one after the loss.
+- Celery with redis wants its connection all the time. When a connect has failed, it pauses for 2 s, then 4, 6 and so on
+  to 30 s, always the same (kombu's ``retry_over_time``). It sets no timeout: a silent connect of the standard library
+  ends when the kernel gives up.
+- A task of Dask connects. When that has failed, Dask runs the task again at once, ``retries`` times, then the task is
+  lost. The next one of the same worker comes 10 s later on average, and so does the first one after the loss.
 """
 
 import copy

@@ -1,6 +1,7 @@
 """Three Celery workers lose their broker, a redis-server that is killed, and come back when it is started again.
 
-``python celery_workers.py`` does all of it on loopback and says what happens; it needs celery, redis-py and redis-server.
+``python celery_workers.py`` does all this on loopback, and prints what happens. It needs celery, redis-py and
+redis-server.
 """
 
 from __future__ import annotations
@@ -72,29 +73,29 @@ def worker(name: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.terminate()
+            process.communicate()  # what it still prints has a reader
 
 
-def first_line(process: subprocess.Popen[str]) -> str:
-    """Wait until a worker prints something, and return it."""
-    if process.stdout is None or not (line := process.stdout.readline()):
+def wait_until_refused(process: subprocess.Popen[str]) -> None:
+    """Read what a worker prints until it says that it was refused."""
+    if process.stdout is None or "refused\n" not in process.stdout:
         raise SystemExit(f"worker {process.pid} has ended")
-    return line.strip()
 
 
 def main() -> None:
     """Kill the broker, wait until each worker was refused, start the broker again, and ask each worker."""
-    with ExitStack() as stack:
-        # Nobody else is given the port while the broker is down.
-        port = stack.enter_context(safeconnect.reserve_port("127.0.0.1")).port
-        app.conf.broker_url = app.conf.result_backend = f"redis://127.0.0.1:{port}/0"
-        with broker(port) as server:
+    # Nobody else is given the port while the broker is down. The workers end before the second broker does.
+    with safeconnect.reserve_port("127.0.0.1") as held, ExitStack() as brokers, ExitStack() as stack:
+        app.conf.broker_url = app.conf.result_backend = f"redis://127.0.0.1:{held.port}/0"
+        with broker(held.port) as server:
             workers = {name: stack.enter_context(worker(name)) for name in WORKERS}
             before = {name: ask(name) for name in WORKERS}
             print("before", before, flush=True)
             server.kill()
             for name, process in workers.items():
-                print(name, first_line(process), flush=True)
-        stack.enter_context(broker(port))
+                wait_until_refused(process)
+                print(name, "refused", flush=True)
+        brokers.enter_context(broker(held.port))
         after = {name: ask(name) for name in WORKERS}
         print("after", after, flush=True)
     if before != after:

@@ -1,6 +1,6 @@
 """Three Dask workers lose a web server that is killed, and come back when it is started again.
 
-``python dask_workers.py`` does all of it on loopback and says what happens; it needs distributed.
+``python dask_workers.py`` does all this on loopback, and prints what happens. It needs distributed.
 """
 
 from __future__ import annotations
