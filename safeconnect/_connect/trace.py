@@ -14,9 +14,10 @@ _DEBUG = 10  # logging.DEBUG
 
 def is_logged() -> bool:
     """Return True if the logger is enabled for DEBUG. It is not in a program that has not loaded logging."""
-    if not hasattr(modules.get("logging"), "getLogger"):  # another thread may be loading it right now
+    try:
+        return "logging" in modules and bool(_logger().isEnabledFor(_DEBUG))
+    except AttributeError:  # another thread may be loading it right now
         return False
-    return bool(_logger().isEnabledFor(_DEBUG))
 
 
 @lru_cache(maxsize=1)
