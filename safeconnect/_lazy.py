@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import _getframe
+
 from ._fork import imports
 
 TYPE_CHECKING = False
@@ -19,7 +21,8 @@ else:
         """
 
         def __getattr__(self, name: str) -> Any:
-            if name[0] == "_":  # pytest reads such names of all that it finds in a plugin
+            # pytest reads such names of all that it finds in a plugin; Python 3.15's dataclasses read annotations'.
+            if name[0] == "_" or _getframe(1).f_globals.get("__name__") == "dataclasses":
                 raise AttributeError(name)
             with imports.lock:
                 from importlib import import_module

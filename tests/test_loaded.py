@@ -55,7 +55,26 @@ def loaded_by_pytest(folder, *arguments):
 def test_a_session_that_does_not_use_the_plugin_loads_nothing_else(tmp_path):
     """pytest looks at every name in the plugin, with its attributes: none may load its module for that."""
     more = loaded_by_pytest(tmp_path, "-p", "safeconnect.pytest_plugin") - loaded_by_pytest(tmp_path)
+    more.discard("safeconnect._uninterrupted")  # for Python 3.14 alone
     assert more == {"safeconnect", "safeconnect._fork", "safeconnect._lazy", "safeconnect.pytest_plugin"}
+
+
+DATACLASSES = """
+import safeconnect.events, safeconnect.retry, safeconnect.doctor.facts, safeconnect._connect.state_machine
+from safeconnect._lazy import typing
+def trace(module):
+    names = {"__name__": module, "typing": typing}
+    exec("trace = getattr(typing, 'Trace', None)", names)
+    return names["trace"]
+print(trace("dataclasses"), "safeconnect.typing" in sys.modules)
+print(trace("anywhere") is safeconnect.typing.Trace)
+"""
+
+
+def test_a_dataclass_does_not_load_what_its_annotations_name():
+    """Python 3.15's dataclasses look up the first name of each: it would load asyncio for a connect that uses none."""
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{DATACLASSES}"]
+    assert subprocess.check_output(command, cwd=ROOT, timeout=60, text=True) == "None False\nTrue\n"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

@@ -138,7 +138,7 @@ PYMONGO = Replacement("pymongo.pool_shared", "_create_connection")
 PYMONGO_ASYNCIO = Replacement("pymongo.pool_shared", "_async_create_connection")
 
 CLIENTS = (
-    Client("asyncio", [(ASYNCIO, ".asyncio:create_connection")], ((3, 11), (3, 15))),
+    Client("asyncio", [(ASYNCIO, ".asyncio:create_connection")], ((3, 11), (3, 16))),
     Client("aiohappyeyeballs", [(AIOHAPPYEYEBALLS, ".asyncio:start_connection")], ((2, 4), (3,))),
     Client("anyio", [(ANYIO, ".anyio:connect_tcp")], ((4, 10), (5,))),
     Client("trio", [(TRIO, ".trio:open_tcp_stream")], ((0, 25), (1,))),

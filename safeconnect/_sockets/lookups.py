@@ -30,7 +30,7 @@ from .. import _fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ..typing import Resolver
@@ -199,14 +199,17 @@ class _Pool:
         """Wake or start threads for the queue; return False if there is no thread for its last query."""
         workers = self.living()
         idle = [worker for worker in workers if worker.query is None]
-        if self.queue:
-            any(worker.wake() for worker in idle)  # one of them; those that are awake come by themselves
+        self.wake_one(idle)
         if len(self.queue) <= len(idle):
             return True
         wanted = sum(worker.query is None or bool(worker.query.callers) for worker in workers)
         if wanted >= MAX_THREADS or len(workers) >= MAX_THREADS_IN_ALL:
             return True
         return self.hire()
+
+    def wake_one(self, idle: Iterable[_Worker]) -> None:
+        if self.queue:
+            any(worker.wake() for worker in idle)  # those that are awake come by themselves
 
     def living(self) -> list[_Worker]:
         # A copy in one step, because the end of a thread changes the set.
@@ -246,6 +249,8 @@ class _Pool:
             with self.guard.lock:
                 worker.query = self.take()
                 if worker.query is not None:
+                    # Who had a thread woken for the next query may have met this one, on its way to the lock.
+                    self.wake_one(each for each in self.living() if each.query is None)
                     return worker.query
             if not worker.sleep(IDLE_SECONDS):
                 with self.guard.lock:

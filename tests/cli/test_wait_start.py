@@ -23,6 +23,8 @@ print(json.dumps([status, loaded]))
 """
 # Each takes as long to load as several modules of this package.
 SLOW = {"asyncio", "dataclasses", "inspect", "ipaddress", "json", "logging", "pathlib", "shutil", "ssl", "typing"}
+if (3, 14) <= sys.version_info < (3, 15):  # argparse loads them there, for its colors
+    SLOW -= {"dataclasses", "inspect"}
 SLOW |= {"threading", "urllib", "unicodedata", "rich", "safeconnect.events", "safeconnect.cli._exchanges"}
 
 

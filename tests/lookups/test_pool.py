@@ -160,6 +160,32 @@ def test_a_burst_wakes_as_many_threads_as_it_needs(pool, monkeypatch):
     send_home(pool, monkeypatch)
 
 
+def test_a_lookup_does_not_wait_for_a_thread_that_another_has_woken(pool, monkeypatch):
+    """Until a woken thread has the pool's lock it seems to be asleep: the next lookup wakes it once more."""
+    monkeypatch.setattr(lookups, "IDLE_SECONDS", WAIT)
+    inbox = Inbox()
+
+    def start_two(between):
+        together = threading.Barrier(2)
+        for n in range(2):
+            start(lambda n, together: [together.wait(10) < 2], (n, together), inbox)
+            if n == 0:
+                between()
+
+    def all_asleep():
+        wait_until(lambda: all(worker._gate.locked() for worker in pool.living()))
+
+    start_two(lambda: None)
+    assert [inbox.outcome() for _ in range(2)] == [([True], None)] * 2
+    wait_idle(pool, 2)
+    all_asleep()
+    with pool.guard.lock:
+        start_two(all_asleep)  # so it seems: one has been woken, and waits for the lock
+    assert [inbox.outcome() for _ in range(2)] == [([True], None)] * 2
+    wait_idle(pool, 2)
+    send_home(pool, monkeypatch)
+
+
 def test_idle_threads_end_and_new_ones_come(pool):
     inbox = Inbox()
     for _ in range(3):
