@@ -15,7 +15,7 @@ from safeconnect import cli, testing
 from safeconnect.cli import _exchanges
 
 from ..integrations import kit
-from ..support import linux_only
+from ..support import linux_only, wait_until
 from .servers import ONE_TRY, RESPONSE, answering, url
 from .terminal import call, start, written
 
@@ -242,6 +242,7 @@ def test_several_protocols_with_a_command(capfd):
 def test_interrupted_in_the_middle_of_an_exchange():
     with testing.silent() as server, start("wait", url(server), "--attempt-timeout", "60", "--forever") as waiting:
         assert "waiting for" in waiting.stderr.readline()
+        wait_until(lambda: server.connections)
         waiting.send_signal(2)
         _, told = waiting.communicate()
     assert (waiting.returncode, told) == (130, "interrupted\n")
