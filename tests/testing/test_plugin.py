@@ -205,6 +205,7 @@ def test_with_asynchronous_tests(session, library):
             assert await reader.read(10) == b"ping"
             writer.close()
             await writer.wait_closed()
+            safeconnect_echo.assert_all_closed(30)
 
         @pytest.fixture
         def anyio_backend():
