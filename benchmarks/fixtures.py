@@ -85,6 +85,7 @@ def fixture_times(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def milliseconds(make: Callable[[], AbstractContextManager[object]]) -> float:
+    """Milliseconds of set-up and end."""
     began = perf_counter()
     with make():
         pass

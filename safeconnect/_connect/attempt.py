@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..errors import SelfConnectError
     from ..typing import AnyOption, Candidate, SockAddr, SourceAddress
     from .settings import Settings
 
@@ -139,10 +140,14 @@ def start_from(  # noqa: C901, PLR0917 - a further call would take 2 % of a conn
         lifecycle.discard(sock, error)
         if not is_refused:
             raise
-    with imports.lock:
-        from . import connect_error  # macOS
+    raise _refused_to_itself(sockaddr)
 
-    raise connect_error.self_connect_error(sockaddr, 1)
+
+def _refused_to_itself(sockaddr: SockAddr) -> SelfConnectError:
+    with imports.lock:
+        from . import connect_error  # for macOS only
+
+    return connect_error.self_connect_error(sockaddr, 1)
 
 
 def _code_to_go_on(error: OSError, goes_on: bool) -> int:

@@ -242,8 +242,7 @@ class Dial:
         return orders
 
     def _may_start(self, now: float) -> bool:
-        due = self._next_start is not None and now >= self._next_start
-        return bool(self._queue) and due and self._has_place()
+        return bool(self._queue) and self._next_start is not None and now >= self._next_start and self._has_place()
 
     def _has_place(self) -> bool:
         if self.rules.delay is None:
