@@ -270,8 +270,8 @@ class Cases:
                 self.count(case, contenders)
         try:
             six = serve("::1")
-        except OSError:  # a machine without IPv6
-            pass
+        except OSError as error:  # a machine without IPv6
+            print(f"::1 is left out: {error}", file=sys.stderr)
         else:
             with six:
                 before, self.counting = self.counting, Counting(six)
